@@ -1,0 +1,134 @@
+import pytest
+
+from zsd_ray.spec.config import RunConfig, load_config, parse_config
+from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.train_config import TrainConfig
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        path = tmp_path / "run.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("name", ["digits"])
+def test_the_configurations_that_ship_are_valid(name):
+    config = load_config(RunConfig, f"configs/{name}.yaml")
+    assert parse_config(RunConfig, config.model_dump(mode="json")) == config
+
+
+def test_the_training_configuration_that_ships_is_valid():
+    config = load_config(TrainConfig, "configs/train-digits.yaml")
+    assert len(config.captions.names) == 10
+    assert parse_config(TrainConfig, config.model_dump(mode="json")) == config
+
+
+def test_an_empty_file_means_the_defaults(write):
+    assert load_config(RunConfig, write("")) == RunConfig()
+
+
+def test_overrides_and_limit_win(write):
+    path = write("data: {limit: 7}\nseed: 3\n")
+    config = load_config(
+        RunConfig, path, ["seed=5", "output.path=runs/x", "prompts.templates=['a {}.']"], limit=9
+    )
+    assert (config.seed, config.output.path, config.data.limit) == (5, "runs/x", 9)
+    assert config.prompts.templates == ["a {}."]
+
+
+def test_a_rule_is_chosen_by_name_and_defaults_to_the_papers(write):
+    assert load_config(RunConfig, write("pruning: {min_scores: 5}")).pruning.min_scores == 5
+    li = load_config(RunConfig, write("pruning: {rule: li, keep: [5, 1], draws: [50, 500]}"))
+    assert li.pruning.keep == [5, 1]
+    none = load_config(RunConfig, write("pruning: {rule: none, draws: 12}"))
+    assert none.pruning.draws == 12
+
+
+def test_the_weighting_of_li_et_al_is_simple(write):
+    config = load_config(RunConfig, write("method: {weighting: uniform-eps}"))
+    assert config.method.weighting == "simple"
+
+
+def test_yaml_off_switches_mlflow_off(write):
+    assert load_config(RunConfig, write("tracking: {mlflow: off}")).tracking.mlflow == "off"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("modle: {}", ["unknown key modle", "did you mean 'model'"]),
+        ("data: {sorce: digits}", ["unknown key data.sorce", "did you mean 'source'"]),
+        ("data: {zzzz: 1}", ["unknown key data.zzzz", "allowed: source, path"]),
+        ("pruning: {min_score: 3}", ["unknown key pruning.min_score", "'min_scores'"]),
+        ("pruning: {rule: li, p_value: 0.1}", ["unknown key pruning.p_value", "allowed: rule"]),
+        ("pruning: {rule: clark}", ["pruning.rule", "came 'clark'", "'clark-jaini'", "'li'"]),
+        ("pruning: {p_value: 2}", ["pruning.p_value", "came 2", "less than 1"]),
+        ("pruning: {min_scores: 50, max_scores: 20}", ["max_scores (20)", "min_scores (50)"]),
+        ("pruning: {rule: li, keep: [1, 5], draws: [2, 3]}", ["keep must fall", "[1, 5]"]),
+        ("pruning: {rule: li, keep: [5], draws: [2, 3]}", ["one entry a stage"]),
+        ("method: {weighting: heuristc}", ["method.weighting", '"heuristc"', "did you mean"]),
+        ("method: {t_range: [0.9, 0.1]}", ["method.t_range", "0 <= low < high <= 1"]),
+        ("cluster: {workers: two}", ["cluster.workers", 'came "two"', "integer"]),
+        ("cluster: {workers: 0}", ["cluster.workers", "came 0"]),
+        ("prompts: {templates: ['a photo']}", ["prompts.templates", "exactly one {}"]),
+        ("prompts: {templates: ['{} and {}']}", ["prompts.templates", "exactly one {}"]),
+        ("data: {source: folder}", ["needs a path"]),
+        ("data: {source: digits, path: x}", ["takes no path"]),
+        ("model: {device: gpu}", ["model.device", 'came "gpu"']),
+        ("seed: -1", ["seed", "came -1"]),
+        ("- a\n- b", ["must hold sections"]),
+        ("a: [", ["not valid YAML"]),
+        ("!!python/object:os.system {}", ["not valid YAML"]),
+    ],
+)
+def test_a_mistake_is_named_with_what_came_and_what_is_allowed(write, text, words):
+    with pytest.raises(UserError) as caught:
+        load_config(RunConfig, write(text))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "run.yaml" in message
+    for word in words:
+        assert word in message
+
+
+def test_every_mistake_is_reported_at_once(write):
+    with pytest.raises(UserError, match=r"workers.*; seed"):
+        load_config(RunConfig, write("seed: x\ncluster: {workers: 0}"))
+
+
+@pytest.mark.parametrize(
+    ("override", "word"),
+    [("seed", "section.key=value"), ("a.b.=1", "section.key"), ("seed.x=1", "is a value")],
+)
+def test_a_bad_override_says_what_it_takes(write, override, word):
+    with pytest.raises(UserError, match=word):
+        load_config(RunConfig, write("seed: 1"), [override])
+
+
+def test_a_missing_file_is_a_user_error(tmp_path):
+    with pytest.raises(UserError, match="cannot read the configuration"):
+        load_config(RunConfig, tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("captions: {names: [[a], [b]], templates: ['x']}", r"exactly one \{\}"),
+        ("captions: {names: [[a], []], templates: ['{}']}", "at least one name"),
+        (
+            "network: {image_size: 30}\ncaptions: {names: [[a], [b]], templates: ['{}']}",
+            "multiple of 8",
+        ),
+        (
+            "network: {unet_channels: [12]}\ncaptions: {names: [[a], [b]], templates: ['{}']}",
+            "multiples of 8",
+        ),
+    ],
+)
+def test_training_mistakes_are_named(write, text, word):
+    with pytest.raises(UserError, match=word):
+        load_config(TrainConfig, write(text))

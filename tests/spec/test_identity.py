@@ -1,0 +1,63 @@
+import pytest
+
+from zsd_ray.spec.config import RunConfig, parse_config
+from zsd_ray.spec.identity import differences, hash_of, identity_parts, redacted, resolved
+
+
+def parts(tree, classes=("a", "b"), fingerprint="f"):
+    return identity_parts(parse_config(RunConfig, tree), classes, fingerprint)
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"seed": 1},
+        {"method": {"loss": "l1"}},
+        {"pruning": {"p_value": 0.01}},
+        {"pruning": {"rule": "li"}},
+        {"prompts": {"templates": ["a {}."]}},
+        {"model": {"dtype": "bfloat16"}},
+        {"data": {"split": "train"}},
+    ],
+)
+def test_what_changes_numbers_changes_the_identity(tree):
+    assert hash_of(parts(tree)) != hash_of(parts({}))
+    assert differences(parts({}), parts(tree))
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"cluster": {"workers": 7, "batch_size": 3}},
+        {"output": {"path": "elsewhere", "raw_scores": True}},
+        {"tracking": {"mlflow": "off"}},
+        {"model": {"device": "cpu"}},
+        {"data": {"limit": 3}},
+    ],
+)
+def test_what_does_not_change_numbers_does_not(tree):
+    assert hash_of(parts(tree)) == hash_of(parts({}))
+
+
+def test_classes_and_weights_belong_to_it():
+    assert hash_of(parts({}, classes=("a", "c"))) != hash_of(parts({}))
+    assert hash_of(parts({}, fingerprint="g")) != hash_of(parts({}))
+
+
+def test_differences_are_said_in_words():
+    assert differences(parts({}), parts({"pruning": {"p_value": 0.01}})) == [
+        "pruning.p_value was 0.002, now 0.01"
+    ]
+
+
+def test_passwords_in_urls_are_hidden_everywhere():
+    config = parse_config(
+        RunConfig,
+        {
+            "tracking": {"mlflow": "https://me:hunter2@host/x"},
+            "prompts": {"classes": ["https://me:hunter2@host", "b"]},
+        },
+    )
+    assert "hunter2" not in str(resolved(config))
+    assert redacted("s3://key:secret@bucket/x") == "s3://***@bucket/x"
+    assert redacted({"a": ["no url", 3]}) == {"a": ["no url", 3]}

@@ -1,0 +1,35 @@
+"""zsd_ray measures diffusion models as zero-shot image classifiers.
+
+>>> import zsd_ray
+>>> result = zsd_ray.run(zsd_ray.RunConfig())  # doctest: +SKIP
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zsd_ray.api import RunResult, run
+    from zsd_ray.spec.config import RunConfig, load_config
+    from zsd_ray.spec.errors import UserError
+
+__all__ = ["RunConfig", "RunResult", "UserError", "load_config", "run"]
+
+_HOMES = {
+    "RunConfig": "zsd_ray.spec.config",
+    "UserError": "zsd_ray.spec.errors",
+    "load_config": "zsd_ray.spec.config",
+    "RunResult": "zsd_ray.api",
+    "run": "zsd_ray.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Lazily, so that `zsd-ray --help` does not wait for pyarrow and torch.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Describes and does nothing: configuration, records, identity, errors."""

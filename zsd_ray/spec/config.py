@@ -1,0 +1,312 @@
+"""The run configuration: one YAML file, validated before anything starts.
+
+Every section is frozen and refuses keys that it does not know. What a key does is said in
+docs/configuration.md; this module says what is allowed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from zsd_ray.spec.errors import UserError
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ModelConfig(Section):
+    """Which denoiser scores, and how its network runs.
+
+    `path` is `builtin:NAME`, a folder, an fsspec URL of a folder, or a name on the model hub.
+    """
+
+    family: Literal["stable-diffusion"] = "stable-diffusion"
+    path: str = "builtin:digits"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
+
+
+class DataConfig(Section):
+    """Which images are classified. `limit` takes a deterministic, nested subset of them."""
+
+    source: Literal["digits", "folder", "parquet"] = "digits"
+    path: str | None = None
+    split: Literal["train", "test"] = "test"
+    image_column: str = "image"
+    label_column: str | None = "label"
+    limit: Count | None = None
+
+    @model_validator(mode="after")
+    def _path_fits_source(self) -> Self:
+        if self.source == "digits" and self.path is not None:
+            raise ValueError("source digits ships with scikit-learn and takes no path; remove path")
+        if self.source != "digits" and not self.path:
+            raise ValueError(f"source {self.source} needs a path; set data.path")
+        return self
+
+
+class PromptConfig(Section):
+    """The text for each class.
+
+    `classes` is a list of names, a mapping from the data's label to a name, a text file with one
+    name a line, or null for the data's own class names. Each template has one `{}`.
+    """
+
+    classes: list[str] | dict[str, str] | str | None = None
+    templates: list[str] = Field(["a photo of a {}."], min_length=1)
+
+    @field_validator("templates")
+    @classmethod
+    def _one_slot(cls, templates: list[str]) -> list[str]:
+        for template in templates:
+            if template.count("{}") != 1:
+                raise ValueError(f"each template needs exactly one {{}}, but came {template!r}")
+        if len(set(templates)) != len(templates):
+            raise ValueError("templates must differ from each other")
+        return templates
+
+
+class MethodConfig(Section):
+    """How one (image, class, draw) is scored; see methods/ and diffusion/weighting.py."""
+
+    name: Literal["diffusion-classifier"] = "diffusion-classifier"
+    weighting: Literal["simple", "vdm", "heuristic"] = "heuristic"
+    loss: Literal["l2", "l1"] = "l2"
+    timesteps: Literal["uniform", "stratified"] = "uniform"
+    t_range: tuple[float, float] = (0.02, 0.98)
+
+    @field_validator("weighting", mode="before")
+    @classmethod
+    def _alias(cls, weighting: object) -> object:
+        return "simple" if weighting == "uniform-eps" else weighting
+
+    @field_validator("t_range")
+    @classmethod
+    def _inside_unit_interval(cls, t_range: tuple[float, float]) -> tuple[float, float]:
+        low, high = t_range
+        if not 0 <= low < high <= 1:
+            raise ValueError(f"needs 0 <= low < high <= 1, but came [{low}, {high}]")
+        return t_range
+
+
+class ClarkJainiPruning(Section):
+    """Clark & Jaini 2023, Algorithm 1."""
+
+    rule: Literal["clark-jaini"] = "clark-jaini"
+    min_scores: int = Field(20, ge=2)
+    max_scores: Count = 2000
+    p_value: Fraction = 2e-3
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.max_scores < self.min_scores:
+            raise ValueError(
+                f"max_scores ({self.max_scores}) must be at least min_scores ({self.min_scores})"
+            )
+        return self
+
+
+class LiPruning(Section):
+    """Li et al. 2023, Algorithm 2: after draws[i] draws the keep[i] best classes stay."""
+
+    rule: Literal["li"]
+    keep: list[Count] = [5, 1]
+    draws: list[Count] = [50, 500]
+
+    @model_validator(mode="after")
+    def _stages(self) -> Self:
+        if len(self.keep) != len(self.draws) or not self.keep:
+            raise ValueError(
+                f"keep and draws need one entry a stage, but came {len(self.keep)} and "
+                f"{len(self.draws)}"
+            )
+        if any(a <= b for a, b in zip(self.keep, self.keep[1:], strict=False)):
+            raise ValueError(f"keep must fall from stage to stage, but came {self.keep}")
+        if any(a >= b for a, b in zip(self.draws, self.draws[1:], strict=False)):
+            raise ValueError(f"draws must rise from stage to stage, but came {self.draws}")
+        return self
+
+
+class NoPruning(Section):
+    """Every class gets every draw."""
+
+    rule: Literal["none"]
+    draws: Count = 100
+
+
+PruningConfig = Annotated[ClarkJainiPruning | LiPruning | NoPruning, Field(discriminator="rule")]
+
+
+class ClusterConfig(Section):
+    """Where the run happens; nothing here changes a number."""
+
+    workers: Count = 2
+    gpus_per_worker: float = Field(0, ge=0)
+    cpus_per_worker: Count = 1
+    address: str | None = None
+    batch_size: Count = 64
+
+
+class OutputConfig(Section):
+    """Where results go; `flush_seconds` is the most that an interrupted run loses."""
+
+    path: str = "runs/run"
+    raw_scores: bool = False
+    flush_seconds: float = Field(30, gt=0)
+
+
+class TrackingConfig(Section):
+    """MLflow: `auto` (a SQLite file beside the output), `off`, or a tracking URI."""
+
+    mlflow: str = "auto"
+    experiment: str = Field("zsd_ray", min_length=1)
+
+    @field_validator("mlflow", mode="before")
+    @classmethod
+    def _yaml_off(cls, value: object) -> object:
+        return "off" if value is False or value is None else value  # YAML 1.1 reads `off` as false
+
+
+class RunConfig(Section):
+    """One evaluation run."""
+
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    prompts: PromptConfig = PromptConfig()
+    method: MethodConfig = MethodConfig()
+    pruning: PruningConfig = ClarkJainiPruning()
+    cluster: ClusterConfig = ClusterConfig()
+    output: OutputConfig = OutputConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    seed: int = Field(0, ge=0, lt=2**63)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_rule(cls, value: Any) -> Any:
+        # A discriminated union needs its tag; the paper's rule is the one meant without it.
+        if isinstance(value, Mapping) and isinstance(value.get("pruning"), Mapping):
+            return {**value, "pruning": {"rule": "clark-jaini", **value["pruning"]}}
+        return value
+
+
+ConfigT = TypeVar("ConfigT", bound=Section)
+
+
+def load_config(
+    kind: type[ConfigT], path: str | Path, overrides: Sequence[str] = (), limit: int | None = None
+) -> ConfigT:
+    """Read a YAML file, apply `a.b=value` overrides, and validate it as `kind`.
+
+    Raises:
+        UserError: one line for each mistake, with its path in the file.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read the configuration {path}: {error.strerror}") from error
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} must hold sections (key: value), but holds a {_kind(tree)}")
+    for override in overrides:
+        _apply(tree, override)
+    if limit is not None:
+        _apply(tree, f"data.limit={limit}")
+    return parse_config(kind, tree, str(path))
+
+
+def parse_config(kind: type[ConfigT], tree: Mapping[str, Any], where: str = "config") -> ConfigT:
+    """Validate a tree of plain values as `kind`; raises UserError."""
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        lines = dict.fromkeys(_explain(kind, item) for item in error.errors())
+        raise UserError(f"{where}: {'; '.join(lines)}") from error
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    names = key.strip().split(".")
+    if not separator or not all(names):
+        raise UserError(f"--set takes section.key=value, but came {override!r}")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {key}: the value is not valid YAML: {text!r}") from error
+    node = tree
+    for name in names[:-1]:
+        if node.get(name) is None:
+            node[name] = {}
+        node = node[name]
+        if not isinstance(node, dict):
+            raise UserError(f"--set {key}: {name} is a value, not a section")
+    node[names[-1]] = value
+
+
+def _explain(kind: type[Section], item: Mapping[str, Any]) -> str:
+    """One pydantic error in one line: path, what came, what is allowed, the nearest name."""
+    location = [part for part in item["loc"] if part not in _RULES]
+    path = ".".join(str(part) for part in location)
+    if item["type"] == "extra_forbidden":
+        names = _field_names(kind, [str(part) for part in item["loc"][:-1]])
+        near = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(names)}"
+        return f"unknown key {path}; {hint}"
+    if item["type"] == "union_tag_invalid":
+        came, allowed = item["ctx"]["tag"], item["ctx"]["expected_tags"]
+        return f"{path}.rule: came {came!r}; allowed: {allowed}"
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return f"{path}: {message}" if path else message
+    came = json.dumps(item["input"], default=str)
+    came = came if len(came) <= 60 else came[:57] + "..."
+    near_value = _nearest_literal(item)
+    return f"{path}: came {came}; {message[0].lower()}{message[1:]}{near_value}"
+
+
+_RULES = {"clark-jaini", "li", "none"}
+
+
+def _nearest_literal(item: Mapping[str, Any]) -> str:
+    if item["type"] != "literal_error":
+        return ""
+    allowed = [
+        part.strip("'") for part in item["ctx"]["expected"].replace(" or ", ", ").split(", ")
+    ]
+    near = difflib.get_close_matches(str(item["input"]), allowed, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _field_names(kind: type[Section], location: Sequence[str]) -> list[str]:
+    section: Any = kind
+    for part in location:
+        if part in _RULES:
+            members = get_args(get_args(PruningConfig)[0])
+            section = next(
+                m for m in members if part in get_args(m.model_fields["rule"].annotation)
+            )
+        else:
+            section = section.model_fields[part].annotation
+    return list(section.model_fields)
+
+
+def _kind(value: object) -> str:
+    return {list: "list", str: "text", int: "number", float: "number"}.get(type(value), "value")

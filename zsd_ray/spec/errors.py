@@ -1,0 +1,19 @@
+"""Errors that a user can mend, and the exit codes of the command line."""
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_INCOMPLETE = 3
+EXIT_INTERRUPTED = 130
+
+
+class UserError(ValueError):
+    """Bad input: one line that says what came, what is allowed and what to do (exit code 2)."""
+
+
+class WorkersLostError(RuntimeError):
+    """Every worker is gone and images are left (exit code 1); what was decided is written."""
+
+
+class ImageError(ValueError):
+    """One image cannot be used. It becomes a decision row with this text; the run goes on."""

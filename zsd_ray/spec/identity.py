@@ -1,0 +1,78 @@
+"""A run's identity: a hash of everything that changes its numbers, and of nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+from zsd_ray.spec.config import RunConfig, Section
+
+NUMERICS = 1
+"""Raised whenever the same configuration gives other scores than before (see CHANGELOG.md)."""
+
+T = TypeVar("T")
+
+_SECRET = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def identity_parts(
+    config: RunConfig, classes: Sequence[str], model_fingerprint: str
+) -> dict[str, Any]:
+    """Return what the numbers of a run depend on, as plain values.
+
+    Cluster, output, tracking, the device, the batch size and the limit are left out: an
+    interrupted run may go on with others.
+    """
+    tree = config.model_dump(mode="json")
+    del tree["cluster"], tree["output"], tree["tracking"]
+    del tree["model"]["device"], tree["model"]["path"], tree["data"]["limit"]
+    tree["model"]["fingerprint"] = model_fingerprint
+    tree["prompts"]["classes"] = list(classes)
+    return {"numerics": NUMERICS, **redacted(tree)}
+
+
+def hash_of(parts: Mapping[str, Any]) -> str:
+    """A hash of plain values that does not depend on the order of keys."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say in words where two identities differ, one entry a key."""
+    old, new = dict(_leaves(before)), dict(_leaves(now))
+    return [
+        f"{key} was {json.dumps(old.get(key))}, now {json.dumps(new.get(key))}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+
+
+def resolved(config: Section) -> dict[str, Any]:
+    """The whole configuration as plain values, without the passwords of its URLs."""
+    return redacted(config.model_dump(mode="json"))
+
+
+def redacted(value: T) -> T:
+    """Replace `user:password@` in every URL inside plain values."""
+    return cast(T, _redacted(value))
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return _SECRET.sub("***@", value)
+    if isinstance(value, Mapping):
+        return {key: _redacted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_redacted(item) for item in value]
+    return value
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,128 @@
+"""The values that travel between the rooms: images, micro-batches, scores, decisions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One image of a data set, before it is read.
+
+    `image_id` is unique in the data set and the same on every machine: draws are addressed by it.
+    `source` says where the image lies, for people. `label` indexes the data's own classes.
+    """
+
+    image_id: str
+    source: str
+    label: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItem:
+    """Draws first_draw .. first_draw + n_draws - 1 of one image, for each of `classes`.
+
+    `image` is the image's number in the run; `classes` are class numbers, ascending.
+    """
+
+    image: int
+    first_draw: int
+    n_draws: int
+    classes: tuple[int, ...]
+
+    @property
+    def n_scores(self) -> int:
+        return self.n_draws * len(self.classes)
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """What one worker scores in one request."""
+
+    id: int
+    items: tuple[WorkItem, ...]
+
+    @property
+    def n_scores(self) -> int:
+        return sum(item.n_scores for item in self.items)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemScores:
+    """The answer to one WorkItem; n draws and k classes as in the item.
+
+    errors: (n, k) float32, eps-error before weighting: mean over elements, mean over templates.
+    t, alpha, sigma, weight: (n,) float64, of each draw; score = weight * error.
+    """
+
+    errors: NDArray[np.float32]
+    t: NDArray[np.float64]
+    alpha: NDArray[np.float64]
+    sigma: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFailure:
+    """The answer to a WorkItem whose image cannot be scored, with the reason."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatchScores:
+    """The answer to one micro-batch, one entry an item, in order.
+
+    n_rows counts network rows with those that pad the last fixed-shape batch; `seconds` is the
+    time that the worker spent on it.
+    """
+
+    id: int
+    answers: tuple[ItemScores | ImageFailure, ...]
+    n_rows: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RawDraw:
+    """One draw of one image, as the rule saw it: a row of OUTPUT/scores."""
+
+    draw: int
+    t: float
+    alpha: float
+    sigma: float
+    weight: float
+    classes: tuple[int, ...]
+    eps_error: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The outcome for one image: a row of OUTPUT/decisions (docs/results.md explains each)."""
+
+    image_id: str
+    source: str
+    label: int | None
+    prediction: int | None
+    top5: tuple[int, ...] = ()
+    mean_scores: tuple[float, ...] = ()
+    draws_per_class: tuple[int, ...] = ()
+    n_draws: int = 0
+    n_evaluations: int = 0
+    n_spent: int = 0
+    stop_reason: str = ""
+    error: str | None = None
+    worker: str = ""
+    seconds: float = 0.0
+    raw: tuple[RawDraw, ...] = field(default=(), repr=False)
+    traced: bool = False  # the report may draw this image's elimination
+
+    @property
+    def correct(self) -> bool | None:
+        """Whether the prediction is the label; None without a label or after an error."""
+        if self.label is None or self.prediction is None:
+            return None
+        return self.prediction == self.label
