@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zsd_ray.diffusion.schedule import DiscreteSchedule
+
+
+def stable_diffusion_betas(dtype=np.float64):
+    return np.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=dtype) ** 2
+
+
+SCHEDULE = DiscreteSchedule.from_betas(stable_diffusion_betas())
+
+
+def test_equals_the_plain_product():
+    product, expected = 1.0, []
+    for beta in stable_diffusion_betas():
+        product *= 1.0 - beta
+        expected.append(product)
+    t = (np.arange(1000) + 0.5) / 1000
+    alpha, sigma = SCHEDULE.alpha_sigma(t)
+    np.testing.assert_allclose(alpha**2, expected, rtol=1e-12)
+    np.testing.assert_allclose(alpha**2 + sigma**2, 1.0, rtol=1e-12)
+
+
+def test_stays_precise_near_zero_where_half_precision_does_not():
+    _, sigma = SCHEDULE.alpha_sigma(np.array([0.0005]))
+    half = np.sqrt(np.float16(1) - np.cumprod(1 - stable_diffusion_betas(np.float16))[0])
+    assert sigma[0] == pytest.approx(np.sqrt(0.00085), rel=1e-9)
+    assert abs(half / sigma[0] - 1) > 0.05
+
+
+@given(st.floats(0, 1))
+def test_snap_keeps_the_step_and_moves_at_most_half_of_one(t):
+    t = np.array([t])
+    snapped = SCHEDULE.snap(t)
+    assert abs(snapped - t)[0] <= 0.5 / 1000 + 1e-12
+    assert SCHEDULE.steps(snapped) == SCHEDULE.steps(t)
+    assert SCHEDULE.model_time(t)[0] == np.clip(np.floor(t[0] * 1000), 0, 999)
+
+
+def test_log_snr_slope_integrates_to_the_log_snr():
+    t = (np.arange(1000) + 0.5) / 1000
+    alpha, sigma = SCHEDULE.alpha_sigma(t)
+    log_snr = 2 * np.log(alpha / sigma)
+    slope = SCHEDULE.log_snr_slope(t)
+    assert (slope < 0).all()
+    inner = slice(5, -5)
+    integral = np.cumsum(slope)[inner] / 1000
+    np.testing.assert_allclose(np.diff(integral), np.diff(log_snr[inner]), rtol=0.1)
+    assert slope[300] == pytest.approx((log_snr[301] - log_snr[299]) / 0.002, rel=1e-9)

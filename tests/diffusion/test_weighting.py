@@ -1,0 +1,64 @@
+"""Each weighting is held against its definition on the error that its paper weights."""
+
+import numpy as np
+import pytest
+
+from tests.diffusion.test_schedule import SCHEDULE
+from zsd_ray.diffusion.weighting import WEIGHTINGS
+
+T = (np.arange(20, 980, 7) + 0.5) / 1000
+
+
+@pytest.mark.parametrize("loss", ["l2", "l1"])
+@pytest.mark.parametrize("name", WEIGHTINGS)
+def test_weights_are_positive_finite_and_elementwise(name, loss):
+    weights = WEIGHTINGS[name](SCHEDULE, T, loss)
+    assert weights.shape == T.shape
+    assert weights.dtype == np.float64
+    assert np.isfinite(weights).all()
+    assert (weights > 0).all()
+    each = [WEIGHTINGS[name](SCHEDULE, T[i : i + 1], loss)[0] for i in range(len(T))]
+    np.testing.assert_array_equal(weights, each)
+
+
+def errors_of_both_kinds(loss, seed=0):
+    """One (x0, eps, eps_hat) at every T: its eps-error, and its x-error through x0_hat."""
+    rng = np.random.default_rng(seed)
+    x_0, eps, eps_hat = rng.normal(size=(3, len(T), 64))
+    alpha, sigma = (a[:, None] for a in SCHEDULE.alpha_sigma(T))
+    x_hat = (alpha * x_0 + sigma * eps - sigma * eps_hat) / alpha
+    power = {"l2": 2, "l1": 1}[loss]
+    return (
+        (np.abs(eps - eps_hat) ** power).mean(axis=1),
+        (np.abs(x_0 - x_hat) ** power).mean(axis=1),
+    )
+
+
+@pytest.mark.parametrize("loss", ["l2", "l1"])
+def test_heuristic_is_exp_minus_7t_on_the_x_error(loss):
+    eps_error, x_error = errors_of_both_kinds(loss)
+    weights = WEIGHTINGS["heuristic"](SCHEDULE, T, loss)
+    np.testing.assert_allclose(weights * eps_error, np.exp(-7 * T) * x_error, rtol=1e-10)
+
+
+def test_simple_is_the_snr_on_the_x_error():
+    eps_error, x_error = errors_of_both_kinds("l2")
+    alpha, sigma = SCHEDULE.alpha_sigma(T)
+    weights = WEIGHTINGS["simple"](SCHEDULE, T, "l2")
+    np.testing.assert_allclose(weights * eps_error, (alpha / sigma) ** 2 * x_error, rtol=1e-10)
+
+
+def test_vdm_is_the_falling_snr_on_the_x_error():
+    """Kingma et al. 2021, eq. 17: -SNR'(t)/2 on the x-error, SNR' by differences here."""
+    eps_error, x_error = errors_of_both_kinds("l2")
+    snr = [np.divide(*SCHEDULE.alpha_sigma(T + h)) ** 2 for h in (-1e-3, 1e-3)]
+    expected = -0.5 * (snr[1] - snr[0]) / 2e-3 * x_error
+    np.testing.assert_allclose(
+        WEIGHTINGS["vdm"](SCHEDULE, T, "l2") * eps_error, expected, rtol=0.01
+    )
+
+
+def test_the_default_range_of_t_bounds_the_heuristic_weight():
+    inside = (T >= 0.02) & (T <= 0.98)
+    weights = WEIGHTINGS["heuristic"](SCHEDULE, T[inside], "l2")
+    assert weights.max() / np.median(weights) < 5

@@ -1,0 +1,1 @@
+"""Tensor maths of diffusion without a model: schedules, draws, weightings, parametrisations."""

@@ -1,0 +1,32 @@
+"""What a network's output means, converted once to an estimate of eps.
+
+With x_t = alpha x0 + sigma eps:  eps = (x_t - alpha x0) / sigma,  and for v-prediction
+v = alpha eps - sigma x0 (Salimans & Ho 2022, section 4):  eps = alpha v + sigma x_t  (where
+alpha^2 + sigma^2 = 1).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+Parametrisation = Literal["epsilon", "v_prediction", "sample"]
+
+
+def to_epsilon(
+    output: torch.Tensor,
+    x_t: torch.Tensor,
+    alpha: torch.Tensor,
+    sigma: torch.Tensor,
+    parametrisation: Parametrisation,
+) -> torch.Tensor:
+    """Return the estimate of eps, of x_t's shape, float32; alpha and sigma broadcast to it."""
+    output = output.float()
+    if parametrisation == "epsilon":
+        return output
+    if parametrisation == "v_prediction":
+        return alpha * output + sigma * x_t
+    if parametrisation == "sample":
+        return (x_t - alpha * output) / sigma
+    raise AssertionError(f"unknown parametrisation {parametrisation!r}")

@@ -1,0 +1,67 @@
+"""Noise schedules: x_t = alpha(t) x_0 + sigma(t) eps, with t in [0, 1] from data to noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class Schedule(Protocol):
+    """alpha and sigma over t in [0, 1], in float64."""
+
+    def snap(self, t: Array) -> Array:
+        """Return the nearest times that the model was trained on (itself for continuous time)."""
+
+    def alpha_sigma(self, t: Array) -> tuple[Array, Array]:
+        """Return the signal and noise scales at times `t`, each of t's shape."""
+
+    def log_snr_slope(self, t: Array) -> Array:
+        """Return d log(alpha^2 / sigma^2) / dt at `t` (negative: the signal fades)."""
+
+    def model_time(self, t: Array) -> Array:
+        """Return what the network takes as its time input, for times that were snapped."""
+
+
+@dataclass(frozen=True)
+class DiscreteSchedule:
+    """A variance-preserving chain of T steps (Ho et al. 2020), as diffusers schedulers define it.
+
+    Step k in 0..T-1 stands for the time (k + 1/2) / T, the middle of its slice of [0, 1], so that
+    a uniform t falls on every step equally often.
+    """
+
+    alphas_cumprod: Array
+
+    @classmethod
+    def from_betas(cls, betas: Array) -> DiscreteSchedule:
+        """Accumulate betas (T,) in float64; half precision distorts sigma by 7 % near t = 0."""
+        kept = 1.0 - np.asarray(betas, dtype=np.float64)
+        return cls(np.multiply.accumulate(kept, dtype=np.float64))
+
+    @property
+    def n_steps(self) -> int:
+        return len(self.alphas_cumprod)
+
+    def steps(self, t: Array) -> NDArray[np.int64]:
+        """Return the index of the step whose slice holds each t."""
+        return np.clip((np.asarray(t) * self.n_steps).astype(np.int64), 0, self.n_steps - 1)
+
+    def snap(self, t: Array) -> Array:
+        return (self.steps(t) + 0.5) / self.n_steps
+
+    def alpha_sigma(self, t: Array) -> tuple[Array, Array]:
+        alpha_bar = self.alphas_cumprod[self.steps(t)]
+        return np.sqrt(alpha_bar), np.sqrt(1.0 - alpha_bar)
+
+    def log_snr_slope(self, t: Array) -> Array:
+        log_snr = np.log(self.alphas_cumprod) - np.log1p(-self.alphas_cumprod)
+        slope: Array = np.gradient(log_snr, 1.0 / self.n_steps)
+        return slope[self.steps(t)]
+
+    def model_time(self, t: Array) -> Array:
+        return self.steps(t).astype(np.float64)
