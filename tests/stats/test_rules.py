@@ -1,0 +1,116 @@
+"""Every rule keeps the contract, and decides as a plain replay of its paper does."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support import replay
+from tests.support.pools import Pool
+from zsd_ray.engine.elimination import Elimination
+from zsd_ray.spec.config import ClarkJainiPruning, LiPruning, NoPruning
+from zsd_ray.spec.records import WorkItem
+from zsd_ray.stats.rules import make_rule
+
+CONFIGS = [
+    ClarkJainiPruning(min_scores=5, max_scores=60, p_value=0.01),
+    ClarkJainiPruning(min_scores=2, max_scores=2, p_value=0.5),
+    LiPruning(rule="li", keep=[3, 1], draws=[4, 20]),
+    LiPruning(rule="li", keep=[2], draws=[7]),
+    NoPruning(rule="none", draws=9),
+]
+
+
+def decide(config, pool, image, n_classes):
+    """Feed one image draw by draw."""
+    elimination = Elimination(make_rule(config), n_classes, keep_raw=False)
+    draw = 0
+    while elimination.outcome is None:
+        item = WorkItem(image, draw, 1, tuple(elimination.survivors.tolist()))
+        elimination.add(item, pool.answer(item))
+        draw += 1
+    return elimination.outcome
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=repr)
+class TestContract:
+    @given(data=st.data())
+    def test_a_look_keeps_at_least_one_class_and_the_best(self, config, data):
+        rule = make_rule(config)
+        n, n_classes = rule.next_look(0), data.draw(st.integers(1, 6))
+        seed = data.draw(st.integers(0, 2**32 - 1))
+        scores = np.random.default_rng(seed).normal(size=(n, n_classes))
+        verdict = rule.look(scores)
+        assert verdict.keep.shape == (n_classes,)
+        assert verdict.keep[scores.mean(axis=0).argmin()]
+
+    def test_looks_move_forward_and_end(self, config):
+        rule = make_rule(config)
+        n = rule.next_look(0)
+        assert n >= 1
+        tied = np.tile(np.random.default_rng(0).normal(size=(rule.max_draws, 1)), 4)
+        verdict = rule.look(tied[:n])
+        while verdict.stop_reason is None:
+            assert rule.next_look(n) > n
+            n = rule.next_look(n)
+            verdict = rule.look(tied[:n])
+        assert n == rule.max_draws
+
+    def test_one_class_is_decided_at_the_first_look(self, config):
+        rule = make_rule(config)
+        verdict = rule.look(np.random.default_rng(0).normal(size=(rule.next_look(0), 1)))
+        assert verdict.stop_reason is not None
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    n_classes=st.integers(2, 6),
+    min_scores=st.integers(2, 25),
+    extra=st.integers(0, 40),
+    p_value=st.sampled_from([0.05, 2e-3, 1e-6]),
+)
+def test_clark_jaini_equals_the_plain_replay(seed, n_classes, min_scores, extra, p_value):
+    config = ClarkJainiPruning(
+        min_scores=min_scores, max_scores=min_scores + extra, p_value=p_value
+    )
+    pool = Pool(1, n_classes, config.max_scores, seed)
+    outcome = decide(config, pool, 0, n_classes)
+    expected = replay.clark_jaini(
+        lambda draw, k: pool.score(0, draw, k), n_classes, min_scores, config.max_scores, p_value
+    )
+    assert outcome.ranking[0] == expected.prediction
+    assert list(outcome.draws_per_class) == expected.draws_per_class
+    assert outcome.n_draws == expected.n_draws
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), n_classes=st.integers(2, 8))
+def test_li_equals_the_plain_replay(seed, n_classes):
+    config = LiPruning(rule="li", keep=[4, 2, 1], draws=[3, 10, 30])
+    pool = Pool(1, n_classes, 30, seed)
+    outcome = decide(config, pool, 0, n_classes)
+    expected = replay.li_stages(
+        lambda draw, k: pool.score(0, draw, k), n_classes, config.keep, config.draws
+    )
+    assert outcome.ranking[0] == expected.prediction
+    assert list(outcome.draws_per_class) == expected.draws_per_class
+
+
+def test_clark_jaini_treats_equal_and_constant_differences_as_scipy_does():
+    rule = make_rule(ClarkJainiPruning(min_scores=2, max_scores=50, p_value=0.002))
+    base = np.random.default_rng(1).normal(size=(5, 1))
+    same = rule.look(np.hstack([base, base]))
+    assert same.keep.all()  # t = 0/0
+    # scipy gives p = 0 where every difference is the same number, to rounding
+    exact = np.arange(5.0)[:, None]
+    shifted = rule.look(np.hstack([exact, exact + 1.0]))
+    assert shifted.keep.tolist() == [True, False]
+    assert shifted.stop_reason == "one-class-left"
+
+
+def test_clark_jaini_says_why_it_stopped():
+    rule = make_rule(ClarkJainiPruning(min_scores=2, max_scores=4, p_value=1e-9))
+    scores = np.random.default_rng(2).normal(size=(4, 3))
+    assert rule.look(scores[:3]).stop_reason is None
+    assert rule.look(scores).stop_reason == "max-scores"

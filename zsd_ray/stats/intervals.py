@@ -1,0 +1,33 @@
+"""Confidence intervals of proportions."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from scipy.special import ndtri
+
+
+class Interval(NamedTuple):
+    low: float
+    high: float
+
+
+def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
+    """The score interval of a proportion (Wilson 1927); (0, 1) where there are no trials."""
+    if not 0 <= successes <= trials:
+        raise ValueError(f"needs 0 <= successes <= trials, but came {successes} of {trials}")
+    if trials == 0:
+        return Interval(0.0, 1.0)
+    z = float(ndtri(0.5 + confidence / 2))
+    share = successes / trials
+    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = (
+        z
+        / (1 + z * z / trials)
+        * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    )
+    # At 0 and at all successes the bound is exact; rounding would leave it a hair inside.
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == trials else min(1.0, centre + half)
+    return Interval(low, high)

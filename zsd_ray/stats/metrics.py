@@ -1,0 +1,66 @@
+"""Accuracy, confusion and surviving classes, from the arrays of a decisions table.
+
+Shapes: N images, K classes, D numbers of draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+IntArray = NDArray[np.int64]
+
+
+def accuracy(correct: ArrayLike) -> float:
+    """The share of true entries of (N,); nan where there are none."""
+    correct = np.asarray(correct, dtype=bool)
+    return float(correct.mean()) if correct.size else float("nan")
+
+
+def per_class_accuracy(
+    labels: ArrayLike, correct: ArrayLike, n_classes: int
+) -> tuple[IntArray, IntArray]:
+    """Images and correct images of each class: (N,), (N,) -> (K,), (K,)."""
+    labels = np.asarray(labels, dtype=np.int64)
+    correct = np.asarray(correct, dtype=bool)
+    counts = np.bincount(labels, minlength=n_classes)
+    successes = np.bincount(labels[correct], minlength=n_classes)
+    return counts.astype(np.int64), successes.astype(np.int64)
+
+
+def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, n_classes: int) -> IntArray:
+    """Images of each (label, prediction): (N,), (N,) -> (K, K), a row a label."""
+    labels = np.asarray(labels, dtype=np.int64)
+    predictions = np.asarray(predictions, dtype=np.int64)
+    cells = np.bincount(labels * n_classes + predictions, minlength=n_classes**2)
+    return cells.astype(np.int64).reshape(n_classes, n_classes)
+
+
+def confused_pairs(
+    labels: ArrayLike, predictions: ArrayLike, limit: int
+) -> list[tuple[int, int, int]]:
+    """The most frequent wrong (label, prediction, images), without the (K, K) matrix."""
+    pairs = np.stack([np.asarray(labels), np.asarray(predictions)]).astype(np.int64)
+    pairs, images = np.unique(pairs[:, pairs[0] != pairs[1]], axis=1, return_counts=True)
+    order = np.argsort(-images, kind="stable")[:limit]
+    return [(int(pairs[0, i]), int(pairs[1, i]), int(images[i])) for i in order]
+
+
+def survivors(
+    draws_per_class: Sequence[ArrayLike], one_left: ArrayLike, draws: ArrayLike
+) -> IntArray:
+    """How many classes of each image are left after `draws` draws: N rows of (K,), (D,) -> (N, D).
+
+    Class k is left after d draws if it was given more than d. From its last draw on, an image has
+    one class left where `one_left` (N,) says so, else those that were given this draw.
+    """
+    draws = np.asarray(draws, dtype=np.int64)
+    ends = np.asarray(one_left, dtype=bool)
+    left = np.zeros((len(draws_per_class), draws.size), dtype=np.int64)
+    for i, row in enumerate(draws_per_class):
+        given = np.sort(np.asarray(row, dtype=np.int64))
+        at_end = 1 if ends[i] else given.size - np.searchsorted(given, given[-1])
+        left[i] = np.maximum(given.size - np.searchsorted(given, draws, side="right"), at_end)
+    return left
