@@ -1,0 +1,171 @@
+"""What every reader promises; a new reader is added to READERS and gets these tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from zsd_ray.data.base import ImageDataset, choose_subset
+from zsd_ray.data.open import open_dataset
+from zsd_ray.data.transforms import to_square
+from zsd_ray.spec.config import DataConfig
+
+LABELS = ["cat", "dog", "emu"] * 8
+
+
+@pytest.fixture
+def files(picture: Callable[..., Image.Image], encode: Callable[..., bytes]) -> list[bytes]:
+    return [encode(picture(seed)) for seed in range(len(LABELS))]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, files: list[bytes]) -> Path:
+    for number, (label, content) in enumerate(zip(LABELS, files, strict=True)):
+        (tmp_path / "folder" / label).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "folder" / label / f"{number}.png").write_bytes(content)
+    return tmp_path / "folder"
+
+
+@pytest.fixture
+def parquet(tmp_path: Path, files: list[bytes]) -> Path:
+    (tmp_path / "parquet").mkdir()
+    for part in range(2):
+        rows = slice(12 * part, 12 * part + 12)
+        columns = {
+            "image": pa.array([{"bytes": data, "path": None} for data in files[rows]]),
+            "label": [sorted(set(LABELS)).index(label) for label in LABELS[rows]],
+            "name": LABELS[rows],
+        }
+        path = tmp_path / "parquet" / f"part-{part}.parquet"
+        pq.write_table(pa.table(columns), path, row_group_size=5)
+    return tmp_path / "parquet"
+
+
+def shared(request: pytest.FixtureRequest, name: str) -> str:
+    folder: Path = request.getfixturevalue("shared_data")
+    return str(folder / name)
+
+
+def remote(request: pytest.FixtureRequest, name: str) -> str:
+    url: str = request.getfixturevalue("memory")
+    local = request.getfixturevalue(name)
+    fsspec.filesystem("memory").put(f"{local}/", "/bucket/data", recursive=True)
+    return url
+
+
+Request = pytest.FixtureRequest
+READERS: dict[str, Callable[[Request], DataConfig]] = {
+    "digits-test": lambda _: DataConfig(split="test"),
+    "digits-train": lambda _: DataConfig(split="train"),
+    "folder": lambda r: DataConfig(source="folder", path=str(r.getfixturevalue("folder"))),
+    "folder-remote": lambda r: DataConfig(source="folder", path=remote(r, "folder")),
+    "parquet": lambda r: DataConfig(source="parquet", path=str(r.getfixturevalue("parquet"))),
+    "parquet-named": lambda r: DataConfig(
+        source="parquet", path=str(r.getfixturevalue("parquet")), label_column="name"
+    ),
+    "parquet-unlabelled": lambda r: DataConfig(
+        source="parquet", path=str(r.getfixturevalue("parquet")), label_column=None
+    ),
+    "parquet-remote": lambda r: DataConfig(source="parquet", path=remote(r, "parquet")),
+    "cifar10": lambda r: DataConfig(source="parquet", path=shared(r, "cifar10/test.parquet")),
+    "cue-conflict": lambda r: DataConfig(source="folder", path=shared(r, "cue-conflict/images")),
+}
+
+
+@pytest.fixture(params=READERS)
+def config(request: pytest.FixtureRequest) -> DataConfig:
+    return READERS[request.param](request)
+
+
+@pytest.fixture
+def dataset(config: DataConfig) -> ImageDataset:
+    return open_dataset(config)
+
+
+def some(dataset: ImageDataset) -> list[int]:
+    """About 25 images, the first and the last among them."""
+    n = len(dataset.records)
+    return sorted({*range(0, n, max(1, n // 24)), n - 1})
+
+
+def test_ids_are_unique_and_stable(config: DataConfig, dataset: ImageDataset) -> None:
+    ids = [record.image_id for record in dataset.records]
+    assert len(set(ids)) == len(ids) > 0
+    assert list(open_dataset(config).records) == list(dataset.records)
+
+
+def test_ids_name_no_machine(config: DataConfig, dataset: ImageDataset) -> None:
+    for record in dataset.records:
+        assert not record.image_id.startswith("/")
+        assert "\\" not in record.image_id
+        assert config.path is None or config.path not in record.image_id
+
+
+def test_every_record_has_an_image(dataset: ImageDataset) -> None:
+    for index in some(dataset):
+        image = dataset.read(index)
+        assert isinstance(image, Image.Image)
+        assert to_square(image, 8).shape == (8, 8, 3)
+
+
+def test_reading_twice_and_in_any_order_gives_the_same(dataset: ImageDataset) -> None:
+    indices = some(dataset)
+    forth = {index: np.asarray(dataset.read(index)) for index in indices}
+    for index in reversed(indices):
+        np.testing.assert_array_equal(np.asarray(dataset.read(index)), forth[index])
+
+
+def test_images_differ(dataset: ImageDataset) -> None:
+    """A reader that is off by a row group or a file would repeat or skip."""
+    seen = {np.asarray(dataset.read(index)).tobytes() for index in some(dataset)}
+    assert len(seen) == len(some(dataset))
+
+
+def test_pickles_and_reads_after_unpickling(
+    dataset: ImageDataset, travel: Callable[[ImageDataset], ImageDataset]
+) -> None:
+    before = {index: np.asarray(dataset.read(index)) for index in some(dataset)}
+    copy = travel(dataset)
+    assert list(copy.records) == list(dataset.records)
+    assert copy.label_names == dataset.label_names
+    for index, pixels in before.items():
+        np.testing.assert_array_equal(np.asarray(copy.read(index)), pixels)
+
+
+def test_labels_are_in_range(dataset: ImageDataset) -> None:
+    for record in dataset.records:
+        assert record.label is None or record.label >= 0
+        if dataset.label_names is not None:
+            assert record.label is None or record.label < len(dataset.label_names)
+
+
+def test_label_names_are_distinct_text(dataset: ImageDataset) -> None:
+    names = dataset.label_names
+    assert names is None or len(set(names)) == len(names)
+
+
+def test_subsets_are_nested_and_deterministic(config: DataConfig, dataset: ImageDataset) -> None:
+    n = len(dataset.records)
+    smaller: set[int] = set()
+    for limit in (1, 5, n // 2, n - 1, n, n + 1):
+        subset = choose_subset(dataset.records, limit)
+        assert subset == sorted(set(subset))
+        assert len(subset) == min(limit, n)
+        assert smaller <= set(subset)
+        assert subset == choose_subset(open_dataset(config).records, limit)
+        smaller = set(subset)
+    assert choose_subset(dataset.records, None) == list(range(n))
+
+
+def test_a_subset_depends_on_ids_and_not_on_order(dataset: ImageDataset) -> None:
+    records = list(dataset.records)
+    turned = records[::-1]
+    one = {records[index].image_id for index in choose_subset(records, 7)}
+    assert one == {turned[index].image_id for index in choose_subset(turned, 7)}

@@ -1,0 +1,60 @@
+"""Locations: what is shown of a path or URL, and what is kept from the reader of a message."""
+
+from __future__ import annotations
+
+import pickle
+
+import fsspec
+import pytest
+
+from zsd_ray.data.folder import FolderDataset
+from zsd_ray.data.location import Location, redact
+from zsd_ray.data.parquet import ParquetDataset
+from zsd_ray.spec.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://me:pw@host:80/a/b.png", "https://***@host:80/a/b.png"),
+        ("https://host:8080/a@b/c", "https://host:8080/a@b/c"),
+        ("ftp://token@host/a", "ftp://***@host/a"),
+        ("https://me:p/w@host/a", "https://***@host/a"),
+        ("https://me:p@/w@host/a", "https://***@host/a"),
+        ("https://host/a.parquet?X-Signature=abc", "https://host/a.parquet?***"),
+        ("simplecache::https://me:pw@host/a", "simplecache::https://***@host/a"),
+        ("abfs://container@account.dfs.core.windows.net/a", None),
+        ("s3://bucket/a@b?c", None),
+        ("/home/me/a@b:c", None),
+    ],
+)
+def test_redact(url: str, shown: str | None) -> None:
+    assert redact(url) == (url if shown is None else shown)
+
+
+def test_sources_of_a_url_with_a_password_hide_it() -> None:
+    location = Location("memory://me:SECRET@host/data")
+    assert location.shown == "memory://***@host/data"
+    assert b"SECRET" in pickle.dumps(location)  # workers still need it to read
+
+
+@pytest.mark.parametrize("path", ["nosuchprotocol://me:SECRET@host/x", "s3://me:SEC/RET@host:x"])
+def test_messages_tell_no_password(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(url: str) -> None:
+        raise ValueError(f"port could not be read as an integer: {url[8:11]!r}")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", refuse)
+    for open_data in (FolderDataset, lambda url: ParquetDataset(url, "image", "label")):
+        with pytest.raises(UserError, match=r"cannot read data\.path .*: ValueError") as caught:
+            open_data(path)
+        assert "***" in str(caught.value)
+        assert "SEC" not in str(caught.value)
+        assert "RET" not in str(caught.value)
+
+
+def test_a_reason_is_one_short_line() -> None:
+    location = Location("/data")
+    assert location.reason(ValueError("two\nlines  here")) == "two lines here"
+    assert location.reason(ValueError()) == "ValueError"
+    assert location.reason(PermissionError(13, "Permission denied")) == "Permission denied"
+    assert len(location.reason(ValueError("x" * 10_000))) == 200

@@ -1,0 +1,1 @@
+"""Reads images, class names and templates."""

@@ -1,0 +1,108 @@
+"""A folder with one subfolder of images a class."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from collections.abc import Sequence
+
+from PIL import Image
+
+from zsd_ray.data.base import spread
+from zsd_ray.data.decoding import decode
+from zsd_ray.data.location import Location
+from zsd_ray.spec.errors import ImageError, UserError
+from zsd_ray.spec.records import ImageRecord
+
+EXTENSIONS = ("jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm")
+
+
+class FolderDataset:
+    """Images at `path`/CLASS/..., local or at any fsspec URL; hidden files are left out.
+
+    An image's id is its path below `path`. The reading order mixes the classes, so that the
+    accuracy of the first images is that of all.
+
+    Raises:
+        UserError: no such folder, no class subfolders, or a class without images.
+    """
+
+    records: Sequence[ImageRecord]
+    label_names: Sequence[str] | None
+
+    def __init__(self, path: str) -> None:
+        self._location = Location(path)
+        shown = self._location.shown
+        with self._location.user_errors(f"data.path {shown}"):
+            names = _list(self._location)
+        images = [name for name in names if _is_image(name)]
+        n_images = Counter(name.partition("/")[0] for name in images if "/" in name)
+        if not n_images:
+            raise UserError(_nothing_found(shown, names, images))
+        empty = sorted({name.partition("/")[0] for name in names if "/" in name} - set(n_images))
+        if empty:
+            # Left out silently, a class would make the task easier and the accuracy dishonest.
+            raise UserError(
+                f"data.path {shown} holds {len(empty)} class folders without images "
+                f"({_some(empty)}); remove them, or give them images ({', '.join(EXTENSIONS)})"
+            )
+        self.label_names = sorted(n_images)
+        label_of = {name: label for label, name in enumerate(self.label_names)}
+        self.records = [
+            ImageRecord(name, f"{shown}/{name}", label_of[name.partition("/")[0]])
+            for name in sorted(images, key=spread)
+            if "/" in name
+        ]
+
+    def read(self, index: int) -> Image.Image:
+        record = self.records[index]
+        try:
+            data = self._location.read_bytes(self._location.join(record.image_id))
+        except Exception as error:  # each filesystem has errors of its own
+            reason = self._location.reason(error)
+            raise ImageError(f"{record.source}: cannot be read ({reason})") from error
+        return decode(data, record.source)
+
+
+def _list(location: Location) -> list[str]:
+    wanted = "source folder needs a folder with one subfolder of images a class"
+    try:
+        names = location.files()
+        kind = "directory" if names else location.kind()
+    except FileNotFoundError:
+        kind = None
+    except NotADirectoryError:
+        kind = "file"
+    if kind is None:
+        raise UserError(f"data.path {location.shown} does not exist; {wanted}")
+    if kind != "directory":
+        raise UserError(f"data.path {location.shown} is a file; {wanted}")
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"data.path {location.shown} holds a file whose name is not UTF-8: {name!a}; "
+                "rename it"
+            ) from None
+    return names
+
+
+def _is_image(name: str) -> bool:
+    return posixpath.splitext(name)[1].removeprefix(".").lower() in EXTENSIONS
+
+
+def _nothing_found(shown: str, names: list[str], images: list[str]) -> str:
+    if images:
+        return (
+            f"data.path {shown} holds {len(images)} images but no class subfolders; put each image "
+            "into a subfolder named after its class"
+        )
+    return (
+        f"data.path {shown} holds {len(names)} files but no images in class subfolders; needed are "
+        f"CLASS/IMAGE with {', '.join(EXTENSIONS)}"
+    )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

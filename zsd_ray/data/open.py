@@ -1,0 +1,34 @@
+"""From the data section of a configuration to the data set."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from zsd_ray.data.base import ImageDataset
+from zsd_ray.spec.config import DataConfig
+from zsd_ray.spec.errors import UserError
+
+# Source: its reader, and the keys of the data section that the reader takes, in order.
+_READERS = {
+    "digits": ("zsd_ray.data.digits:Digits", ("split",)),
+    "folder": ("zsd_ray.data.folder:FolderDataset", ("path",)),
+    "parquet": (
+        "zsd_ray.data.parquet:ParquetDataset",
+        ("path", "image_column", "label_column"),
+    ),
+}
+
+
+def open_dataset(config: DataConfig) -> ImageDataset:
+    """List the images that `config` names.
+
+    Raises:
+        UserError: one line on what is wrong with the path or the files.
+    """
+    target, keys = _READERS[config.source]
+    module, _, name = target.partition(":")
+    reader = getattr(import_module(module), name)
+    dataset: ImageDataset = reader(*(getattr(config, key) for key in keys))
+    if not dataset.records:
+        raise UserError(f"data.source {config.source} holds no images; choose another data.path")
+    return dataset

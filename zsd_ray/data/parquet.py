@@ -1,0 +1,154 @@
+"""Parquet files with a column of encoded images, as data sets on the Hugging Face hub have."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import threading
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from PIL import Image
+
+from zsd_ray.data.decoding import decode
+from zsd_ray.data.location import Location
+from zsd_ray.data.parquet_labels import LabelColumn
+from zsd_ray.spec.errors import ImageError, UserError
+from zsd_ray.spec.records import ImageRecord
+
+_KEPT_ROW_GROUPS = 2
+
+
+class ParquetDataset:
+    """One Parquet file, a folder of them, or a glob pattern; local or at any fsspec URL.
+
+    `image_column` is binary or struct<bytes, path>; `label_column` holds ints or strings, or is
+    None for images without labels. A null or negative label is no label. An image's id is
+    FILE:ROW. Listing reads no images; reading one reads its row group, of which two are kept.
+
+    Raises:
+        UserError: nothing there, not Parquet, a column that is missing or of the wrong type.
+    """
+
+    records: Sequence[ImageRecord]
+    label_names: Sequence[str] | None
+
+    def __init__(self, path: str, image_column: str, label_column: str | None) -> None:
+        self._location = Location(path)
+        self._image_column = image_column
+        self._groups: list[tuple[str, int]] = []  # file, and number of the row group in it
+        self._starts: list[int] = []  # row group -> number of its first record
+        self._keep_nothing()
+
+        shown = self._location.shown
+        with self._location.user_errors(f"data.path {shown}"):
+            files = _find(self._location)
+        labels = LabelColumn(label_column)
+        ids: list[tuple[str, str]] = []  # image id, source
+        for file_path, name in files:
+            with (
+                self._location.user_errors(f"{name} of data.path {shown} as Parquet"),
+                self._location.open(file_path) as opened,
+                pq.ParquetFile(opened) as file,
+            ):
+                _check_image_column(file.schema_arrow, image_column, name)
+                labels.read(file, name)
+                start = len(ids)
+                for group in range(file.num_row_groups):
+                    self._groups.append((file_path, group))
+                    self._starts.append(start)
+                    start += file.metadata.row_group(group).num_rows
+                file_shown = self._location.show(file_path)
+                ids += [
+                    (f"{name}:{row}", f"{file_shown}:{row}")
+                    for row in range(file.metadata.num_rows)
+                ]
+        numbers, self.label_names = labels.number(len(ids))
+        self.records = [
+            ImageRecord(image_id, source, label)
+            for (image_id, source), label in zip(ids, numbers, strict=True)
+        ]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key not in ("_lock", "_kept")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._keep_nothing()
+
+    def _keep_nothing(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[int, pa.ChunkedArray] = OrderedDict()
+
+    def read(self, index: int) -> Image.Image:
+        record = self.records[index]
+        group = bisect_right(self._starts, index) - 1
+        try:
+            data = self._encoded(group)[index - self._starts[group]].as_py()
+        except Exception as error:  # of the filesystem or of pyarrow, which share no base class
+            reason = self._location.reason(error)
+            raise ImageError(f"{record.source}: cannot be read ({reason})") from error
+        if data is None:
+            raise ImageError(f"{record.source}: column {self._image_column!r} is null in this row")
+        return decode(data, record.source)
+
+    def _encoded(self, group: int) -> pa.ChunkedArray:
+        """The encoded images of one row group. Threads wait for each other: none reads twice."""
+        with self._lock:
+            if group not in self._kept:
+                self._kept[group] = self._read_row_group(*self._groups[group])
+            self._kept.move_to_end(group)
+            while len(self._kept) > _KEPT_ROW_GROUPS:
+                self._kept.popitem(last=False)
+            return self._kept[group]
+
+    def _read_row_group(self, file_path: str, group: int) -> pa.ChunkedArray:
+        with self._location.open(file_path) as opened, pq.ParquetFile(opened) as file:
+            is_struct = pa.types.is_struct(file.schema_arrow.field(self._image_column).type)
+            leaf = f"{self._image_column}.bytes" if is_struct else self._image_column
+            column = file.read_row_group(group, columns=[leaf]).column(self._image_column)
+            return pc.struct_field(column, "bytes") if is_struct else column
+
+
+def _find(location: Location) -> list[tuple[str, str]]:
+    """Each file's full path and its name relative to the root, in order of the names.
+
+    One file, its folder, and a pattern in its folder give it the same name.
+    """
+    kind = location.kind()
+    if kind == "directory":
+        names = [name for name in location.files() if name.lower().endswith(".parquet")]
+        if not names:
+            raise UserError(f"data.path {location.shown} holds no .parquet files; check the path")
+        return [(location.join(name), name) for name in names]
+    if kind is not None:
+        # A link's query is no part of the name, and may hold a signature.
+        name = posixpath.basename(location.root.partition("?")[0])
+        return [(location.root, name)]
+    pattern = re.search(r"[*?\[]", location.root)
+    paths = location.glob() if pattern else []
+    if pattern is None or not paths:
+        raise UserError(f"data.path {location.shown} is no file, folder or pattern that matches")
+    folder = location.root[: location.root.rfind("/", 0, pattern.start()) + 1]
+    return [(path, path[len(folder) :]) for path in paths]
+
+
+def _check_image_column(schema: pa.Schema, column: str, file: str) -> None:
+    if column not in schema.names:
+        raise UserError(
+            f"data.image_column {column!r} is no column of {file}; it has: "
+            f"{', '.join(schema.names)}"
+        )
+    kind = schema.field(column).type
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        kind = kind.field("bytes").type
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        raise UserError(
+            f"data.image_column {column!r} of {file} is {schema.field(column).type}; an image "
+            "column holds encoded images, as binary or struct<bytes, path>"
+        )

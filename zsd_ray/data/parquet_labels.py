@@ -1,0 +1,102 @@
+"""The label column of Parquet files: ints or strings in, label numbers and names out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from zsd_ray.spec.errors import UserError
+
+
+class LabelColumn:
+    """Gathers one column over all files of a data set; `column` None means no labels."""
+
+    def __init__(self, column: str | None) -> None:
+        self._column = column
+        self._values: list[int | str | None] = []
+        self._type: type | None = None
+        self._class_label: list[str] | None = None
+
+    def read(self, file: pq.ParquetFile, name: str) -> None:
+        """Add one file, and read nothing of it but this column.
+
+        Raises:
+            UserError: the column is missing, of another type than the files before, or neither
+                ints nor strings.
+        """
+        if self._column is None:
+            return
+        schema = file.schema_arrow
+        if self._column not in schema.names:
+            raise UserError(
+                f"data.label_column {self._column!r} is no column of {name}; it has: "
+                f"{', '.join(schema.names)} (or set it to null for images without labels)"
+            )
+        kind = schema.field(self._column).type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if pa.types.is_null(kind):
+            self._values += [None] * file.metadata.num_rows
+            return
+        if not (_is_text(kind) or pa.types.is_integer(kind)):
+            raise UserError(
+                f"data.label_column {self._column!r} of {name} is {kind}; labels are ints or "
+                "strings"
+            )
+        value_type = str if _is_text(kind) else int
+        if self._type not in (None, value_type):
+            raise UserError(
+                f"data.label_column {self._column!r} is {kind} in {name} and another type in the "
+                "files before it; choose files of one data set"
+            )
+        self._type = value_type
+        self._values += file.read(columns=[self._column]).column(self._column).to_pylist()
+        names = _class_label(schema, self._column)
+        if names and self._class_label and names != self._class_label:
+            raise UserError(
+                f"{name} names the labels of {self._column!r} differently from the files before "
+                "it; choose files of one data set"
+            )
+        self._class_label = names or self._class_label
+
+    def number(self, n_images: int) -> tuple[list[int | None], Sequence[str] | None]:
+        """Return each image's label and the labels' names; None where they are bare numbers.
+
+        Raises:
+            UserError: a number has no name in the schema.
+        """
+        if self._column is None:
+            return [None] * n_images, None
+        if self._type is str:
+            texts = sorted({value for value in self._values if isinstance(value, str)})
+            number_of = {text: number for number, text in enumerate(texts)}
+            labels = [None if value is None else number_of[str(value)] for value in self._values]
+            return labels, texts or None
+        numbers = [v if isinstance(v, int) and v >= 0 else None for v in self._values]
+        names = self._class_label
+        largest = max((number for number in numbers if number is not None), default=-1)
+        if names is not None and largest >= len(names):
+            raise UserError(
+                f"data.label_column {self._column!r} holds {largest}, but its ClassLabel metadata "
+                f"names only 0 to {len(names) - 1}; the file contradicts itself"
+            )
+        return numbers, names
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _class_label(schema: pa.Schema, column: str) -> list[str] | None:
+    """The names that Hugging Face's `datasets` writes beside a ClassLabel column."""
+    written = (schema.metadata or {}).get(b"huggingface")
+    if written is None:
+        return None
+    try:
+        names = json.loads(written)["info"]["features"][column]["names"]
+    except (ValueError, LookupError, TypeError):
+        return None  # another layout of this metadata, or another type of column
+    return [str(name) for name in names] if isinstance(names, list) and names else None
