@@ -1,0 +1,42 @@
+import shutil
+
+import fsspec
+import pytest
+
+from zsd_ray.models.source import fingerprint, resolve
+from zsd_ray.spec.errors import UserError
+
+
+def test_a_model_at_a_url_is_fetched_whole_and_once(tiny_model, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    memory = fsspec.filesystem("memory")
+    memory.put(f"{tiny_model}/", "/models/tiny/", recursive=True)
+    memory.pipe_file("/models/tiny/notes.bin", b"not wanted")
+    folder = resolve("memory://models/tiny")
+    assert fingerprint(folder) == fingerprint(tiny_model)
+    assert not (folder / "notes.bin").exists()
+    stamps = {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
+    assert resolve("memory://models/tiny") == folder
+    assert stamps == {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
+
+
+@pytest.mark.parametrize(
+    "url", ["memory://models/none", "nosuchscheme://x/y", "file:///no/such/folder"]
+)
+def test_a_url_without_a_model_is_a_user_error(url, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(UserError, match=r"model\.path"):
+        resolve(url)
+
+
+def test_the_fingerprint_tells_weights_apart(tiny_model, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(tiny_model, other)
+    assert fingerprint(other) == fingerprint(tiny_model)
+    (other / "README.md").write_text("notes do not count")
+    assert fingerprint(other) == fingerprint(tiny_model)
+    (weights,) = (other / "unet").glob("*.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert fingerprint(other) != fingerprint(tiny_model)

@@ -1,0 +1,1 @@
+"""Denoisers: the one border to foreign models, and the only room that names their libraries."""
