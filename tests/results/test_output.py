@@ -1,0 +1,157 @@
+import os
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from zsd_ray.results.decision_writer import DecisionWriter
+from zsd_ray.results.metrics import run_metrics
+from zsd_ray.results.output import Output
+from zsd_ray.results.run_file import RunFile
+from zsd_ray.results.schema import DECISIONS, SCORES, decisions_table
+from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.records import Decision, RawDraw
+
+
+def decision(i, label=1, prediction=1, traced=False, error=None):
+    raw = tuple(RawDraw(d, 0.5, 0.8, 0.6, 1.5, (0, 1), (0.25 + i, 0.75)) for d in range(2))
+    return Decision(
+        image_id=f"image-{i}",
+        source="memory",
+        label=label,
+        prediction=None if error else prediction,
+        top5=(1, 0),
+        mean_scores=(0.5, 0.25),
+        draws_per_class=(2, 2),
+        n_draws=2,
+        n_evaluations=4,
+        n_spent=5,
+        stop_reason="error" if error else "one-class-left",
+        error=error,
+        worker="w",
+        seconds=0.5,
+        raw=raw,
+        traced=traced,
+    )
+
+
+@pytest.fixture(params=["local", "memory"])
+def output(request, tmp_path):
+    path = str(tmp_path / "run") if request.param == "local" else f"memory://{tmp_path.name}/run"
+    output = Output(path)
+    output.prepare()
+    return output
+
+
+def test_rows_come_back_as_they_were(output):
+    output.write_decisions([decision(0), decision(1, label=None)], raw_scores=True)
+    output.write_decisions([decision(2, traced=True)], raw_scores=True)
+    table = output.read_table("decisions")
+    assert table.schema == DECISIONS
+    rows = {row["image_id"]: row for row in table.to_pylist()}
+    assert sorted(rows) == ["image-0", "image-1", "image-2"]
+    assert rows["image-0"]["correct"] is True
+    assert rows["image-1"]["correct"] is None
+    assert rows["image-0"]["mean_scores"] == [0.5, 0.25]
+    scores = output.read_table("scores")
+    assert scores.schema == SCORES
+    assert scores.num_rows == 6
+    row = scores.to_pylist()[0]
+    assert (row["draw"], row["weight"], row["classes"]) == (0, 1.5, [0, 1])
+    assert row["eps_error"] == [np.float32(0.25), 0.75]
+    assert set(output.read_table("traces")["image_id"].to_pylist()) == {"image-2"}
+
+
+def test_without_raw_scores_only_traces_are_written(output):
+    output.write_decisions([decision(0), decision(1, traced=True)], raw_scores=False)
+    assert output.read_table("scores").num_rows == 0
+    assert output.read_table("traces").num_rows == 2
+
+
+def test_nothing_written_reads_as_an_empty_table(output):
+    assert output.read_table("decisions").num_rows == 0
+    assert output.read_table("decisions", ["image_id"]).column_names == ["image_id"]
+    assert output.read_run() is None
+
+
+def test_run_json_round_trip(output):
+    run = RunFile("running", {"seed": 0}, "abc", {}, ["é", "b"], {"python": "3"}, 0, 10)
+    output.write_run(run)
+    assert output.read_run() == run
+
+
+def test_a_foreign_run_json_is_a_user_error(output):
+    output.write_bytes("run.json", b'{"other": 1}')
+    with pytest.raises(UserError, match="not a run record"):
+        output.read_run()
+
+
+def test_half_written_files_are_never_seen_and_cleaned_up(tmp_path):
+    output = Output(str(tmp_path / "run"))
+    output.prepare()
+    output.write_decisions([decision(0)], raw_scores=False)
+    leftover = tmp_path / "run" / "decisions" / ".part-x.parquet.tmp"
+    leftover.write_bytes(b"PAR1 cut short")
+    assert output.read_table("decisions").num_rows == 1
+    output.prepare()
+    assert not leftover.exists()
+
+
+def test_parts_are_ordinary_parquet(tmp_path):
+    output = Output(str(tmp_path))
+    output.write_decisions([decision(0)], raw_scores=False)
+    (part,) = (tmp_path / "decisions").iterdir()
+    assert pq.read_table(part).column_names == DECISIONS.names
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_a_user_error(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(UserError, match="cannot be written"):
+        Output(str(tmp_path / "run")).prepare()
+
+
+def test_a_file_in_the_way_is_a_user_error(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        Output(str(tmp_path / "run")).prepare()
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_the_writer_flushes_in_time_and_at_the_end(tmp_path):
+    output, clock = Output(str(tmp_path)), Clock()
+    writer = DecisionWriter(output, False, flush_seconds=10, clock=clock)
+    writer.add(decision(0))
+    clock.now = 9.0
+    writer.add(decision(1))
+    assert output.read_table("decisions").num_rows == 0
+    clock.now = 10.0
+    writer.add(decision(2))
+    assert output.read_table("decisions").num_rows == 3
+    writer.add(decision(3))
+    writer.flush()
+    writer.flush()
+    assert output.read_table("decisions").num_rows == 4
+    assert len(list((tmp_path / "decisions").iterdir())) == 2
+
+
+def test_metrics_leave_errors_and_unlabelled_images_out_of_the_accuracy():
+    rows = [decision(0), decision(1, prediction=0), decision(2, label=None), decision(3, error="x")]
+    metrics = run_metrics(decisions_table(rows))
+    assert (metrics["images"], metrics["errors"], metrics["labelled"]) == (4, 1, 2)
+    assert metrics["accuracy"] == 0.5
+    assert metrics["accuracy_low"] < 0.5 < metrics["accuracy_high"]
+    assert metrics["n_spent"] == 20
+
+
+def test_metrics_of_nothing_are_none():
+    metrics = run_metrics(DECISIONS.empty_table())
+    assert metrics["accuracy"] is None
+    assert metrics["evaluations_per_image"] is None
+    assert metrics["n_evaluations"] == 0

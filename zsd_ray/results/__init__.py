@@ -1,0 +1,1 @@
+"""Reads and writes rows: the schema, Parquet parts, run.json, MLflow."""

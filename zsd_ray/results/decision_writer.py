@@ -1,0 +1,51 @@
+"""Buffers decisions and writes them as Parquet parts, often enough to lose little."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from zsd_ray.results.output import Output
+from zsd_ray.spec.records import Decision
+
+MAX_ROWS = 5000
+MAX_RAW_DRAWS = 200_000
+
+
+class DecisionWriter:
+    """Writes a part `flush_seconds` after its first row came, or when the buffer is large."""
+
+    def __init__(
+        self,
+        output: Output,
+        raw_scores: bool,
+        flush_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._output = output
+        self._raw_scores = raw_scores
+        self._flush_seconds = flush_seconds
+        self._clock = clock
+        self._buffer: list[Decision] = []
+        self._raw_draws = 0
+        self._since = 0.0
+
+    def add(self, decision: Decision) -> None:
+        """Take one row, and write a part where it is time."""
+        if not self._buffer:
+            self._since = self._clock()
+        self._buffer.append(decision)
+        self._raw_draws += len(decision.raw)
+        if (
+            len(self._buffer) >= MAX_ROWS
+            or self._raw_draws >= MAX_RAW_DRAWS
+            or self._clock() - self._since >= self._flush_seconds
+        ):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is buffered; when this returns, nothing added so far can be lost."""
+        if self._buffer:
+            self._output.write_decisions(self._buffer, self._raw_scores)
+            self._buffer = []
+            self._raw_draws = 0

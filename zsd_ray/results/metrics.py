@@ -1,0 +1,36 @@
+"""The figures of a run, from its decision rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from zsd_ray.stats.intervals import wilson
+
+
+def run_metrics(decisions: pa.Table) -> dict[str, Any]:
+    """Sum up rows of OUTPUT/decisions.
+
+    Accuracy is over labelled images that have a prediction; an image with an error counts in
+    `errors` and nowhere else. Figures without any image to stand on are None.
+    """
+    errors = pc.sum(pc.is_valid(decisions["error"])).as_py() or 0
+    labelled = len(decisions) - decisions["correct"].null_count
+    correct = pc.sum(decisions["correct"]).as_py() or 0
+    scored = len(decisions) - errors
+    n_evaluations = pc.sum(decisions["n_evaluations"]).as_py() or 0
+    interval = wilson(correct, labelled)
+    return {
+        "images": len(decisions),
+        "errors": errors,
+        "labelled": labelled,
+        "correct": correct,
+        "accuracy": correct / labelled if labelled else None,
+        "accuracy_low": interval.low if labelled else None,
+        "accuracy_high": interval.high if labelled else None,
+        "n_evaluations": n_evaluations,
+        "n_spent": pc.sum(decisions["n_spent"]).as_py() or 0,
+        "evaluations_per_image": n_evaluations / scored if scored else None,
+    }

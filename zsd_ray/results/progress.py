@@ -1,0 +1,111 @@
+"""How far a run is, from the scheduler's counters."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from zsd_ray.stats.intervals import Interval, wilson
+
+_WINDOW_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A moment of a run. Counts of images include those of an earlier, interrupted session."""
+
+    n_images: int
+    n_decided: int
+    n_errors: int
+    n_labelled: int
+    n_correct: int
+    n_scored: int
+    evaluations_per_second: float
+    images_per_second: float
+    n_workers: int
+    seconds: float
+
+    @property
+    def accuracy(self) -> float | None:
+        return self.n_correct / self.n_labelled if self.n_labelled else None
+
+    @property
+    def interval(self) -> Interval:
+        return wilson(self.n_correct, self.n_labelled)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """What is left at the present rate; None while nothing is decided."""
+        left = self.n_images - self.n_decided
+        if left == 0:
+            return 0.0
+        return left / self.images_per_second if self.images_per_second else None
+
+
+@dataclass(frozen=True)
+class Before:
+    """What an earlier session of the same run had already decided."""
+
+    n_decided: int = 0
+    n_errors: int = 0
+    n_labelled: int = 0
+    n_correct: int = 0
+
+
+class ProgressMeter:
+    """Turns counters into Progress; rates are those of the last seconds."""
+
+    def __init__(
+        self, n_images: int, before: Before, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._n_images = n_images
+        self._before = before
+        self._clock = clock
+        self._start = clock()
+        self._window: deque[tuple[float, int, int]] = deque()
+        self.seconds_to_first_score: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Since this session began."""
+        return self._clock() - self._start
+
+    def read(
+        self,
+        *,
+        decided: int,
+        errors: int,
+        labelled: int,
+        correct: int,
+        n_scored: int,
+        n_workers: int,
+    ) -> Progress:
+        """Take this session's counters at this moment."""
+        now = self._clock()
+        if n_scored and self.seconds_to_first_score is None:
+            self.seconds_to_first_score = now - self._start
+        if n_scored:
+            self._window.append((now, n_scored, decided))
+        while len(self._window) > 2 and now - self._window[0][0] > _WINDOW_SECONDS:
+            self._window.popleft()
+        evaluations = images = 0.0
+        if len(self._window) > 1:
+            then, scored_then, decided_then = self._window[0]
+            elapsed = max(now - then, 1e-9)
+            evaluations = (n_scored - scored_then) / elapsed
+            images = (decided - decided_then) / elapsed
+        before = self._before
+        return Progress(
+            n_images=self._n_images,
+            n_decided=before.n_decided + decided,
+            n_errors=before.n_errors + errors,
+            n_labelled=before.n_labelled + labelled,
+            n_correct=before.n_correct + correct,
+            n_scored=n_scored,
+            evaluations_per_second=evaluations,
+            images_per_second=images,
+            n_workers=n_workers,
+            seconds=now - self._start,
+        )
