@@ -1,0 +1,131 @@
+"""The scorer's numbers equal one plain forward a score, and do not depend on their company."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.images import Pictures
+from zsd_ray.data.transforms import to_model_range, to_square
+from zsd_ray.diffusion import draws
+from zsd_ray.engine.worker import Scorer
+from zsd_ray.models.registry import load_model
+from zsd_ray.spec.config import MethodConfig, ModelConfig
+from zsd_ray.spec.records import ImageFailure, MicroBatch, WorkItem
+
+PROMPTS = [f"a {noun} of a {name}" for name in ("cat", "dog", "bird") for noun in ("photo", "map")]
+SEED = 11
+
+
+@pytest.fixture(scope="module")
+def denoiser(tiny_model):
+    return load_model(ModelConfig(path=str(tiny_model), device="cpu"))
+
+
+def make_scorer(denoiser, dataset, batch_size=8, n_templates=2, **method):
+    return Scorer(
+        denoiser,
+        dataset,
+        denoiser.encode_prompts(PROMPTS),
+        n_templates,
+        MethodConfig(**method),
+        SEED,
+        batch_size,
+    )
+
+
+def plain_errors(denoiser, dataset, item, n_templates, loss):
+    """One forward a row with everything spelled out: Li et al. 2023, Algorithm 1."""
+    conditioning = torch.from_numpy(denoiser.encode_prompts(PROMPTS))
+    pixels = to_square(dataset.read(item.image), denoiser.image_size)
+    x_0 = denoiser.encode_images(torch.from_numpy(to_model_range(pixels[None])))
+    image_id = dataset.records[item.image].image_id
+    out = np.zeros((item.n_draws, len(item.classes)))
+    for i in range(item.n_draws):
+        number = range(item.first_draw + i, item.first_draw + i + 1)
+        t = draws.times(SEED, image_id, number, "uniform", (0.02, 0.98))
+        step = int(t[0] * 1000)
+        alpha_bar = denoiser.schedule.alphas_cumprod[step]
+        eps = torch.from_numpy(draws.noise(SEED, image_id, number, denoiser.sample_shape))
+        x_t = float(np.sqrt(alpha_bar)) * x_0 + float(np.sqrt(1 - alpha_bar)) * eps
+        for j, class_ in enumerate(item.classes):
+            for template in range(n_templates):
+                row = class_ * n_templates + template
+                output = denoiser.predict(
+                    x_t, torch.tensor([float(step)]), conditioning[row : row + 1]
+                )
+                gap = (eps - output).abs()
+                error = gap.mean() if loss == "l1" else (gap**2).mean()
+                out[i, j] += float(error) / n_templates
+    return out
+
+
+ITEMS = (WorkItem(0, 0, 3, (0, 1, 2)), WorkItem(2, 5, 2, (1,)), WorkItem(1, 0, 1, (0, 2)))
+
+
+@pytest.mark.parametrize("loss", ["l2", "l1"])
+def test_equals_one_plain_forward_a_score(denoiser, loss):
+    dataset = Pictures(3)
+    answer = make_scorer(denoiser, dataset, loss=loss).score(MicroBatch(4, ITEMS))
+    assert answer.id == 4
+    for item, scores in zip(ITEMS, answer.answers, strict=True):
+        expected = plain_errors(denoiser, dataset, item, 2, loss)
+        np.testing.assert_allclose(scores.errors, expected, rtol=1e-4)
+        np.testing.assert_allclose(scores.alpha**2 + scores.sigma**2, 1, rtol=1e-12)
+        np.testing.assert_array_equal(scores.t, denoiser.schedule.snap(scores.t))
+
+
+def test_numbers_do_not_depend_on_their_company(denoiser):
+    """Bit for bit: same shapes, so the same arithmetic for every row."""
+    dataset = Pictures(3)
+    together = make_scorer(denoiser, dataset).score(MicroBatch(0, ITEMS)).answers
+    for item, scores in zip(ITEMS, together, strict=True):
+        alone = make_scorer(denoiser, dataset).score(MicroBatch(0, (item,))).answers[0]
+        np.testing.assert_array_equal(scores.errors, alone.errors)
+        np.testing.assert_array_equal(scores.weight, alone.weight)
+
+
+def test_rows_are_padded_to_whole_batches(denoiser):
+    answer = make_scorer(denoiser, Pictures(3), batch_size=8).score(MicroBatch(0, ITEMS))
+    n_evaluations = sum(item.n_scores for item in ITEMS) * 2
+    assert answer.n_rows == -(-n_evaluations // 8) * 8
+    assert answer.seconds > 0
+
+
+def test_an_image_is_read_once_while_it_is_remembered(denoiser):
+    dataset = Pictures(3)
+    scorer = make_scorer(denoiser, dataset)
+    for _ in range(3):
+        scorer.score(MicroBatch(0, ITEMS))
+    assert dataset.n_reads == 3
+
+
+def test_a_bad_image_fails_alone(denoiser):
+    answer = make_scorer(denoiser, Pictures(3, bad=(2,))).score(MicroBatch(0, ITEMS))
+    assert answer.answers[1] == ImageFailure("picture 2 is truncated")
+    assert not isinstance(answer.answers[0], ImageFailure)
+    assert not isinstance(answer.answers[2], ImageFailure)
+
+
+def test_only_bad_images_cost_no_forward(denoiser):
+    scorer = make_scorer(denoiser, Pictures(3, bad=(0, 1, 2)))
+    answer = scorer.score(MicroBatch(0, ITEMS))
+    assert answer.n_rows == 0
+    assert all(isinstance(one, ImageFailure) for one in answer.answers)
+
+
+class Broken:
+    """A denoiser whose network overflows for one class."""
+
+    def __init__(self, denoiser):
+        self._denoiser = denoiser
+
+    def __getattr__(self, name):
+        return getattr(self._denoiser, name)
+
+    def predict(self, x, time, conditioning):
+        return self._denoiser.predict(x, time, conditioning) * float("inf")
+
+
+def test_errors_that_are_not_finite_fail_the_image(denoiser):
+    answer = make_scorer(Broken(denoiser), Pictures(3)).score(MicroBatch(0, ITEMS))
+    assert "not finite" in answer.answers[0].message

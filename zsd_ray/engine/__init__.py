@@ -1,0 +1,1 @@
+"""Chooses what to do next: elimination, scheduling and packing, pure; and the shells' scorer."""

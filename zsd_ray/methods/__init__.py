@@ -1,0 +1,1 @@
+"""One file a classification method of the papers."""

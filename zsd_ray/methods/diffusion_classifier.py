@@ -1,0 +1,75 @@
+"""The diffusion classifier: Clark & Jaini 2023, eq. 2; Li et al. 2023, eq. 6.
+
+    class = argmin_k  E_{t, eps}[ w(t) |eps - eps_hat(alpha_t x_0 + sigma_t eps, t, prompt_k)|^p ]
+
+with the same draws (t, eps) for every class of an image. Only the network runs in the model's
+dtype; schedule and weights are float64, noising and error float32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zsd_ray.diffusion import draws
+from zsd_ray.diffusion.parametrisation import to_epsilon
+from zsd_ray.diffusion.schedule import Array
+from zsd_ray.diffusion.weighting import WEIGHTINGS
+from zsd_ray.models.base import Denoiser
+from zsd_ray.spec.config import MethodConfig
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Some draws of one image: t, alpha, sigma, weight (n,) float64, eps (n, C, H, W) float32."""
+
+    t: Array
+    alpha: Array
+    sigma: Array
+    weight: Array
+    eps: NDArray[np.float32]
+
+
+class DiffusionClassifier:
+    """Scores rows; a row is one (image, draw, prompt)."""
+
+    def __init__(self, denoiser: Denoiser, config: MethodConfig, seed: int) -> None:
+        self._denoiser = denoiser
+        self._config = config
+        self._seed = seed
+
+    def draws(self, image_id: str, numbers: range) -> Draws:
+        """Make the draws with these numbers; the same on every machine."""
+        config, schedule = self._config, self._denoiser.schedule
+        t = draws.times(self._seed, image_id, numbers, config.timesteps, config.t_range)
+        t = schedule.snap(t)
+        alpha, sigma = schedule.alpha_sigma(t)
+        weight = WEIGHTINGS[config.weighting](schedule, t, config.loss)
+        eps = draws.noise(self._seed, image_id, numbers, self._denoiser.sample_shape)
+        return Draws(t, alpha, sigma, weight, eps)
+
+    def errors(
+        self,
+        x_0: torch.Tensor,
+        eps: torch.Tensor,
+        alpha: torch.Tensor,
+        sigma: torch.Tensor,
+        time: torch.Tensor,
+        conditioning: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return the eps-error of B rows, (B,) float32: mean |eps - eps_hat|^p over elements.
+
+        Args:
+            x_0, eps: (B, C, H, W) float32.
+            alpha, sigma, time: (B,) float32; time as the network takes it.
+            conditioning: (B, L, D).
+        """
+        alpha, sigma = alpha[:, None, None, None], sigma[:, None, None, None]
+        x_t = alpha * x_0 + sigma * eps
+        output = self._denoiser.predict(x_t, time, conditioning)
+        eps_hat = to_epsilon(output, x_t, alpha, sigma, self._denoiser.parametrisation)
+        error = (eps - eps_hat).abs() if self._config.loss == "l1" else (eps - eps_hat).square()
+        return error.mean(dim=(1, 2, 3))
