@@ -1,0 +1,1 @@
+"""The loops that make models; the networks come from models/."""
