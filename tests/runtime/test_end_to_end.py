@@ -1,0 +1,250 @@
+"""The whole of a run, as a user starts it: on Ray, in one process, resumed, and with bad images."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import zsd_ray
+from tests.support import replay
+from tests.support.images import write_folder
+from zsd_ray.spec.config import RunConfig, parse_config
+from zsd_ray.spec.errors import WorkersLostError
+
+pytestmark = pytest.mark.end_to_end
+
+LIMIT = 40
+PRUNING = {"rule": "clark-jaini", "min_scores": 5, "max_scores": 40, "p_value": 0.01}
+NUMBERS = (
+    "label", "prediction", "correct", "top5", "mean_scores", "draws_per_class", "n_draws",
+    "n_evaluations", "stop_reason", "error",
+)  # fmt: skip
+
+
+def configure(path, **sections):
+    """The built-in model on held-out digits."""
+    tree = {
+        "prompts": {"templates": ["a photo of the digit {}."]},
+        "data": {"source": "digits", "limit": LIMIT},
+        "pruning": PRUNING,
+        "tracking": {"mlflow": "off"},
+        "output": {"path": str(path), "raw_scores": True},
+    }
+    return parse_config(RunConfig, {**tree, **sections})
+
+
+def rows(result):
+    return {row["image_id"]: {key: row[key] for key in NUMBERS} for row in result.table.to_pylist()}
+
+
+@pytest.fixture(scope="module")
+def local_run(tmp_path_factory):
+    return zsd_ray.run(configure(tmp_path_factory.mktemp("local")), local=True)
+
+
+def test_the_built_in_model_reads_held_out_digits(local_run):
+    assert local_run.run.status == "finished"
+    assert local_run.metrics["accuracy"] >= 0.9  # of 40, at a rule that stops early
+    assert local_run.metrics["images"] == LIMIT
+    assert local_run.metrics["padding_fraction"] < 0.05
+
+
+def test_the_decisions_are_those_of_the_plain_replay_of_the_raw_scores(local_run):
+    scores = pq.read_table(f"{local_run.output}/scores").to_pylist()
+    by_image = {}
+    for row in scores:
+        by_image.setdefault(row["image_id"], []).append(row)
+    assert len(by_image) == LIMIT
+    for image_id, row in rows(local_run).items():
+        expected = replay.clark_jaini(
+            replay.from_rows(by_image[image_id]),
+            n_classes=10,
+            min_scores=PRUNING["min_scores"],
+            max_scores=PRUNING["max_scores"],
+            p_value=PRUNING["p_value"],
+        )
+        assert row["prediction"] == expected.prediction
+        assert row["draws_per_class"] == expected.draws_per_class
+        assert row["n_evaluations"] == sum(expected.draws_per_class)
+
+
+@pytest.mark.parametrize("n_workers", [1, 3])
+def test_ray_decides_as_the_local_run_does(local_ray, local_run, tmp_path, n_workers):
+    seen = []
+    result = zsd_ray.run(
+        configure(tmp_path, cluster={"workers": n_workers}), on_progress=seen.append
+    )
+    assert rows(result) == rows(local_run)
+    assert {row["worker"] for row in result.table.to_pylist()} <= {
+        f"worker-{i}" for i in range(n_workers)
+    }
+    assert max(progress.n_workers for progress in seen) == n_workers
+    assert seen[-1].n_decided == LIMIT
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert (record["status"], record["n_done"], record["n_images"]) == ("finished", LIMIT, LIMIT)
+    assert record["totals"]["seconds_to_first_score"] > 0
+
+
+def test_another_batch_size_gives_the_same_predictions(local_run, tmp_path):
+    result = zsd_ray.run(configure(tmp_path, cluster={"batch_size": 17}), local=True)
+    ours, theirs = rows(result), rows(local_run)
+    assert {i: r["prediction"] for i, r in ours.items()} == {
+        i: r["prediction"] for i, r in theirs.items()
+    }
+
+
+def test_a_run_is_extended_and_finished_images_are_not_redone(local_run, tmp_path):
+    first = zsd_ray.run(configure(tmp_path, data={"source": "digits", "limit": 15}), local=True)
+    assert first.metrics["images"] == 15
+    parts = set((tmp_path / "decisions").iterdir())
+    seen = []
+    result = zsd_ray.run(configure(tmp_path), local=True, on_progress=seen.append)
+    assert seen[0].n_decided >= 15
+    assert parts < set((tmp_path / "decisions").iterdir())
+    assert rows(result) == rows(local_run)
+    again = zsd_ray.run(configure(tmp_path), on_progress=seen.append)  # nothing left: no Ray
+    assert rows(again) == rows(local_run)
+    assert again.metrics["seconds"] >= result.metrics["seconds"]
+
+
+def test_an_output_of_other_settings_is_refused_with_the_difference(tmp_path):
+    zsd_ray.run(configure(tmp_path, data={"source": "digits", "limit": 1}), local=True)
+    before = (tmp_path / "run.json").read_bytes()
+    with pytest.raises(zsd_ray.UserError, match="seed was 0, now 1"):
+        zsd_ray.run(configure(tmp_path, seed=1), local=True)
+    assert (tmp_path / "run.json").read_bytes() == before
+
+
+@pytest.fixture
+def folder_config(tiny_model, tmp_path):
+    """An untrained model on a folder of made-up pictures, one of them cut short."""
+    data = write_folder(tmp_path / "data", n_each=4, bad=("dog/2.png",))
+
+    def configure_folder(name, **sections):
+        return configure(
+            tmp_path / name,
+            model={"path": str(tiny_model)},
+            data={"source": "folder", "path": str(data)},
+            prompts={"templates": ["a photo of a {}.", "a drawing of a {}"]},
+            **sections,
+        )
+
+    return configure_folder
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_a_bad_image_is_a_row_and_the_run_goes_on(local_ray, folder_config, local):
+    result = zsd_ray.run(folder_config(f"run-{local}"), local=local)
+    assert result.run.status == "incomplete"
+    assert (result.run.n_done, result.run.n_images) == (7, 8)
+    bad = [row for row in result.table.to_pylist() if row["error"]]
+    assert [row["image_id"] for row in bad] == ["dog/2.png"]
+    assert "dog/2.png" in bad[0]["error"]
+    good = [row for row in result.table.to_pylist() if not row["error"]]
+    # two templates: every class and draw costs two evaluations
+    assert all(row["n_evaluations"] == 2 * sum(row["draws_per_class"]) for row in good)
+
+
+@pytest.mark.parametrize("rule", [
+    {"rule": "li", "keep": [1], "draws": [6]},
+    {"rule": "none", "draws": 4},
+])  # fmt: skip
+def test_other_rules_run(folder_config, rule):
+    result = zsd_ray.run(folder_config("run", pruning=rule), local=True)
+    good = [row for row in result.table.to_pylist() if not row["error"]]
+    assert {row["n_draws"] for row in good} == {6 if rule["rule"] == "li" else 4}
+    assert all(row["n_spent"] == row["n_evaluations"] for row in good)
+
+
+def test_the_report_and_mlflow_are_there(local_run, tmp_path):
+    config = configure(
+        tmp_path / "run",
+        data={"source": "digits", "limit": 5},
+        tracking={"mlflow": "auto", "experiment": "digits"},
+    )
+    result = zsd_ray.run(config, local=True)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "<svg" in page
+    assert "5 of 5" in page
+    assert result.tracked.uri == f"sqlite:///{tmp_path}/mlflow.db"
+    from mlflow import MlflowClient
+
+    run = MlflowClient(result.tracked.uri).get_run(result.tracked.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["pruning.rule"] == "clark-jaini"
+    assert run.data.tags["zsd_ray.identity"] == result.run.identity
+    assert run.data.metrics["accuracy"] == result.metrics["accuracy"]
+    assert result.run.mlflow_run_id == result.tracked.run_id
+
+
+class Kill:
+    """kill -9 of `n` model workers after the first decisions."""
+
+    def __init__(self, n):
+        self.n = n
+
+    def __call__(self, progress):
+        if progress.n_decided >= 3 and self.n:
+            workers = [
+                int(entry.parent.name)
+                for entry in Path("/proc").glob("[0-9]*/cmdline")
+                if entry.read_bytes().startswith(b"ray::ModelWorker")
+            ]
+            for process in workers[: self.n]:
+                os.kill(process, signal.SIGKILL)
+            self.n = 0
+
+
+def test_a_killed_workers_images_go_to_the_others(local_ray, local_run, tmp_path):
+    warnings = []
+    result = zsd_ray.run(
+        configure(tmp_path, cluster={"workers": 2}),
+        on_progress=Kill(1),
+        on_warning=warnings.append,
+    )
+    assert len(warnings) == 1
+    assert "is lost" in warnings[0]
+    assert rows(result) == rows(local_run)
+
+
+def test_when_every_worker_is_killed_what_was_decided_is_kept(local_ray, local_run, tmp_path):
+    config = configure(tmp_path, cluster={"workers": 2})
+    with pytest.raises(WorkersLostError, match="run the same command again"):
+        zsd_ray.run(config, on_progress=Kill(2), on_warning=lambda text: None)
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["status"] == "failed"
+    assert 3 <= record["n_done"] < LIMIT
+    assert rows(zsd_ray.run(config)) == rows(local_run)
+
+
+def test_a_worker_that_cannot_load_its_model_says_why(local_ray, tmp_path, monkeypatch):
+    config = configure(tmp_path, model={"device": "cuda"})
+    warnings = []
+    with pytest.raises(WorkersLostError):
+        zsd_ray.run(config, on_warning=warnings.append)
+    assert len(warnings) == 2
+    assert "cuda" in warnings[0].lower()
+    assert "\n" not in warnings[0]
+
+
+class Interrupt:
+    """Ctrl-C after the first decisions."""
+
+    def __call__(self, progress):
+        if progress.n_decided >= 3:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_an_interrupted_run_goes_on_where_it_stopped(local_ray, local_run, tmp_path, local):
+    with pytest.raises(KeyboardInterrupt):
+        zsd_ray.run(configure(tmp_path), local=local, on_progress=Interrupt())
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["status"] == "interrupted"
+    assert 3 <= record["n_done"] < LIMIT
+    result = zsd_ray.run(configure(tmp_path), local=local)
+    assert result.run.status == "finished"
+    assert rows(result) == rows(local_run)

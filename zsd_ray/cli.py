@@ -1,0 +1,174 @@
+"""The command line. Heavy imports wait until a command needs them, so that --help is instant."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from zsd_ray.spec.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_FAILED,
+    EXIT_INCOMPLETE,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    UserError,
+    WorkersLostError,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_EXIT_CODES = """\
+exit codes:
+  0    every image was classified
+  1    the run broke off; the same command goes on
+  2    bad input; nothing was started
+  3    some images could not be classified; their rows say why
+  130  interrupted; the same command goes on
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+    except UserError as error:
+        print(f"zsd-ray: error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except WorkersLostError as error:
+        print(f"zsd-ray: error: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print("zsd-ray: interrupted; run the same command again to go on", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="zsd-ray",
+        description="Measures diffusion models as zero-shot image classifiers.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser(
+        "run",
+        help="classify the images of a configuration, or go on with an interrupted run",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run.add_argument("config", help="YAML file; docs/configuration.md lists its keys")
+    _add_set(run)
+    run.add_argument(
+        "--limit", type=int, metavar="N", help="classify N of the images (a fixed, nested choice)"
+    )
+    run.add_argument("--local", action="store_true", help="in one process, without Ray")
+    run.set_defaults(command=_run)
+    train = commands.add_parser(
+        "train", help="train a small text-to-image diffusion model, or go on with its training"
+    )
+    train.add_argument("config", help="YAML file; docs/training.md lists its keys")
+    _add_set(train)
+    train.set_defaults(command=_train)
+    return parser
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="override one key of the file; may be given several times",
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    _quieten()
+    from zsd_ray.spec.config import RunConfig, load_config
+
+    config = load_config(RunConfig, options.config, options.overrides, options.limit)
+    from zsd_ray.api import run
+    from zsd_ray.reports.progress_bar import ProgressBar
+    from zsd_ray.reports.summary import summary_table
+
+    console = _console()
+    with ProgressBar(console) as bar:
+        result = run(config, local=options.local, on_progress=bar.run, on_warning=_warn(console))
+    done = result.run
+    console.print(summary_table(done))
+    console.print(f"decisions  {result.output}/decisions/*.parquet", soft_wrap=True, markup=False)
+    if result.tracked is not None:
+        tracked = result.tracked
+        console.print(
+            f"MLflow     {tracked.uri} experiment {tracked.experiment!r} run {tracked.run_id}",
+            soft_wrap=True,
+            markup=False,
+        )
+    console.print(f"report     {result.report}", soft_wrap=True, markup=False)
+    if done.status == "incomplete":
+        print(
+            f"zsd-ray: {done.n_done} of {done.n_images} images were classified; the error column "
+            "of the decisions says why the others were not",
+            file=sys.stderr,
+        )
+        return EXIT_INCOMPLETE
+    return EXIT_OK
+
+
+def _train(options: argparse.Namespace) -> int:
+    _quieten()
+    from zsd_ray.spec.config import load_config
+    from zsd_ray.spec.train_config import TrainConfig
+
+    config = load_config(TrainConfig, options.config, options.overrides)
+    from zsd_ray.reports.progress_bar import ProgressBar, duration
+    from zsd_ray.training.run import train
+
+    console = _console()
+    with ProgressBar(console) as bar:
+
+        def on_step(stage: str, done: int, steps: int, loss: float) -> None:
+            bar.training(stage, done, steps, f"loss {loss:.4f}")
+
+        result = train(config, on_step, _warn(console))
+    console.print(f"trained in {duration(result.seconds)}", highlight=False)
+    if result.tracked is not None:
+        tracked = result.tracked
+        console.print(
+            f"MLflow     {tracked.uri} experiment {tracked.experiment!r} run {tracked.run_id}",
+            soft_wrap=True,
+            markup=False,
+        )
+    console.print(f"model      {result.model}", soft_wrap=True, markup=False)
+    return EXIT_OK
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def _warn(console: Console) -> Callable[[str], None]:
+    return lambda text: console.print(f"warning: {text}", style="yellow", markup=False)
+
+
+def _quieten() -> None:
+    """Keep the libraries' own progress bars and advice out of ours."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
