@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 from PIL import Image
@@ -28,6 +28,10 @@ OnProgress = Callable[[Progress], None]
 OnWarning = Callable[[str], None]
 
 _LOG_EVERY_SECONDS = 2.0
+_MLFLOW_STATUS: dict[Status, Literal["FINISHED", "FAILED", "KILLED"]] = {
+    "failed": "FAILED",
+    "interrupted": "KILLED",
+}
 _PACKAGES = ("zsd-ray", "ray", "torch", "diffusers", "transformers", "numpy", "scipy", "mlflow")
 
 
@@ -165,7 +169,7 @@ class _Session:
         traces = plan.output.read_table("traces")
         page = render_report(self._run, table, traces, self._pictures(table))
         plan.output.write_bytes("report.html", page.encode())
-        tracked = self._close_tracker(page, succeeded=status in ("finished", "incomplete"))
+        tracked = self._close_tracker(page)
         self._run = replace(self._run, mlflow_run_id=tracked.run_id if tracked else None)
         plan.output.write_run(self._run)
         report = plan.output.location("report.html")
@@ -240,7 +244,7 @@ class _Session:
             run_id=self._run.mlflow_run_id,
         )
 
-    def _close_tracker(self, page: str, succeeded: bool) -> TrackedRun | None:
+    def _close_tracker(self, page: str) -> TrackedRun | None:
         import yaml
 
         self._start_tracker()
@@ -248,7 +252,9 @@ class _Session:
             return None
         metrics = {k: float(v) for k, v in self._run.totals.items() if v is not None}
         config = yaml.safe_dump(self._run.config, sort_keys=False)
-        return self._tracker.close(metrics, {"config.yaml": config, "report.html": page}, succeeded)
+        artifacts = {"config.yaml": config, "report.html": page}
+        status = _MLFLOW_STATUS.get(self._run.status, "FINISHED")
+        return self._tracker.close(metrics, artifacts, status)
 
 
 def _now() -> str:

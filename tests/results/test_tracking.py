@@ -50,7 +50,7 @@ def track(uri, warnings, run_id=None):
     )
     tracker.log({"accuracy": 0.5}, step=10)
     tracker.log({"accuracy": 0.75}, step=20)
-    return tracker.close({"n_evaluations": 40.0}, {"report.html": "<p>é</p>"}, succeeded=True)
+    return tracker.close({"n_evaluations": 40.0}, {"report.html": "<p>é</p>"}, status="FINISHED")
 
 
 def check(tracked, expected_points=(0.5, 0.75)):

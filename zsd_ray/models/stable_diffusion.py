@@ -5,6 +5,7 @@ The same code loads the built-in digits model and `CompVis/stable-diffusion-v1-4
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +37,15 @@ class Components:
         from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
         from transformers import CLIPTextModel, CLIPTokenizer
 
+        # diffusers saves memory while loading where accelerate is installed, and else only nags.
+        sparing = importlib.util.find_spec("accelerate") is not None
+
         def load(kind: Any, name: str, dtype: torch.dtype) -> Any:
-            # transformers names the argument `dtype`, diffusers `torch_dtype`.
-            key = "dtype" if name == "text_encoder" else "torch_dtype"
+            options = {"torch_dtype": dtype, "low_cpu_mem_usage": sparing}
+            if name == "text_encoder":  # transformers has other names for the same
+                options = {"dtype": dtype}
             return kind.from_pretrained(
-                str(folder / name), use_safetensors=True, local_files_only=True, **{key: dtype}
+                str(folder / name), use_safetensors=True, local_files_only=True, **options
             )
 
         return cls(

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 _CLOSE_SECONDS = 60.0
 
@@ -75,14 +75,17 @@ class Tracker:
             self._queue.put_nowait(("metrics", dict(metrics), step, int(time.time() * 1000)))
 
     def close(
-        self, metrics: Mapping[str, float], artifacts: Mapping[str, str], succeeded: bool
+        self,
+        metrics: Mapping[str, float],
+        artifacts: Mapping[str, str],
+        status: Literal["FINISHED", "FAILED", "KILLED"],
     ) -> TrackedRun | None:
         """Log final metrics and text artifacts, end the run, and wait for all of it."""
         now = int(time.time() * 1000)
         self._queue.put(("metrics", dict(metrics), None, now))
         for name, text in artifacts.items():
             self._queue.put(("artifact", name, text))
-        self._queue.put(("end", "FINISHED" if succeeded else "FAILED"))
+        self._queue.put(("end", status))
         self._queue.put(None)
         self._thread.join(_CLOSE_SECONDS)
         if self._thread.is_alive():

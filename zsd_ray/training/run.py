@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ def train(
         on_step(stage, n_done, steps, loss)
 
     start = time.monotonic()
-    succeeded = False
+    status: Literal["FINISHED", "FAILED", "KILLED"] = "FAILED"
     try:
         Trainer(
             config=config,
@@ -82,12 +83,15 @@ def train(
             device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
         ).run()
         components.save(output / "model", torch.float16)
-        succeeded = True
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
     finally:
         seconds = time.monotonic() - start
         tracked = None
         if tracker is not None:
-            tracked = tracker.close({"seconds": seconds, "steps": done}, {}, succeeded)
+            tracked = tracker.close({"seconds": seconds, "steps": done}, {}, status)
     return TrainResult(str(output / "model"), seconds, tracked)
 
 

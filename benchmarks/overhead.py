@@ -1,0 +1,123 @@
+"""What the system costs: evaluations/s of a Ray run with one worker over a bare loop.
+
+The bare loop runs the same model at the same batch size on the same kind of rows and nothing else:
+noising, forward, error. The Ray path is a whole run on the demonstration's workload, with image
+reading and encoding, draws, elimination, scheduling, rows and progress; its rate is that from the
+first scores to the last.
+
+    python benchmarks/overhead.py [--images N] [--rounds R] [--json]
+
+The two are timed alternately, R times, and the ratio is that of the medians: machines are noisy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import zsd_ray
+from zsd_ray.diffusion import draws
+from zsd_ray.models.registry import load_model
+from zsd_ray.results.progress import Progress
+from zsd_ray.spec.config import RunConfig, load_config
+
+CONFIG = Path(__file__).parent.parent / "configs" / "digits.yaml"
+
+
+class Rate:
+    """Evaluations/s of a run between its first and its last scores."""
+
+    def __init__(self) -> None:
+        self.points: list[tuple[float, int]] = []
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.n_scored and (not self.points or progress.n_scored > self.points[-1][1]):
+            self.points.append((progress.seconds, progress.n_scored))
+
+    def evaluations_per_second(self) -> float:
+        (start, first), (end, last) = self.points[0], self.points[-1]
+        return (last - first) / (end - start)
+
+
+def bare_loop(config: RunConfig, seconds: float) -> float:
+    """Evaluations/s of noising, forward and error alone."""
+    torch.set_num_threads(config.cluster.cpus_per_worker)
+    denoiser = load_model(config.model)
+    batch_size = config.cluster.batch_size
+    prompts = [f"a photo of the digit {name}." for name in config.prompts.classes or ()]
+    conditioning = torch.from_numpy(denoiser.encode_prompts(prompts))
+    rows = torch.arange(batch_size) % len(prompts)
+    t = denoiser.schedule.snap(draws.times(0, "bare", range(batch_size), "uniform", (0.02, 0.98)))
+    alpha, sigma = (
+        torch.from_numpy(a).float()[:, None, None, None] for a in denoiser.schedule.alpha_sigma(t)
+    )
+    times = torch.from_numpy(denoiser.schedule.model_time(t)).float()
+    eps = torch.from_numpy(draws.noise(0, "bare", range(batch_size), denoiser.sample_shape))
+    x_0 = torch.zeros_like(eps)
+    n = 0
+    with torch.inference_mode():
+        start = time.perf_counter()
+        while (elapsed := time.perf_counter() - start) < seconds:
+            x_t = alpha * x_0 + sigma * eps
+            output = denoiser.predict(x_t, times, conditioning[rows])
+            (eps - output).square().mean(dim=(1, 2, 3))
+            n += batch_size
+    return n / elapsed
+
+
+def ray_run(config: RunConfig, images: int) -> tuple[float, float]:
+    """Evaluations/s and padding fraction of a run on Ray with one worker."""
+    with tempfile.TemporaryDirectory() as folder:
+        rate = Rate()
+        result = zsd_ray.run(
+            config.model_copy(
+                update={
+                    "cluster": config.cluster.model_copy(update={"workers": 1}),
+                    "data": config.data.model_copy(update={"limit": images}),
+                    "output": config.output.model_copy(update={"path": folder}),
+                    "tracking": config.tracking.model_copy(update={"mlflow": "off"}),
+                }
+            ),
+            on_progress=rate,
+        )
+    return rate.evaluations_per_second(), float(result.metrics["padding_fraction"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    options = parser.parse_args()
+    config = load_config(RunConfig, CONFIG)
+    bare, ray, padding = [], [], []
+    for _ in range(options.rounds):
+        bare.append(bare_loop(config, seconds=10))
+        rate, fraction = ray_run(config, options.images)
+        ray.append(rate)
+        padding.append(fraction)
+    result = {
+        "ratio": round(statistics.median(ray) / statistics.median(bare), 4),
+        "padding_fraction": round(float(np.mean(padding)), 5),
+        "ray_evaluations_per_second": [round(rate, 1) for rate in ray],
+        "bare_evaluations_per_second": [round(rate, 1) for rate in bare],
+        "images": options.images,
+    }
+    if options.json:
+        print(json.dumps(result))
+        return
+    print(f"bare loop      {statistics.median(bare):8,.0f} evaluations/s (median of {len(bare)})")
+    print(f"Ray, 1 worker  {statistics.median(ray):8,.0f} evaluations/s (median of {len(ray)})")
+    print(f"ratio          {result['ratio']:8.3f}   goal at least 0.90")
+    print(f"padding        {result['padding_fraction']:8.2%}   goal under 5 %")
+
+
+if __name__ == "__main__":
+    main()
