@@ -1,0 +1,17 @@
+"""Evaluate a configuration on the cluster that this job runs on.
+
+    ray job submit --working-dir . -- python jobs/evaluate.py --config configs/digits.yaml
+
+The exit code is that of `zsd-ray run`.
+"""
+
+import argparse
+import sys
+
+from zsd_ray.cli import main
+
+parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+parser.add_argument("--config", required=True)
+parser.add_argument("--address", default="auto", help="of the Ray cluster; auto: this one")
+options, others = parser.parse_known_args()  # the others are those of `zsd-ray run`
+sys.exit(main(["run", options.config, f"--set=cluster.address={options.address}", *others]))
