@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Several Ray nodes on this machine, all on loopback: `cluster/local.sh up [NODES]`, then
+# Several Ray nodes on this machine, without authentication: `cluster/local.sh up [NODES]`, then
 # `ray job submit --address http://127.0.0.1:8265 ...` or `--set cluster.address=auto`; at the end
-# `cluster/local.sh down`. For trying out what a cluster does; it makes nothing faster.
+# `cluster/local.sh down`. For trying out what a cluster does, on a
+# machine that you trust; it makes nothing faster.
 set -euo pipefail
 export RAY_AUTH_MODE=disabled RAY_USAGE_STATS_ENABLED=0
 case "${1:-}" in

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# Before ray is imported: it reads these once. A private cluster on loopback needs no token (and a
-# token written for it would lock out a later `ray start`), and reports nothing home.
+# Before ray is imported, which reads it once: a private cluster reports nothing home.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray
@@ -111,7 +110,6 @@ def _cluster(config: ClusterConfig) -> Iterator[None]:
         yield  # the caller's own cluster, in a notebook or a test
         return
     if config.address is None:
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
         ray.init(
             num_cpus=max(os.cpu_count() or 1, config.workers * config.cpus_per_worker),
             include_dashboard=False,
