@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Machines are busy; a slow example is no failure.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 # Before torch, transformers or ray are imported anywhere.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -117,7 +117,7 @@ def check_against_replay(decisions, pool, n_templates=1):
         assert decision.correct == (expected.prediction == pool.truth[image])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     seed=st.integers(0, 50),
     batch_size=st.integers(1, 40),

@@ -62,7 +62,7 @@ class TestContract:
         assert verdict.stop_reason is not None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
     n_classes=st.integers(2, 6),
@@ -84,7 +84,7 @@ def test_clark_jaini_equals_the_plain_replay(seed, n_classes, min_scores, extra,
     assert outcome.n_draws == expected.n_draws
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), n_classes=st.integers(2, 8))
 def test_li_equals_the_plain_replay(seed, n_classes):
     config = LiPruning(rule="li", keep=[4, 2, 1], draws=[3, 10, 30])
