@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.images import write_folder
 from zsd_ray.cli import main
-from zsd_ray.spec.errors import WorkersLostError
+from zsd_ray.spec.errors import RunBrokenError
 
 CONFIG = "configs/digits.yaml"
 FAST = [
@@ -167,7 +167,7 @@ def test_an_interrupt_gives_exit_code_130(monkeypatch, capsys, tmp_path):
 
 def test_a_run_that_breaks_off_gives_exit_code_1(monkeypatch, capsys, tmp_path):
     def fail(*_, **__):
-        raise WorkersLostError("every worker is lost (out of memory)")
+        raise RunBrokenError("every worker is lost (out of memory)")
 
     monkeypatch.setattr("zsd_ray.api.run", fail)
     assert main(["run", CONFIG, f"--set=output.path={tmp_path}/run"]) == 1

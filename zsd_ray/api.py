@@ -22,7 +22,8 @@ from zsd_ray.results.run_file import RunFile, Status
 from zsd_ray.results.tracking import TrackedRun, Tracker, tracking_uri
 from zsd_ray.spec.config import RunConfig
 from zsd_ray.spec.errors import ImageError
-from zsd_ray.spec.identity import redacted, resolved
+from zsd_ray.spec.identity import resolved
+from zsd_ray.spec.secrets import redacted
 
 OnProgress = Callable[[Progress], None]
 OnWarning = Callable[[str], None]
@@ -108,7 +109,7 @@ class _Session:
         previous = plan.previous
         before = run_metrics(plan.output.read_table("decisions"))
         self._meter = ProgressMeter(
-            len(plan.chosen),
+            plan.n_images,
             Before(before["images"], before["errors"], before["labelled"], before["correct"]),
         )
         config = resolved(plan.config)
@@ -121,8 +122,8 @@ class _Session:
             versions={"python": platform.python_version()}
             | {package: version(package) for package in _PACKAGES},
             seed=plan.config.seed,
-            n_images=len(plan.chosen),
-            n_done=len(plan.chosen) - len(plan.todo),
+            n_images=plan.n_images,
+            n_done=before["images"] - before["errors"],
             started=previous.started if previous else _now(),
             totals=previous.totals if previous else {},
             mlflow_run_id=previous.mlflow_run_id if previous else None,
@@ -151,34 +152,35 @@ class _Session:
         from zsd_ray.reports.html import render_report
 
         plan = self._plan
-        # Rows outside the chosen subset may lie here from a run with a larger limit.
         table = plan.output.read_table("decisions")
         totals = run_metrics(table) | self._costs()
-        n_images = max(len(plan.chosen), table.num_rows)
         n_done = totals["images"] - totals["errors"]
-        if status == "finished" and n_done < n_images:
+        if status == "finished" and n_done < plan.n_images:
             status = "incomplete"
         self._run = replace(
             self._run,
             status=status,
-            n_images=n_images,
             n_done=n_done,
             ended=_now(),
             totals=totals,
         )
+        # First the record, then what is made from it.
+        plan.output.write_run(self._run)
         traces = plan.output.read_table("traces")
-        page = render_report(self._run, table, traces, self._pictures(table))
+        page = render_report(self._run, table, traces, self._pictures(table, traces))
         plan.output.write_bytes("report.html", page.encode())
         tracked = self._close_tracker(page)
-        self._run = replace(self._run, mlflow_run_id=tracked.run_id if tracked else None)
-        plan.output.write_run(self._run)
+        if tracked is not None:
+            self._run = replace(self._run, mlflow_run_id=tracked.run_id)
+            plan.output.write_run(self._run)
         report = plan.output.location("report.html")
-        return RunResult(self._run, table, plan.output.path, report, tracked)
+        return RunResult(self._run, table, redacted(plan.output.path), redacted(report), tracked)
 
     def _costs(self) -> dict[str, float]:
         """Time and network rows, summed over the sessions of this run."""
         counters, before = self._counters, self._run.totals
-        seconds = self._meter.seconds + before.get("seconds", 0.0)
+        worked = self._meter.seconds if self._plan.todo else 0.0
+        seconds = worked + before.get("seconds", 0.0)
         n_rows = counters.n_rows + before.get("n_rows", 0)
         n_scored = counters.n_scored + before.get("n_scored", 0)
         costs = {
@@ -186,18 +188,16 @@ class _Session:
             "n_rows": n_rows,
             "n_scored": n_scored,
             "padding_fraction": 1 - n_scored / n_rows if n_rows else 0.0,
-            "evaluations_per_second": n_scored / seconds,
+            "evaluations_per_second": n_scored / seconds if seconds else 0.0,
         }
-        if self._meter.seconds_to_first_score is not None:
-            costs["seconds_to_first_score"] = round(self._meter.seconds_to_first_score, 3)
-        return costs
+        first = self._meter.seconds_to_first_score or before.get("seconds_to_first_score")
+        return costs | ({"seconds_to_first_score": round(first, 3)} if first else {})
 
-    def _pictures(self, table: pa.Table) -> dict[str, Image.Image]:
+    def _pictures(self, table: pa.Table, traces: pa.Table) -> dict[str, Image.Image]:
         """The pictures that the report shows, where they can still be read."""
         from zsd_ray.reports.html import pictures_wanted
 
-        traces = self._plan.output.read_table("traces", ["image_id"])
-        wanted = pictures_wanted(table, traces)
+        wanted = set(pictures_wanted(table, traces))
         pictures = {}
         for number, record in enumerate(self._plan.records):
             if record.image_id in wanted:

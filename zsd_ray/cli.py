@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -15,8 +17,8 @@ from zsd_ray.spec.errors import (
     EXIT_INCOMPLETE,
     EXIT_INTERRUPTED,
     EXIT_OK,
+    RunBrokenError,
     UserError,
-    WorkersLostError,
 )
 
 if TYPE_CHECKING:
@@ -35,12 +37,13 @@ exit codes:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
+    _interrupt_on_terminate()
     try:
         code: int = options.command(options)
     except UserError as error:
         print(f"zsd-ray: error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
-    except WorkersLostError as error:
+    except RunBrokenError as error:
         print(f"zsd-ray: error: {error}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
@@ -159,6 +162,16 @@ def _console() -> Console:
 
 def _warn(console: Console) -> Callable[[str], None]:
     return lambda text: console.print(f"warning: {text}", style="yellow", markup=False)
+
+
+def _interrupt_on_terminate() -> None:
+    """Let SIGTERM (`ray job stop`, Kubernetes, Slurm) end a run as Ctrl-C does: rows are kept."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, interrupt)
 
 
 def _quieten() -> None:

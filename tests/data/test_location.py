@@ -8,9 +8,10 @@ import fsspec
 import pytest
 
 from zsd_ray.data.folder import FolderDataset
-from zsd_ray.data.location import Location, redact
+from zsd_ray.data.location import Location
 from zsd_ray.data.parquet import ParquetDataset
 from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.secrets import redact
 
 
 @pytest.mark.parametrize(

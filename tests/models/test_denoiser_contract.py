@@ -173,6 +173,39 @@ def test_weights_that_are_not_safetensors_are_refused(tiny_model, tmp_path):
     assert "no .safetensors file" in check(folder)
 
 
+def edit(path, **changes):
+    content = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({k: v for k, v in content.items() if v is not None}))
+
+
+def test_a_pipeline_of_another_family_is_refused(tiny_model, tmp_path):
+    folder = broken(tiny_model, tmp_path)
+    edit(folder / "model_index.json", _class_name="StableDiffusionXLPipeline")
+    assert "holds a StableDiffusionXLPipeline" in check(folder)
+
+
+def test_a_schedule_that_would_be_read_wrongly_is_refused(tiny_model, tmp_path):
+    folder = broken(tiny_model, tmp_path)
+    edit(folder / "scheduler" / "scheduler_config.json", beta_schedule=None)
+    assert "beta_schedule" in check(folder)
+    edit(folder / "scheduler" / "scheduler_config.json", prediction_type="flow_prediction")
+    assert "flow_prediction" in check(folder)
+
+
+def test_cuda_without_a_gpu_is_a_user_error(tiny_model):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(UserError, match="no CUDA device"):
+        load_model(ModelConfig(path=str(tiny_model), device="cuda"))
+
+
+def test_the_built_in_model_is_small_and_safe():
+    folder = check_model(ModelConfig(path="builtin:digits"))
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 4_000_000
+    assert {path.suffix for path in files} <= {".json", ".safetensors", ".md"}
+
+
 def test_a_hub_name_that_cannot_be_had_is_a_user_error(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert "the hub does not give it" in check("nobody/no-such-model")

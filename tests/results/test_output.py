@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -6,7 +7,7 @@ import pytest
 
 from zsd_ray.results.decision_writer import DecisionWriter
 from zsd_ray.results.metrics import run_metrics
-from zsd_ray.results.output import Output
+from zsd_ray.results.output import Output, part_name
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.results.schema import DECISIONS, SCORES, decisions_table
 from zsd_ray.spec.errors import UserError
@@ -44,8 +45,10 @@ def output(request, tmp_path):
 
 
 def test_rows_come_back_as_they_were(output):
-    output.write_decisions([decision(0), decision(1, label=None)], raw_scores=True)
-    output.write_decisions([decision(2, traced=True)], raw_scores=True)
+    output.write_decisions(
+        [decision(0), decision(1, label=None)], raw_scores=True, part=part_name()
+    )
+    output.write_decisions([decision(2, traced=True)], raw_scores=True, part=part_name())
     table = output.read_table("decisions")
     assert table.schema == DECISIONS
     rows = {row["image_id"]: row for row in table.to_pylist()}
@@ -63,7 +66,9 @@ def test_rows_come_back_as_they_were(output):
 
 
 def test_without_raw_scores_only_traces_are_written(output):
-    output.write_decisions([decision(0), decision(1, traced=True)], raw_scores=False)
+    output.write_decisions(
+        [decision(0), decision(1, traced=True)], raw_scores=False, part=part_name()
+    )
     assert output.read_table("scores").num_rows == 0
     assert output.read_table("traces").num_rows == 2
 
@@ -89,7 +94,7 @@ def test_a_foreign_run_json_is_a_user_error(output):
 def test_half_written_files_are_never_seen_and_cleaned_up(tmp_path):
     output = Output(str(tmp_path / "run"))
     output.prepare()
-    output.write_decisions([decision(0)], raw_scores=False)
+    output.write_decisions([decision(0)], raw_scores=False, part=part_name())
     leftover = tmp_path / "run" / "decisions" / ".part-x.parquet.tmp"
     leftover.write_bytes(b"PAR1 cut short")
     assert output.read_table("decisions").num_rows == 1
@@ -99,7 +104,7 @@ def test_half_written_files_are_never_seen_and_cleaned_up(tmp_path):
 
 def test_parts_are_ordinary_parquet(tmp_path):
     output = Output(str(tmp_path))
-    output.write_decisions([decision(0)], raw_scores=False)
+    output.write_decisions([decision(0)], raw_scores=False, part=part_name())
     (part,) = (tmp_path / "decisions").iterdir()
     assert pq.read_table(part).column_names == DECISIONS.names
 
@@ -127,18 +132,91 @@ class Clock:
 def test_the_writer_flushes_in_time_and_at_the_end(tmp_path):
     output, clock = Output(str(tmp_path)), Clock()
     writer = DecisionWriter(output, False, flush_seconds=10, clock=clock)
-    writer.add(decision(0))
+    writer.add([decision(0)])
     clock.now = 9.0
-    writer.add(decision(1))
+    writer.add([decision(1)])
     assert output.read_table("decisions").num_rows == 0
     clock.now = 10.0
-    writer.add(decision(2))
+    writer.add([decision(2)])
     assert output.read_table("decisions").num_rows == 3
-    writer.add(decision(3))
+    writer.add([decision(3)])
     writer.flush()
     writer.flush()
     assert output.read_table("decisions").num_rows == 4
     assert len(list((tmp_path / "decisions").iterdir())) == 2
+
+
+def test_the_writer_flushes_when_its_time_comes_without_new_rows(tmp_path):
+    output, clock = Output(str(tmp_path)), Clock()
+    writer = DecisionWriter(output, False, flush_seconds=10, clock=clock)
+    writer.add([decision(0)])
+    writer.flush_if_due()
+    assert output.read_table("decisions").num_rows == 0
+    clock.now = 11.0
+    writer.flush_if_due()
+    assert output.read_table("decisions").num_rows == 1
+
+
+class FailingOnce(Output):
+    """Fails to write the first decisions part, after its raw draws."""
+
+    failures = 0
+
+    def write_bytes(self, name, content):
+        if name.startswith("decisions") and FailingOnce.failures == 0:
+            FailingOnce.failures += 1
+            raise OSError("disk full")
+        super().write_bytes(name, content)
+
+
+def test_a_part_that_could_not_be_written_is_written_next_time_and_only_once(tmp_path):
+    output = FailingOnce(str(tmp_path))
+    writer = DecisionWriter(output, True, flush_seconds=0.0)
+    with pytest.raises(OSError, match="disk full"):
+        writer.add([decision(0)])
+    writer.add([decision(1)])
+    assert output.read_table("decisions").num_rows == 2
+    assert output.read_table("scores").num_rows == 4
+
+
+def test_raw_draws_without_their_decisions_are_removed(tmp_path):
+    output = Output(str(tmp_path))
+    output.write_decisions([decision(0, traced=True)], raw_scores=True, part=part_name())
+    output.write_decisions([decision(1, traced=True)], raw_scores=True, part=part_name())
+    max((tmp_path / "decisions").iterdir()).unlink()  # killed before the second was written
+    output.prepare()
+    for name in ("decisions", "scores", "traces"):
+        assert set(output.read_table(name)["image_id"].to_pylist()) == {"image-0"}
+
+
+def test_an_image_has_one_decision(tmp_path):
+    output = Output(str(tmp_path))
+    for prediction in (0, 1):
+        rows = [decision(0, prediction=prediction), decision(prediction + 1)]
+        output.write_decisions(rows, raw_scores=False, part=part_name())
+    table = output.read_table("decisions")
+    assert table["image_id"].to_pylist() == ["image-0", "image-1", "image-2"]
+    assert table["prediction"].to_pylist()[0] == 0
+
+
+@pytest.mark.parametrize("path", ["nosuchscheme://x", "FILE/run"])
+def test_an_output_that_cannot_be_is_a_user_error(path, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be used"):
+        Output(path.replace("FILE", f"{tmp_path}/file")).read_run()
+
+
+def test_a_part_appears_under_its_name_only_when_it_is_whole(tmp_path, monkeypatch):
+    seen = []
+    replace = os.replace
+
+    def watch(source, target):
+        seen.append((Path(target).exists(), Path(source).name.startswith(".")))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", watch)
+    Output(str(tmp_path)).write_decisions([decision(0)], raw_scores=False, part=part_name())
+    assert seen == [(False, True)]
 
 
 def test_metrics_leave_errors_and_unlabelled_images_out_of_the_accuracy():

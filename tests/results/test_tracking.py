@@ -100,6 +100,36 @@ def test_a_server_that_is_away_costs_a_warning_and_nothing_else():
     assert "MLflow tracking stopped" in warnings[0]
 
 
+def test_a_second_session_with_other_settings_goes_on_in_the_same_run(tmp_path):
+    from mlflow import MlflowClient
+
+    uri, warnings = f"sqlite:///{tmp_path}/mlflow.db", []
+    first = Tracker(uri, "x", "r", {"workers": 1}, {}, warnings.append).close({}, {}, "KILLED")
+    again = Tracker(uri, "x", "r", {"workers": 2, "new": 3}, {}, warnings.append, first.run_id)
+    second = again.close({"accuracy": 1.0}, {}, "FINISHED")
+    assert (second, warnings) == (first, [])
+    run = MlflowClient(uri).get_run(first.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"workers": "1", "new": "3"}
+    assert run.data.tags["resumed.workers"] == "2"
+
+
+def test_an_unknown_run_id_gives_a_new_run(tmp_path):
+    uri, warnings = f"sqlite:///{tmp_path}/mlflow.db", []
+    tracked = track(uri, warnings, run_id="0" * 32)
+    assert tracked.run_id != "0" * 32
+    assert warnings == []
+
+
+def test_a_full_queue_behind_a_dead_server_does_not_hang():
+    warnings = []
+    tracker = Tracker("nosuchscheme://x", "x", "r", {}, {}, warnings.append)
+    for step in range(20_000):
+        tracker.log({"accuracy": 0.0}, step)
+    assert tracker.close({}, {}, "FINISHED") is None
+    assert len(warnings) == 1
+
+
 def test_what_the_setting_means(monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert tracking_uri("off", "runs/x") is None

@@ -12,7 +12,7 @@ import zsd_ray
 from tests.support import replay
 from tests.support.images import write_folder
 from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.errors import WorkersLostError
+from zsd_ray.spec.errors import RunBrokenError
 
 pytestmark = pytest.mark.end_to_end
 
@@ -212,7 +212,7 @@ def test_a_killed_workers_images_go_to_the_others(local_ray, local_run, tmp_path
 
 def test_when_every_worker_is_killed_what_was_decided_is_kept(local_ray, local_run, tmp_path):
     config = configure(tmp_path, cluster={"workers": 2})
-    with pytest.raises(WorkersLostError, match="run the same command again"):
+    with pytest.raises(RunBrokenError, match="run the same command again"):
         zsd_ray.run(config, on_progress=Kill(2), on_warning=lambda text: None)
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["status"] == "failed"
@@ -223,7 +223,7 @@ def test_when_every_worker_is_killed_what_was_decided_is_kept(local_ray, local_r
 def test_a_worker_that_cannot_load_its_model_says_why(local_ray, tmp_path, monkeypatch):
     config = configure(tmp_path, model={"device": "cuda"})
     warnings = []
-    with pytest.raises(WorkersLostError):
+    with pytest.raises(RunBrokenError):
         zsd_ray.run(config, on_warning=warnings.append)
     assert len(warnings) == 2
     assert "cuda" in warnings[0].lower()

@@ -74,6 +74,8 @@ def test_yaml_off_switches_mlflow_off(write):
         ("method: {t_range: [0.9, 0.1]}", ["method.t_range", "0 <= low < high <= 1"]),
         ("cluster: {workers: two}", ["cluster.workers", 'came "two"', "integer"]),
         ("cluster: {workers: 0}", ["cluster.workers", "came 0"]),
+        ("prompts: {classes: [cat, {a: b}]}", ["prompts.classes", "takes a list of names"]),
+        ("prompts: {classes: [yes, no]}", ["prompts.classes", "True", "quote names"]),
         ("prompts: {templates: ['a photo']}", ["prompts.templates", "exactly one {}"]),
         ("prompts: {templates: ['{} and {}']}", ["prompts.templates", "exactly one {}"]),
         ("data: {source: folder}", ["needs a path"]),
@@ -107,6 +109,19 @@ def test_every_mistake_is_reported_at_once(write):
 def test_a_bad_override_says_what_it_takes(write, override, word):
     with pytest.raises(UserError, match=word):
         load_config(RunConfig, write("seed: 1"), [override])
+
+
+def test_numbers_in_class_lists_are_names(write):
+    listed = load_config(RunConfig, write("prompts: {classes: [zero, 1]}"))
+    assert listed.prompts.classes == ["zero", "1"]
+    mapped = load_config(RunConfig, write("prompts: {classes: {0: cat, 1: dog}}"))
+    assert mapped.prompts.classes == {"0": "cat", "1": "dog"}
+
+
+def test_a_file_that_is_not_text_is_a_user_error(tmp_path):
+    (tmp_path / "run.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="not UTF-8"):
+        load_config(RunConfig, tmp_path / "run.yaml")
 
 
 def test_a_missing_file_is_a_user_error(tmp_path):

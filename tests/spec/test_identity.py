@@ -1,11 +1,12 @@
 import pytest
 
 from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.identity import differences, hash_of, identity_parts, redacted, resolved
+from zsd_ray.spec.identity import differences, hash_of, identity_parts, resolved
+from zsd_ray.spec.secrets import redacted
 
 
-def parts(tree, classes=("a", "b"), fingerprint="f"):
-    return identity_parts(parse_config(RunConfig, tree), classes, fingerprint)
+def parts(tree, classes=("a", "b"), of_label=(0, 1), fingerprint="f"):
+    return identity_parts(parse_config(RunConfig, tree), classes, of_label, fingerprint)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,7 @@ def test_what_does_not_change_numbers_does_not(tree):
 
 def test_classes_and_weights_belong_to_it():
     assert hash_of(parts({}, classes=("a", "c"))) != hash_of(parts({}))
+    assert hash_of(parts({}, of_label=(1, 0))) != hash_of(parts({}))
     assert hash_of(parts({}, fingerprint="g")) != hash_of(parts({}))
 
 
@@ -60,4 +62,6 @@ def test_passwords_in_urls_are_hidden_everywhere():
     )
     assert "hunter2" not in str(resolved(config))
     assert redacted("s3://key:secret@bucket/x") == "s3://***@bucket/x"
+    assert "SIG" not in redacted("https://host/data.parquet?sig=SIG")
+    assert "pa/ss" not in redacted("https://u:pa/ss@host/x")
     assert redacted({"a": ["no url", 3]}) == {"a": ["no url", 3]}

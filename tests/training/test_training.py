@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 import zsd_ray
+import zsd_ray.training.run
 from zsd_ray.spec.config import RunConfig, parse_config
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.train_config import AugmentConfig, TrainConfig
@@ -52,6 +53,10 @@ def weights(result):
     }
 
 
+def scaling_factor(result):
+    return json.loads(Path(result.model, "vae", "config.json").read_text())["scaling_factor"]
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     steps = []
@@ -83,6 +88,7 @@ def test_a_resumed_training_ends_with_the_same_weights(trained, tmp_path, stop_a
         train(configure(tmp_path), on_step)
     result = train(configure(tmp_path), lambda *step: seen.append(step))
     assert len(seen) < 2 * sum(STEPS.values())
+    assert scaling_factor(result) == scaling_factor(trained[0])
     for part, tensors in weights(trained[0]).items():
         for name, tensor in weights(result)[part].items():
             torch.testing.assert_close(tensor, tensors[name], rtol=0, atol=0)
@@ -90,9 +96,13 @@ def test_a_resumed_training_ends_with_the_same_weights(trained, tmp_path, stop_a
 
 def test_a_finished_training_trains_no_more(trained, tmp_path):
     config = configure(tmp_path)
-    first = weights(train(config, lambda *step: None))
+    first_result = train(config, lambda *step: None)
+    first = weights(first_result)
+    factor = scaling_factor(first_result)
     seen = []
-    again = weights(train(config, lambda *step: seen.append(step)))
+    again_result = train(config, lambda *step: seen.append(step))
+    again = weights(again_result)
+    assert scaling_factor(again_result) == factor != 1.0
     assert seen == []
     assert all(torch.equal(first[p][n], again[p][n]) for p in first for n in first[p])
 
@@ -138,6 +148,19 @@ def test_labels_without_captions_are_refused(tmp_path):
     captions = {"names": [["0"], ["1"]], "templates": ["{}"]}
     with pytest.raises(UserError, match=r"captions\.names has 2 classes"):
         train(configure(tmp_path, captions=captions), lambda *step: None)
+
+
+def test_a_limit_is_kept_and_a_url_is_refused(tmp_path, monkeypatch):
+    sizes = []
+    images = zsd_ray.training.run.TrainingImages
+    monkeypatch.setattr(
+        "zsd_ray.training.run.TrainingImages",
+        lambda pixels, *rest: sizes.append(len(pixels)) or images(pixels, *rest),
+    )
+    train(configure(tmp_path, data={"split": "train", "limit": 7}), lambda *step: None)
+    assert sizes == [7]
+    with pytest.raises(UserError, match="local folders only"):
+        train(configure("s3://bucket/model"), lambda *step: None)
 
 
 def test_mlflow_has_the_losses(tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -14,11 +13,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.secrets import redact
 
-# What stands before the @ of a URL's host; a password may hold a slash that nobody escaped, so a
-# colon that starts no port number hides everything up to the last @. abfs names a container there.
-_USER = re.compile(r"(?<!abfs)(?<!abfss)://(?:[^/\s:@]*:(?!\d+(?:/|\s|$))\S*|[^/\s]*)@")
-_QUERY = re.compile(r"(https?://[^\s?]*)\?\S*")  # signed links keep their secret in the query
 _LONGEST_REASON = 200
 
 
@@ -104,11 +100,6 @@ class Location:
             raise
         except Exception as error:  # botocore, pyarrow and aiohttp share no base class
             raise UserError(f"cannot read {what}: {self.reason(error)}") from error
-
-
-def redact(text: str) -> str:
-    """Hide users, passwords and signed queries of the URLs in `text`."""
-    return _QUERY.sub(r"\1?***", _USER.sub("://***@", text))
 
 
 def _is_visible(name: str) -> bool:

@@ -42,7 +42,7 @@ def run_local(plan: Plan, on_progress: Callable[[Counters, int], None]) -> Count
             for instruction in instructions:
                 match instruction:
                     case Decide(decision):
-                        writer.add(decision)
+                        writer.add([decision])
                     case Assign(_, micro_batch):
                         scores = scorer.score(micro_batch)
                         events += [ScoresArrived(_WORKER, scores), WorkRequested(_WORKER)]

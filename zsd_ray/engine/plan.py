@@ -18,6 +18,7 @@ from zsd_ray.spec.config import RunConfig
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.identity import differences, hash_of, identity_parts
 from zsd_ray.spec.records import ImageRecord
+from zsd_ray.spec.secrets import redacted
 from zsd_ray.stats.rules import make_rule
 
 N_TRACED = 24
@@ -29,7 +30,7 @@ class Plan:
     """A checked run.
 
     records: the data set's images with labels as class numbers (None: unlabelled).
-    chosen: numbers of the images of this run; todo: those that the output lacks.
+    todo: numbers of the images to decide; n_done: images that the output holds already.
     previous: the run.json that this run continues, if any.
     """
 
@@ -38,12 +39,18 @@ class Plan:
     records: Sequence[ImageRecord]
     classes: ClassList
     prompts: list[str]
-    chosen: list[int]
     todo: list[int]
+    n_done: int
     output: Output
     identity: str
     identity_parts: dict[str, Any]
+    model_fingerprint: str
     previous: RunFile | None
+
+    @property
+    def n_images(self) -> int:
+        """Images of the output when this run has ended."""
+        return self.n_done + len(self.todo)
 
     @property
     def n_templates(self) -> int:
@@ -51,7 +58,7 @@ class Plan:
 
     def scheduler(self) -> Scheduler:
         """A scheduler of the images that are left to do."""
-        by_hash = sorted(self.chosen, key=lambda n: spread(self.records[n].image_id))
+        by_hash = sorted(self.todo, key=lambda n: spread(self.records[n].image_id))
         return Scheduler(
             records=self.records,
             images=self.todo,
@@ -67,36 +74,38 @@ def make_plan(config: RunConfig) -> Plan:
     """Check a configuration against the world: model files, data, classes, output.
 
     Raises:
-        UserError: what is wrong, in one line; nothing has been started or written.
+        UserError: what is wrong, in one line; nothing has been started. The output folder is made
+            last, when all else is well.
     """
     folder = check_model(config.model)
     dataset = open_dataset(config.data)
     labels = [record.label for record in dataset.records]
     classes = resolve_classes(config.prompts.classes, dataset.label_names, labels)
-    parts = identity_parts(config, classes.names, fingerprint(folder))
+    model_fingerprint = fingerprint(folder)
+    parts = identity_parts(config, classes.names, classes.of_label, model_fingerprint)
     output = Output(config.output.path)
     previous = output.read_run()
     if previous is not None and previous.identity != hash_of(parts):
-        changes = "; ".join(differences(previous.identity_parts, parts))
+        changes = "; ".join(differences(previous.identity_parts, redacted(parts)))
         raise UserError(
-            f"output.path {config.output.path} belongs to another run ({changes}); choose another "
-            "output.path"
+            f"output.path {redacted(config.output.path)} belongs to another run ({changes}); "
+            "choose another output.path"
         )
-    chosen = choose_subset(dataset.records, config.data.limit)
     done = set(output.read_table("decisions", ["image_id"])["image_id"].to_pylist())
+    records = dataset.records
+    todo = [n for n in choose_subset(records, config.data.limit) if records[n].image_id not in done]
     output.prepare()
     return Plan(
         config=config,
         dataset=dataset,
-        records=[
-            replace(record, label=classes.class_of(record.label)) for record in dataset.records
-        ],
+        records=[replace(record, label=classes.class_of(record.label)) for record in records],
         classes=classes,
         prompts=fill_templates(classes.names, config.prompts.templates),
-        chosen=chosen,
-        todo=[number for number in chosen if dataset.records[number].image_id not in done],
+        todo=todo,
+        n_done=len(done),
         output=output,
         identity=hash_of(parts),
-        identity_parts=parts,
+        identity_parts=redacted(parts),
+        model_fingerprint=model_fingerprint,
         previous=previous,
     )

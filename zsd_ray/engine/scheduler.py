@@ -135,7 +135,6 @@ class Scheduler:
         if worker is None or micro_batch is None:
             return
         self.counters.n_micro_batches += 1
-        self.counters.n_scored += micro_batch.n_scores * self._n_templates
         self.counters.n_rows += scores.n_rows
         if scores.seconds > 0:
             speed = scores.n_rows / scores.seconds
@@ -144,10 +143,12 @@ class Scheduler:
         seconds_each = scores.seconds / micro_batch.n_scores
         for item, answer in zip(micro_batch.items, scores.answers, strict=True):
             image = self._open.get(item.image)
-            if image is None:
-                continue
             if isinstance(answer, ImageFailure):
-                self._close(image, event.worker, out, error=answer.message)
+                if image is not None:
+                    self._close(image, event.worker, out, error=answer.message)
+                continue
+            self.counters.n_scored += item.n_scores * self._n_templates
+            if image is None:
                 continue
             image.answered(item, answer, seconds_each * item.n_scores)
             if image.elimination.outcome is not None:
@@ -200,13 +201,17 @@ class Scheduler:
                 self._workers[name].requests -= 1
                 out.append(Release(name))
             return
+        nothing_queued = False
         for _ in range(len(self._waiting)):
             name = self._waiting.popleft()
-            micro_batch = self._fill(name)
+            worker = self._workers[name]
+            # An idle worker may still guess ahead; one that has work waits for real work.
+            skip = nothing_queued and worker.in_flight
+            micro_batch = None if skip else self._fill(name)
             if micro_batch is None:
+                nothing_queued = True
                 self._waiting.append(name)
                 continue
-            worker = self._workers[name]
             worker.requests -= 1
             worker.in_flight[micro_batch.id] = micro_batch
             out.append(Assign(name, micro_batch))

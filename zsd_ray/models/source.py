@@ -11,50 +11,63 @@ import re
 from pathlib import Path
 
 from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.secrets import redact
 
+INDEX = "model_index.json"
 _ASSETS = Path(__file__).parent.parent / "assets"
-_FILES = ("*.json", "*.txt", "*.safetensors")
+_SUFFIXES = (".json", ".txt", ".safetensors")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-_SAMPLE = 1 << 16
+_READ_WHOLE, _STRIDE, _SAMPLE = 64 << 20, 1 << 20, 1 << 16
 
 
-def resolve(path: str) -> Path:
+def resolve(path: str, components: tuple[str, ...]) -> Path:
     """Return a local folder with the model's files, fetching them where they are elsewhere.
+
+    Args:
+        components: the subfolders that are wanted of a model on the hub.
 
     Raises:
         UserError: there is no such model.
     """
     if path.startswith("builtin:"):
-        folder = _ASSETS / path.removeprefix("builtin:")
-        if not re.fullmatch(r"builtin:[\w-]+", path) or not folder.is_dir():
-            known = ", ".join(f"builtin:{p.name}" for p in sorted(_ASSETS.iterdir()) if p.is_dir())
-            raise UserError(f"model.path {path} is not a built-in model; there are: {known}")
-        return folder
+        return _built_in(path)
     if "://" in path:
         return _fetch_url(path)
-    if Path(path).is_dir():
-        return Path(path)
-    if not Path(path).is_absolute() and _HUB_NAME.fullmatch(path):
-        return _fetch_hub(path)
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return folder
+    if _HUB_NAME.fullmatch(path):
+        return _fetch_hub(path, components)
     raise UserError(f"model.path {path} is not a folder; give a diffusers pipeline folder")
 
 
 def fingerprint(folder: Path) -> str:
-    """Hash the model's files: names, sizes, and the first and last 64 KiB of each.
+    """Hash the model's files: names, sizes, and content.
 
-    Trained weights that differ do so everywhere, so this tells models apart without reading
-    gigabytes.
+    Files up to 64 MiB are read whole; of larger ones, 64 KiB of each MiB and the end. Training
+    changes every tensor, so this tells models apart without reading gigabytes.
     """
     digest = hashlib.blake2b(digest_size=16)
-    paths = sorted(path for pattern in _FILES for path in folder.rglob(pattern))
-    for path in paths:
+    files = (path for path in folder.rglob("*") if path.suffix in _SUFFIXES and path.is_file())
+    for path in sorted(files):
         size = path.stat().st_size
         digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
         with path.open("rb") as file:
-            digest.update(file.read(_SAMPLE))
-            file.seek(max(0, size - _SAMPLE))
-            digest.update(file.read())
+            if size <= _READ_WHOLE:
+                digest.update(file.read())
+                continue
+            for start in [*range(0, size - _SAMPLE, _STRIDE), size - _SAMPLE]:
+                file.seek(start)
+                digest.update(file.read(_SAMPLE))
     return digest.hexdigest()
+
+
+def _built_in(path: str) -> Path:
+    folder = _ASSETS / path.removeprefix("builtin:")
+    if not re.fullmatch(r"builtin:[\w-]+", path) or not folder.is_dir():
+        known = ", ".join(f"builtin:{p.name}" for p in sorted(_ASSETS.iterdir()) if p.is_dir())
+        raise UserError(f"model.path {path} is not a built-in model; there are: {known}")
+    return folder
 
 
 def _fetch_url(url: str) -> Path:
@@ -64,56 +77,41 @@ def _fetch_url(url: str) -> Path:
     target = cache / hashlib.blake2b(url.encode(), digest_size=12).hexdigest()
     try:
         fs, root = fsspec.core.url_to_fs(url)
-        names = [name for name in fs.find(root) if Path(name).suffix in {p[1:] for p in _FILES}]
-        if not names:
-            raise UserError(f"model.path {url} holds no model files (.json, .safetensors)")
+        names = [name for name in fs.find(root) if Path(name).suffix in _SUFFIXES]
         for name in names:
             local = target / os.path.relpath(name, root)
-            if not local.is_file() or local.stat().st_size != fs.size(name):
-                local.parent.mkdir(parents=True, exist_ok=True)
-                part = local.with_name(f".{local.name}.{os.getpid()}")
-                fs.get_file(name, str(part))
-                part.replace(local)
+            # The store's own mark of a version: retrained weights have the same size.
+            mark = local.with_name(f".{local.name}.version")
+            version = str(fs.ukey(name))
+            if local.is_file() and mark.is_file() and mark.read_text() == version:
+                continue
+            local.parent.mkdir(parents=True, exist_ok=True)
+            part = local.with_name(f".{local.name}.{os.getpid()}")
+            fs.get_file(name, str(part))
+            part.replace(local)
+            mark.write_text(version)
     except (OSError, ImportError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(
-            f"model.path {url} cannot be read: {' '.join(str(error).split())}"
-        ) from error
+        reason = redact(" ".join(str(error).split()))
+        raise UserError(f"model.path {redact(url)} cannot be read: {reason}") from error
+    if not names:
+        raise UserError(f"model.path {redact(url)} holds no model files (.json, .safetensors)")
     return target
 
 
-def _fetch_hub(name: str) -> Path:
+def _fetch_hub(name: str, components: tuple[str, ...]) -> Path:
     from huggingface_hub import snapshot_download
 
+    wanted = [f"{part}/*{suffix}" for part in components for suffix in _SUFFIXES]
     try:
         folder = snapshot_download(
             name,
-            allow_patterns=[*_FILES],
-            # Copies of the same weights in other precisions, and training-only ones.
-            ignore_patterns=["*.fp16.*", "*non_ema*", "safety_checker/*"],
+            allow_patterns=[INDEX, *wanted],
+            # Copies of the same weights in another precision, and training-only ones.
+            ignore_patterns=["*.fp16.*", "*non_ema*"],
         )
-    except Exception as error:  # the hub's client raises many kinds, and those of its transport
+    except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(
             f"model.path {name} is not a folder here, and the hub does not give it ({reason})"
         ) from error
     return Path(folder)
-
-
-def check_pipeline_folder(folder: Path, components: tuple[str, ...]) -> None:
-    """Raise UserError, naming what is missing, unless `folder` is a whole diffusers pipeline."""
-    if not (folder / "model_index.json").is_file():
-        raise UserError(
-            f"model.path {folder} is not a diffusers pipeline folder: it has no model_index.json"
-        )
-    missing = [name for name in components if not (folder / name).is_dir()]
-    if missing:
-        raise UserError(f"model.path {folder} lacks the folders {', '.join(missing)}")
-    for name in components:
-        has_config = (folder / name / "config.json").is_file()
-        if has_config and not any((folder / name).glob("*.safetensors")):
-            raise UserError(
-                f"model.path {folder}/{name} has no .safetensors file; other weight formats are "
-                "not read"
-            )

@@ -26,7 +26,7 @@ def summary_table(run: RunFile) -> Table:
     if totals.get("accuracy") is not None:
         row(
             "accuracy",
-            f"{totals['accuracy']:.1%}  95 % interval "
+            f"{totals['accuracy']:.1%}  95% interval "
             f"[{totals['accuracy_low']:.1%}, {totals['accuracy_high']:.1%}]",
         )
     if totals.get("evaluations_per_image") is not None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from zsd_ray.results.output import Output
+from zsd_ray.results.output import Output, part_name
 from zsd_ray.spec.records import Decision
 
 MAX_ROWS = 5000
@@ -13,7 +13,11 @@ MAX_RAW_DRAWS = 200_000
 
 
 class DecisionWriter:
-    """Writes a part `flush_seconds` after its first row came, or when the buffer is large."""
+    """Writes a part `flush_seconds` after its first row came, or when the buffer is large.
+
+    A part that could not be written keeps its rows and its name: the next try replaces whatever
+    the failed one left.
+    """
 
     def __init__(
         self,
@@ -29,23 +33,27 @@ class DecisionWriter:
         self._buffer: list[Decision] = []
         self._raw_draws = 0
         self._since = 0.0
+        self._part = ""
 
-    def add(self, decision: Decision) -> None:
-        """Take one row, and write a part where it is time."""
-        if not self._buffer:
+    def add(self, decisions: Sequence[Decision]) -> None:
+        """Take rows, and write a part where it is time."""
+        if decisions and not self._buffer:
             self._since = self._clock()
-        self._buffer.append(decision)
-        self._raw_draws += len(decision.raw)
-        if (
-            len(self._buffer) >= MAX_ROWS
-            or self._raw_draws >= MAX_RAW_DRAWS
-            or self._clock() - self._since >= self._flush_seconds
-        ):
+            self._part = part_name()
+        self._buffer += decisions
+        self._raw_draws += sum(len(decision.raw) for decision in decisions)
+        if len(self._buffer) >= MAX_ROWS or self._raw_draws >= MAX_RAW_DRAWS:
+            self.flush()
+        self.flush_if_due()
+
+    def flush_if_due(self) -> None:
+        """Write what is buffered where its time has come."""
+        if self._buffer and self._clock() - self._since >= self._flush_seconds:
             self.flush()
 
     def flush(self) -> None:
         """Write what is buffered; when this returns, nothing added so far can be lost."""
         if self._buffer:
-            self._output.write_decisions(self._buffer, self._raw_scores)
+            self._output.write_decisions(self._buffer, self._raw_scores, self._part)
             self._buffer = []
             self._raw_draws = 0

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,6 +24,7 @@ from zsd_ray.results.run_file import RunFile
 from zsd_ray.results.schema import DECISIONS, SCORES, decisions_table, scores_table
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.records import Decision
+from zsd_ray.spec.secrets import redact
 
 _SCHEMAS = {"decisions": DECISIONS, "scores": SCORES, "traces": SCORES}
 
@@ -54,33 +56,42 @@ class Output:
         return f"{self.path.rstrip('/')}/{name}"
 
     def prepare(self) -> None:
-        """Make the folder, and remove what a killed writer left half written.
+        """Make the folder, and remove what a killed writer left without its decisions.
 
         Raises:
             UserError: it cannot be written to.
         """
         try:
             self._fs.makedirs(self._root, exist_ok=True)
+            self.write_bytes(".writable", b"")
+            self._fs.rm(f"{self._root}/.writable")
             if self.is_local:
                 for leftover in Path(self._root).glob("*/.*.tmp"):
                     leftover.unlink()
-            self.write_bytes(".writable", b"")
-            self._fs.rm(f"{self._root}/.writable")
+            whole = {os.path.basename(path) for path in self._parts("decisions")}
+            for path in [*self._parts("scores"), *self._parts("traces")]:
+                if os.path.basename(path) not in whole:
+                    self._fs.rm(path)
         except OSError as error:
             raise UserError(
-                f"output.path {self.path} cannot be written ({error}); choose another"
+                f"output.path {redact(self.path)} cannot be written ({error}); choose another"
             ) from error
 
     def read_run(self) -> RunFile | None:
         """Return run.json, or None where there is none.
 
         Raises:
-            UserError: the file is there and is not a run.json of this program.
+            UserError: it cannot be read, or is not a run.json of this program.
         """
         try:
             text = self._fs.cat_file(f"{self._root}/run.json").decode()
         except FileNotFoundError:
             return None
+        except (OSError, ValueError, ImportError) as error:
+            reason = redact(" ".join(str(error).split()))
+            raise UserError(
+                f"output.path {redact(self.path)} cannot be used ({reason}); choose another"
+            ) from error
         try:
             return RunFile.from_json(text)
         except (ValueError, TypeError) as error:
@@ -92,30 +103,36 @@ class Output:
     def write_run(self, run: RunFile) -> None:
         self.write_bytes("run.json", run.to_json().encode())
 
-    def write_decisions(self, decisions: Sequence[Decision], raw_scores: bool) -> None:
-        """Write one part of rows, and the raw draws that came with them.
+    def write_decisions(self, decisions: Sequence[Decision], raw_scores: bool, part: str) -> None:
+        """Write one part of rows, and the raw draws that came with them, under one name.
 
         Draws of traced images go to `traces`, and all to `scores` where `raw_scores` is true.
         They go first: a decision row says that its image is finished.
         """
         if raw_scores:
-            self._write_part("scores", scores_table(decisions))
+            self._write_part("scores", part, scores_table(decisions))
         traces = scores_table(decision for decision in decisions if decision.traced)
         if traces.num_rows:
-            self._write_part("traces", traces)
-        self._write_part("decisions", decisions_table(decisions))
+            self._write_part("traces", part, traces)
+        self._write_part("decisions", part, decisions_table(decisions))
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        """Read every part of `decisions`, `scores` or `traces`; no parts give an empty table."""
+        """Read every part of `decisions`, `scores` or `traces`; no parts give an empty table.
+
+        An image has one decision: should two drivers have worked on one output, the first counts.
+        """
         schema = _SCHEMAS[name]
         if columns is not None:
             schema = pa.schema([schema.field(column) for column in columns])
-        paths = sorted(self._fs.glob(f"{self._root}/{name}/*.parquet"))
         tables = []
-        for path in paths:
+        for path in self._parts(name):
             with self._fs.open(path, "rb") as file:
                 tables.append(pq.read_table(file, columns=columns).cast(schema))
-        return pa.concat_tables(tables) if tables else schema.empty_table()
+        table = pa.concat_tables(tables) if tables else schema.empty_table()
+        return _first_rows(table) if name == "decisions" else table
+
+    def _parts(self, name: str) -> list[str]:
+        return sorted(self._fs.glob(f"{self._root}/{name}/*.parquet"))
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write one file, whole or not at all."""
@@ -132,10 +149,21 @@ class Output:
             os.fsync(file.fileno())
         os.replace(temporary, path)
 
-    def _write_part(self, name: str, table: pa.Table) -> None:
+    def _write_part(self, name: str, part: str, table: pa.Table) -> None:
         buffer = pa.BufferOutputStream()
         pq.write_table(table, buffer, compression="zstd")
         content = buffer.getvalue().to_pybytes()
-        # In order of writing for people and readers; the random tail keeps two writers apart.
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
-        self.write_bytes(f"{name}/part-{stamp}-{uuid.uuid4().hex[:8]}.parquet", content)
+        self.write_bytes(f"{name}/{part}", content)
+
+
+def _first_rows(table: pa.Table) -> pa.Table:
+    """The first row of each image, in order."""
+    ids = table["image_id"].to_numpy(zero_copy_only=False)
+    _, first = np.unique(ids, return_index=True)
+    return table if len(first) == len(table) else table.take(np.sort(first))
+
+
+def part_name() -> str:
+    """A name for a new part: in order of time, with a random tail that keeps writers apart."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+    return f"part-{stamp}-{uuid.uuid4().hex[:8]}.parquet"

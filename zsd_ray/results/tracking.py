@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from zsd_ray.spec.secrets import redact
+
 _CLOSE_SECONDS = 60.0
 
 
@@ -64,6 +66,7 @@ class Tracker:
         self._tags = dict(tags)
         self._on_warning = on_warning
         self._run_id = run_id
+        self._failed = False
         self._queue: queue.Queue[tuple[Any, ...] | None] = queue.Queue(maxsize=10_000)
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
@@ -80,7 +83,10 @@ class Tracker:
         artifacts: Mapping[str, str],
         status: Literal["FINISHED", "FAILED", "KILLED"],
     ) -> TrackedRun | None:
-        """Log final metrics and text artifacts, end the run, and wait for all of it."""
+        """Log final metrics and text artifacts, end the run, and wait for all of it.
+
+        Returns None where MLflow did not take it; `on_warning` was told why.
+        """
         now = int(time.time() * 1000)
         self._queue.put(("metrics", dict(metrics), None, now))
         for name, text in artifacts.items():
@@ -89,20 +95,23 @@ class Tracker:
         self._queue.put(None)
         self._thread.join(_CLOSE_SECONDS)
         if self._thread.is_alive():
-            self._on_warning(f"MLflow at {self._uri} did not take everything in time")
-        if self._run_id is None:
+            self._on_warning(f"MLflow at {redact(self._uri)} did not take everything in time")
+        if self._failed or self._run_id is None:
             return None
-        return TrackedRun(self._uri, self._experiment, self._run_id)
+        return TrackedRun(redact(self._uri), self._experiment, self._run_id)
 
     def _work(self) -> None:
+        last_step = 0
         try:
             self._start()
-            last_step = 0
             while (message := self._queue.get()) is not None:
                 last_step = self._send(message, last_step)
         except Exception as error:  # noqa: BLE001 - whatever MLflow raises, the run goes on
-            reason = " ".join(str(error).split())[:200]
+            self._failed = True
+            reason = redact(" ".join(str(error).split()))[:200]
             self._on_warning(f"MLflow tracking stopped ({type(error).__name__}: {reason})")
+            while self._queue.get() is not None:  # nobody may wait for room in the queue
+                pass
 
     def _start(self) -> None:
         # A server that is away would otherwise hold each call for minutes.
@@ -114,6 +123,7 @@ class Tracker:
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         from mlflow import MlflowClient
         from mlflow.entities import Param, RunTag
+        from mlflow.exceptions import MlflowException
 
         artifacts = None
         if self._uri.startswith("sqlite:///"):
@@ -127,15 +137,24 @@ class Tracker:
             if found
             else self._client.create_experiment(self._experiment, artifact_location=artifacts)
         )
+        known: dict[str, str] = {}
+        try:
+            if self._run_id is not None:
+                known = self._client.get_run(self._run_id).data.params
+                self._client.update_run(self._run_id, status="RUNNING")
+        except MlflowException:  # another server than last time: a run of its own there
+            self._run_id = None
         if self._run_id is None:
             run = self._client.create_run(experiment_id, run_name=self._name)
             self._run_id = run.info.run_id
-        else:
-            self._client.set_terminated(self._run_id, "RUNNING")
+        params = {key: str(value)[:6000] for key, value in self._params.items()}
+        # MLflow refuses to change a param; what an earlier session had otherwise becomes a tag.
+        changed = {k: v for k, v in params.items() if k in known and known[k] != v}
+        tags = self._tags | {f"resumed.{key}": value for key, value in changed.items()}
         self._client.log_batch(
             self._run_id,
-            params=[Param(key, str(value)[:6000]) for key, value in self._params.items()],
-            tags=[RunTag(key, value) for key, value in self._tags.items()],
+            params=[Param(key, value) for key, value in params.items() if key not in known],
+            tags=[RunTag(key, value) for key, value in tags.items()],
         )
 
     def _send(self, message: tuple[Any, ...], last_step: int) -> int:

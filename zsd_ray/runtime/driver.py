@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
-# Before ray is imported, which reads it once: a private cluster reports nothing home.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError
 
 from zsd_ray.engine.plan import Plan
 from zsd_ray.engine.scheduler import Counters
+from zsd_ray.runtime.cluster import cluster
 from zsd_ray.runtime.model_worker import ModelWorker
 from zsd_ray.runtime.scheduler_actor import SchedulerActor
 from zsd_ray.runtime.sink import Sink
-from zsd_ray.spec.config import ClusterConfig
-from zsd_ray.spec.errors import UserError, WorkersLostError
+from zsd_ray.spec.errors import RunBrokenError
 
 POLL_SECONDS = 0.25
 
+OnProgress = Callable[[Counters, int], None]
+OnWarning = Callable[[str], None]
 
-def run_on_ray(
-    plan: Plan,
-    on_progress: Callable[[Counters, int], None],
-    on_warning: Callable[[str], None],
-) -> Counters:
+
+def run_on_ray(plan: Plan, on_progress: OnProgress, on_warning: OnWarning) -> Counters:
     """Decide every image of `plan.todo` on a Ray cluster, and write the rows.
+
+    Whatever ends it, decided rows are written and no actor of this run is left.
 
     Args:
         on_progress: called a few times a second with the counters and the number of workers.
@@ -37,107 +33,104 @@ def run_on_ray(
 
     Raises:
         UserError: the cluster cannot be reached, or cannot hold the workers.
-        WorkersLostError: no worker is left.
+        RunBrokenError: no worker is left, or rows cannot be written.
     """
-    with _cluster(plan.config.cluster):
-        return _run(plan, on_progress, on_warning)
+    with cluster(plan.config):
+        return _Run(plan, on_progress, on_warning).to_the_end()
 
 
-def _run(
-    plan: Plan,
-    on_progress: Callable[[Counters, int], None],
-    on_warning: Callable[[str], None],
-) -> Counters:
-    config = plan.config
-    cluster = config.cluster
-    _check_resources(cluster)
-    workers = {
-        f"worker-{index}": ModelWorker.options(  # type: ignore[attr-defined]
-            num_gpus=cluster.gpus_per_worker,
-            num_cpus=cluster.cpus_per_worker,
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": str(cluster.cpus_per_worker)}},
-        ).remote(config)
-        for index in range(cluster.workers)
-    }
-    sink = Sink.remote(plan.output, config.output.raw_scores, config.output.flush_seconds)  # type: ignore[attr-defined]
-    scheduler = SchedulerActor.remote(plan, sink)  # type: ignore[attr-defined]
-    dataset = ray.put(plan.dataset)
-    first = next(iter(workers.values()))
-    conditioning = first.encode_prompts.remote(plan.prompts)
-    running = {
-        worker.run.remote(name, scheduler, dataset, conditioning): name
-        for name, worker in workers.items()
-    }
-    try:
-        _watch(running, scheduler, on_progress, on_warning)
-    finally:
-        ray.get(scheduler.drain.remote())
-    counters: Counters = ray.get(scheduler.progress.remote())[0]
-    on_progress(counters, 0)
-    return counters
+class _Run:
+    """The actors of one run."""
 
-
-def _watch(
-    running: dict[Any, str],
-    scheduler: Any,
-    on_progress: Callable[[Counters, int], None],
-    on_warning: Callable[[str], None],
-) -> None:
-    """Wait until every worker has come home, and tell the scheduler of those that do not."""
-    reason = ""
-    while running:
-        ready, _ = ray.wait(list(running), timeout=POLL_SECONDS)
-        for ref in ready:
-            name = running.pop(ref)
-            try:
-                ray.get(ref)
-            except (RayActorError, RayTaskError) as error:
-                reason = str(error).strip().split("\n")[-1]
-                on_warning(f"{name} is lost ({reason}); its work goes to the others")
-                ray.get(scheduler.lose.remote(name))
-        counters, n_workers, finished = ray.get(scheduler.progress.remote())
-        on_progress(counters, n_workers)
-    if not finished:
-        raise WorkersLostError(
-            f"every worker is lost ({reason}); run the same command again to go on"
+    def __init__(self, plan: Plan, on_progress: OnProgress, on_warning: OnWarning) -> None:
+        self._plan = plan
+        self._on_progress = on_progress
+        self._on_warning = on_warning
+        self._reason = ""
+        config = plan.config
+        self._sink: Any = Sink.remote(  # type: ignore[attr-defined]
+            plan.output, config.output.raw_scores, config.output.flush_seconds
         )
+        self._scheduler: Any = SchedulerActor.remote(plan, self._sink)  # type: ignore[attr-defined]
+        options = {
+            "num_gpus": config.cluster.gpus_per_worker,
+            "num_cpus": config.cluster.cpus_per_worker,
+            "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(config.cluster.cpus_per_worker)}},
+        }
+        self._workers: dict[str, Any] = {
+            f"worker-{index}": ModelWorker.options(**options).remote(  # type: ignore[attr-defined]
+                config, plan.model_fingerprint
+            )
+            for index in range(config.cluster.workers)
+        }
 
-
-@contextmanager
-def _cluster(config: ClusterConfig) -> Iterator[None]:
-    """A connection to the cluster at `address`, or a private one on this machine."""
-    if ray.is_initialized():
-        yield  # the caller's own cluster, in a notebook or a test
-        return
-    if config.address is None:
-        ray.init(
-            num_cpus=max(os.cpu_count() or 1, config.workers * config.cpus_per_worker),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="error",
-            _node_ip_address="127.0.0.1",
-        )
-    else:
+    def to_the_end(self) -> Counters:
         try:
-            ray.init(address=config.address, log_to_driver=False, logging_level="error")
-        except ConnectionError as error:
-            raise UserError(
-                f"cluster.address {config.address} does not answer "
-                f"({str(error).strip().splitlines()[0]}); start it with `ray start --head`, or "
-                "leave cluster.address out to run on this machine"
-            ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
+            conditioning = ray.put(self._encode_prompts())
+            dataset = ray.put(self._plan.dataset)
+            running = {
+                worker.run.remote(name, self._scheduler, dataset, conditioning): name
+                for name, worker in self._workers.items()
+            }
+            self._watch(running)
+        finally:
+            # Also after Ctrl-C in a Ray that lives on: a worker's long call ends only by force.
+            for worker in self._workers.values():
+                ray.kill(worker)
+            counters = self._drain()
+        self._on_progress(counters, 0)
+        return counters
 
+    def _encode_prompts(self) -> Any:
+        """Conditioning of every prompt, by the first worker that can."""
+        for name, worker in list(self._workers.items()):
+            answer = worker.encode_prompts.remote(self._plan.prompts)
+            while not ray.wait([answer], timeout=POLL_SECONDS)[0]:
+                self._on_progress(Counters(), 0)
+            try:
+                return ray.get(answer)
+            except RayError as error:
+                self._lost(name, error)
+        raise self._broken("every worker is lost")
 
-def _check_resources(config: ClusterConfig) -> None:
-    """Refuse workers that no node of a private cluster can hold; they would wait for ever."""
-    have = ray.cluster_resources().get("GPU", 0)
-    need = config.gpus_per_worker * config.workers
-    if config.address is None and need > have:
-        raise UserError(
-            f"cluster: {config.workers} workers x {config.gpus_per_worker:g} GPUs need {need:g}, "
-            f"and this machine has {have:g}; set cluster.gpus_per_worker: 0 to run on the CPU"
-        )
+    def _watch(self, running: dict[Any, str]) -> None:
+        """Wait until every image is decided, and tell the scheduler of workers that are lost."""
+        finished = False
+        while not finished:
+            if not running:
+                raise self._broken("every worker is lost")
+            ready, _ = ray.wait(list(running), timeout=POLL_SECONDS)
+            for ref in ready:
+                name = running.pop(ref)
+                try:
+                    ray.get(ref)
+                except RayError as error:
+                    self._lost(name, error)
+                    ray.get(self._scheduler.lose.remote(name))
+            self._sink.flush_if_due.remote()
+            state = ray.get(self._scheduler.progress.remote())
+            if state.write_error is not None:
+                raise self._broken(f"rows cannot be written: {state.write_error}")
+            self._on_progress(state.counters, state.n_workers)
+            finished = state.finished
+
+    def _lost(self, name: str, error: RayError) -> None:
+        self._reason = str(error).strip().split("\n")[-1].strip()
+        self._on_warning(f"{name} is lost ({self._reason})")
+        ray.kill(self._workers.pop(name))
+
+    def _broken(self, what: str) -> RunBrokenError:
+        reason = f" ({self._reason})" if self._reason else ""
+        return RunBrokenError(f"{what}{reason}; run the same command again to go on")
+
+    def _drain(self) -> Counters:
+        """Have everything decided so far written, and end the last two actors."""
+        try:
+            counters: Counters = ray.get(self._scheduler.drain.remote())
+        except (RayError, OSError) as error:
+            self._reason = str(error).strip().split("\n")[-1].strip()
+            raise self._broken("the last rows cannot be written") from error
+        finally:
+            ray.kill(self._scheduler)
+            ray.kill(self._sink)
+        return counters

@@ -10,6 +10,7 @@ import ray
 from numpy.typing import NDArray
 
 from zsd_ray.spec.config import RunConfig
+from zsd_ray.spec.errors import UserError
 
 IN_FLIGHT = 2
 """Requests a worker has open: it computes one while the next is on its way."""
@@ -19,14 +20,20 @@ IN_FLIGHT = 2
 class ModelWorker:
     """One denoiser in one process."""
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, fingerprint: str) -> None:
         import torch
 
-        from zsd_ray.models.registry import load_model
+        from zsd_ray.models import registry, source
+
+        found = source.fingerprint(registry.check_model(config.model))
+        if found != fingerprint:
+            raise UserError(
+                f"model.path {config.model.path} has other files here than at the driver"
+            )
 
         torch.set_num_threads(config.cluster.cpus_per_worker)
         self._config = config
-        self._denoiser = load_model(config.model)
+        self._denoiser = registry.load_model(config.model)
 
     def encode_prompts(self, prompts: list[str]) -> NDArray[np.float32]:
         """Conditioning of every prompt; done by one worker, shared through the object store."""

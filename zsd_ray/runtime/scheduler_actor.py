@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -23,6 +24,16 @@ from zsd_ray.engine.scheduler import Counters
 from zsd_ray.spec.records import Decision, MicroBatch, MicroBatchScores
 
 
+@dataclass(frozen=True)
+class State:
+    """What the driver asks for; write_error: why the sink could not write, if so."""
+
+    counters: Counters
+    n_workers: int
+    finished: bool
+    write_error: str | None
+
+
 @ray.remote(num_cpus=0, max_concurrency=10_000)
 class SchedulerActor:
     """Holds the pure scheduler. Async: a request without work waits here and blocks nobody."""
@@ -31,56 +42,76 @@ class SchedulerActor:
         self._scheduler = plan.scheduler()
         self._sink = sink
         self._workers: set[str] = set()
+        self._lost: set[str] = set()
         self._requests: dict[str, deque[asyncio.Future[MicroBatch | None]]] = defaultdict(deque)
-        self._unwritten: list[Any] = []  # the sink's answers that are still out
+        self._writes: set[asyncio.Task[None]] = set()
+        self._write_error: str | None = None
 
     async def exchange(
         self, worker: str, batch_size: int, scores: MicroBatchScores | None
     ) -> MicroBatch | None:
         """Hand in the scores of a micro-batch (or none, at the start) and wait for the next.
 
-        Returns None when there will be no more work.
+        Returns None when there will be no more work, or none for a worker that was given up.
         """
+        if worker in self._lost:
+            return None
         if worker not in self._workers:
             self._workers.add(worker)
-            await self._handle(WorkerJoined(worker, batch_size))
+            self._handle(WorkerJoined(worker, batch_size))
         if scores is not None:
-            await self._handle(ScoresArrived(worker, scores))
+            self._handle(ScoresArrived(worker, scores))
         answer: asyncio.Future[MicroBatch | None] = asyncio.get_running_loop().create_future()
         self._requests[worker].append(answer)
-        await self._handle(WorkRequested(worker))
+        self._handle(WorkRequested(worker))
         return await answer
 
     async def lose(self, worker: str) -> None:
-        """Take back what a dead worker was sent."""
+        """Take back what a dead worker was sent; should it speak again, it gets no work."""
         self._workers.discard(worker)
-        await self._handle(WorkerLost(worker))
+        self._lost.add(worker)
         for answer in self._requests.pop(worker, ()):
-            if not answer.done():
-                answer.set_result(None)
+            _answer(answer, None)
+        self._handle(WorkerLost(worker))
 
-    async def progress(self) -> tuple[Counters, int, bool]:
-        """Return the counters, the number of workers, and whether every image is decided."""
-        return self._scheduler.counters, len(self._workers), self._scheduler.finished
+    async def progress(self) -> State:
+        """Return how far the run is."""
+        return State(
+            self._scheduler.counters,
+            len(self._workers),
+            self._scheduler.finished,
+            self._write_error,
+        )
 
-    async def drain(self) -> None:
-        """Return once every decision so far is written; raises what the sink raised."""
-        answers, self._unwritten = self._unwritten, []
-        for answer in answers:
-            await answer
+    async def drain(self) -> Counters:
+        """Return once every decision so far is written; raises what the last attempt raised."""
+        await asyncio.gather(*self._writes)
         await self._sink.flush.remote()
+        return self._scheduler.counters
 
-    async def _handle(self, event: Event) -> None:
+    def _handle(self, event: Event) -> None:
         decisions: list[Decision] = []
         for instruction in self._scheduler.handle(event):
             match instruction:
                 case Assign(worker, micro_batch):
-                    self._requests[worker].popleft().set_result(micro_batch)
+                    _answer(self._requests[worker].popleft(), micro_batch)
                 case Release(worker):
-                    self._requests[worker].popleft().set_result(None)
+                    _answer(self._requests[worker].popleft(), None)
                 case Decide(decision):
                     decisions.append(decision)
         if decisions:
-            self._unwritten.append(self._sink.add.remote(decisions))
-            if len(self._unwritten) > 100:
-                await self._unwritten.pop(0)
+            # Beside the answers: a slow or failing sink is no worker's fault.
+            write = asyncio.get_running_loop().create_task(self._write(decisions))
+            self._writes.add(write)
+            write.add_done_callback(self._writes.discard)
+
+    async def _write(self, decisions: list[Decision]) -> None:
+        try:
+            await self._sink.add.remote(decisions)
+        except Exception as error:  # noqa: BLE001 - of any filesystem; the driver stops the run
+            self._write_error = str(error).strip().split("\n")[-1]
+
+
+def _answer(request: asyncio.Future[MicroBatch | None], micro_batch: MicroBatch | None) -> None:
+    if not request.done():  # cancelled with its caller, whose loss is on its way
+        request.set_result(micro_batch)

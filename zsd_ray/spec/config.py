@@ -68,6 +68,28 @@ class PromptConfig(Section):
     classes: list[str] | dict[str, str] | str | None = None
     templates: list[str] = Field(["a photo of a {}."], min_length=1)
 
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _names_are_text(cls, classes: Any) -> Any:
+        # YAML reads 0 and 1 as numbers; as names of classes or labels they are text.
+        def text(value: Any) -> Any:
+            return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+        if isinstance(classes, Mapping):
+            classes = {text(label): text(name) for label, name in classes.items()}
+            parts = [*classes, *classes.values()]
+        elif isinstance(classes, list):
+            classes = parts = [text(name) for name in classes]
+        else:
+            parts = [] if classes is None else [classes]
+        odd = next((part for part in parts if not isinstance(part, str)), None)
+        if odd is not None:
+            raise ValueError(
+                "takes a list of names, a mapping from label to name, a file, or null, but came "
+                f"{odd!r} (quote names that YAML reads as something else)"
+            )
+        return classes
+
     @field_validator("templates")
     @classmethod
     def _one_slot(cls, templates: list[str]) -> list[str]:
@@ -218,6 +240,8 @@ def load_config(
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"the configuration {path} is not UTF-8 text") from error
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:

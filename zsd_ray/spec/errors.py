@@ -11,8 +11,8 @@ class UserError(ValueError):
     """Bad input: one line that says what came, what is allowed and what to do (exit code 2)."""
 
 
-class WorkersLostError(RuntimeError):
-    """Every worker is gone and images are left (exit code 1); what was decided is written."""
+class RunBrokenError(RuntimeError):
+    """A run cannot go on (exit code 1); what was decided is kept, and the same command goes on."""
 
 
 class ImageError(ValueError):

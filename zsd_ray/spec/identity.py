@@ -4,34 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from zsd_ray.spec.config import RunConfig, Section
+from zsd_ray.spec.secrets import redacted
 
 NUMERICS = 1
 """Raised whenever the same configuration gives other scores than before (see CHANGELOG.md)."""
 
-T = TypeVar("T")
-
-_SECRET = re.compile(r"(?<=://)[^/@\s]+@")
-
 
 def identity_parts(
-    config: RunConfig, classes: Sequence[str], model_fingerprint: str
+    config: RunConfig,
+    classes: Sequence[str],
+    of_label: Sequence[int] | None,
+    model_fingerprint: str,
 ) -> dict[str, Any]:
     """Return what the numbers of a run depend on, as plain values.
 
     Cluster, output, tracking, the device, the batch size and the limit are left out: an
-    interrupted run may go on with others.
+    interrupted run may go on with others. The parts may hold secrets of URLs: hash them as they are
+    and show them `redacted`.
+
+    Args:
+        classes, of_label: the class names, and which class each label of the data is.
     """
     tree = config.model_dump(mode="json")
     del tree["cluster"], tree["output"], tree["tracking"]
     del tree["model"]["device"], tree["model"]["path"], tree["data"]["limit"]
     tree["model"]["fingerprint"] = model_fingerprint
     tree["prompts"]["classes"] = list(classes)
-    return {"numerics": NUMERICS, **redacted(tree)}
+    tree["prompts"]["of_label"] = None if of_label is None else list(of_label)
+    return {"numerics": NUMERICS, **tree}
 
 
 def hash_of(parts: Mapping[str, Any]) -> str:
@@ -53,21 +57,6 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def resolved(config: Section) -> dict[str, Any]:
     """The whole configuration as plain values, without the passwords of its URLs."""
     return redacted(config.model_dump(mode="json"))
-
-
-def redacted(value: T) -> T:
-    """Replace `user:password@` in every URL inside plain values."""
-    return cast(T, _redacted(value))
-
-
-def _redacted(value: Any) -> Any:
-    if isinstance(value, str):
-        return _SECRET.sub("***@", value)
-    if isinstance(value, Mapping):
-        return {key: _redacted(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_redacted(item) for item in value]
-    return value
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -52,4 +52,4 @@ class ClarkJaini:
 @lru_cache(maxsize=1 << 14)
 def _critical(degrees: int, p_value: float) -> float:
     """|t| beyond which a two-sided test has p < `p_value`."""
-    return float(stdtrit(degrees, 1 - p_value / 2))
+    return float(-stdtrit(degrees, p_value / 2))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,13 +11,14 @@ from typing import Literal
 import numpy as np
 import torch
 
-from zsd_ray.data.base import ImageDataset
+from zsd_ray.data.base import choose_subset
 from zsd_ray.data.open import open_dataset
 from zsd_ray.data.transforms import to_model_range, to_square
 from zsd_ray.models import tiny_stable_diffusion
 from zsd_ray.results.tracking import TrackedRun, Tracker, tracking_uri
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.identity import hash_of, resolved
+from zsd_ray.spec.records import ImageRecord
 from zsd_ray.spec.train_config import TrainConfig
 from zsd_ray.training.batches import Captions, TrainingImages
 from zsd_ray.training.checkpoint import Checkpoint
@@ -44,9 +45,13 @@ def train(
         UserError: bad input; nothing was started.
     """
     output = Path(config.output.path)
+    if "://" in config.output.path:
+        raise UserError(f"output.path {config.output.path}: training writes to local folders only")
     dataset = open_dataset(config.data)
-    labels = _labels(dataset, len(config.captions.names))
+    chosen = choose_subset(dataset.records, config.data.limit)
+    labels = _labels([dataset.records[i] for i in chosen], len(config.captions.names))
     checkpoint = Checkpoint(output / "checkpoint.pt", _identity(config))
+    checkpoint.read()  # refused now, not after MLflow has a run
     texts, of_class = Captions.texts(config.captions)
     components = tiny_stable_diffusion.build(config.network, texts, config.seed)
     tokens = components.tokenizer(
@@ -57,7 +62,7 @@ def train(
         return_tensors="pt",
     ).input_ids
     size = config.network.image_size
-    pixels = np.stack([to_square(dataset.read(i), size) for i in range(len(labels))])
+    pixels = np.stack([to_square(dataset.read(i), size) for i in chosen])
     tracker = _tracker(config, on_warning)
     done = 0
 
@@ -95,8 +100,8 @@ def train(
     return TrainResult(str(output / "model"), seconds, tracked)
 
 
-def _labels(dataset: ImageDataset, n_classes: int) -> list[int]:
-    labels = [record.label for record in dataset.records]
+def _labels(records: Sequence[ImageRecord], n_classes: int) -> list[int]:
+    labels = [record.label for record in records]
     if any(label is None or not 0 <= label < n_classes for label in labels):
         raise UserError(
             f"captions.names has {n_classes} classes, and some image has no label among them; give "

@@ -51,8 +51,9 @@ class Trainer:
         if done["vae"] < self.config.vae.steps:
             self._stage("vae", self.config.vae, self._vae_loss, ["vae"], done, saved)
             saved = None
+        # A function of the trained VAE, and no part of a checkpoint: set again on every start.
+        self._set_scaling_factor()
         if done["denoiser"] < self.config.denoiser.steps:
-            self._set_scaling_factor()
             names = ["unet", "text_encoder"]
             self._stage("denoiser", self.config.denoiser, self._denoiser_loss, names, done, saved)
         for name, network in self._ema_networks():

@@ -1,0 +1,94 @@
+"""The connection to a Ray cluster: one that runs, or a private one on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from ray.exceptions import RayError
+
+from zsd_ray.spec.config import RunConfig
+from zsd_ray.spec.errors import UserError
+
+_PROBE_SECONDS = 5.0
+
+
+@contextmanager
+def cluster(config: RunConfig) -> Iterator[None]:
+    """Connect to `cluster.address`, or start a private Ray; leave a Ray that already runs here.
+
+    Raises:
+        UserError: nothing answers, or this machine cannot hold the workers.
+    """
+    if ray.is_initialized():  # the caller's own, in a notebook or a test
+        yield
+        return
+    on_terminate = signal.getsignal(signal.SIGTERM)
+    if config.cluster.address is None:
+        _start_private(config)
+    else:
+        _connect(config.cluster.address)
+    if threading.current_thread() is threading.main_thread():
+        # Ray puts its own handler here, which ends the process before anything is written.
+        signal.signal(signal.SIGTERM, on_terminate)
+    try:
+        _check_gpus(config)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _start_private(config: RunConfig) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    needed = config.cluster.workers * config.cluster.cpus_per_worker
+    ray.init(
+        # Not None, which would follow RAY_ADDRESS or whatever cluster runs on this machine.
+        address="local",
+        num_cpus=max(os.cpu_count() or 1, needed),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+        _node_ip_address="127.0.0.1",
+    )
+
+
+def _connect(address: str) -> None:
+    try:
+        _probe(address)
+        ray.init(address=address, log_to_driver=False, logging_level="error")
+    except (OSError, ValueError, RuntimeError, RayError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"cluster.address {address} does not answer ({reason}); start it with `ray start "
+            "--head`, or leave cluster.address out to run on this machine"
+        ) from error
+
+
+def _probe(address: str) -> None:
+    """Raise OSError where host:port takes no connection; Ray alone would try for ten minutes."""
+    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    if separator and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_PROBE_SECONDS).close()
+
+
+def _check_gpus(config: RunConfig) -> None:
+    """Refuse what a cluster that cannot grow will never hold."""
+    if config.cluster.address is not None:
+        return
+    have = ray.cluster_resources().get("GPU", 0)
+    need = config.cluster.gpus_per_worker * config.cluster.workers
+    if need > have:
+        raise UserError(
+            f"cluster.gpus_per_worker: {config.cluster.workers} workers need {need:g} GPUs, and "
+            f"this machine has {have:g}; set it to 0 to run on the CPU"
+        )
+    if config.model.device.startswith("cuda") and need == 0:
+        raise UserError(
+            f"model.device {config.model.device} needs cluster.gpus_per_worker above 0: Ray hides "
+            "the GPUs from workers that ask for none"
+        )

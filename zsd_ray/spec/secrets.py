@@ -1,0 +1,34 @@
+"""Hides what must not be shown: users, passwords and signatures inside URLs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
+
+# What stands before the @ of a URL's host; a password may hold a slash that nobody escaped, so a
+# colon that starts no port number hides everything up to the last @. abfs names a container there.
+_USER = re.compile(r"(?<!abfs)(?<!abfss)://(?:[^/\s:@]*:(?!\d+(?:/|\s|$))\S*|[^/\s]*)@")
+_QUERY = re.compile(r"(https?://[^\s?]*)\?\S*")  # signed links keep their secret in the query
+
+
+def redact(text: str) -> str:
+    """Hide users, passwords and signed queries of the URLs in `text`."""
+    return _QUERY.sub(r"\1?***", _USER.sub("://***@", text))
+
+
+def redacted(value: T) -> T:
+    """Hide the secrets of every URL inside plain values."""
+    return cast(T, _redacted(value))
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {key: _redacted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_redacted(item) for item in value]
+    return value
