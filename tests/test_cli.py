@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.support.images import write_folder
 from zsd_ray.cli import main
@@ -126,10 +127,36 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys, tmp_path):
         (["--set=data={source: parquet, path: /no/such.parquet}"], "no/such.parquet"),
         (["--set=prompts.classes=[cat, dog]"], "classes"),
         (["--set=prompts.classes=/no/classes.txt"], "classes.txt"),
+        (["--set=output.path=nosuchscheme://x"], "nosuchscheme"),
+        ([f"--set=output.path={CONFIG}/run"], CONFIG),
     ]
     for arguments, word in cases:
         assert word in bad(capsys, out, *arguments)
     assert not (tmp_path / "run").exists()  # nothing was started or written
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_bad_input(capsys, tmp_path):
+    out = f"--set=output.path={tmp_path}/run"
+    assert "no CUDA device" in bad(capsys, out, "--set=model.device=cuda")
+
+
+def test_a_cluster_that_does_not_answer_is_bad_input(tmp_path):
+    for address in ("127.0.0.1:1", "nonsense"):
+        result = run(
+            "run", CONFIG, f"--set=output.path={tmp_path}/run", f"--set=cluster.address={address}"
+        )
+        assert result.returncode == 2, result.stderr
+        (line,) = result.stderr.strip().splitlines()
+        assert f"cluster.address {address} does not answer" in line
+
+
+def test_more_gpus_than_there_are_is_bad_input(tmp_path):
+    result = run(
+        "run", CONFIG, f"--set=output.path={tmp_path}/x", "--set=cluster.gpus_per_worker=64"
+    )
+    assert result.returncode == 2
+    assert "need 128 GPUs" in result.stderr
 
 
 def test_an_output_of_another_config_is_refused(capsys, tmp_path):

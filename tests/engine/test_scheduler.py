@@ -36,9 +36,10 @@ def make_scheduler(pool, n_templates=1, **options):
 class Cluster:
     """Simulated workers around a scheduler; checks every instruction and every state."""
 
-    def __init__(self, scheduler, pool, batch_size):
+    def __init__(self, scheduler, pool, batch_size, bad=()):
         self.scheduler = scheduler
         self.pool = pool
+        self.bad = bad  # images that cannot be read
         self.batch_size = batch_size
         self.decisions = {}
         self.held = {}  # worker -> micro-batches that it holds
@@ -72,14 +73,21 @@ class Cluster:
 
     def answer(self, worker, index):
         micro_batch = self.held[worker].pop(index)
-        scores = self.pool.score_micro_batch(micro_batch)
+        scores = self.score(micro_batch)
         self.answered.append((worker, scores))
         self.handle(ScoresArrived(worker, scores))
+
+    def score(self, micro_batch):
+        answers = tuple(
+            ImageFailure("truncated file") if item.image in self.bad else self.pool.answer(item)
+            for item in micro_batch.items
+        )
+        return MicroBatchScores(micro_batch.id, answers, micro_batch.n_scores, 0.1)
 
     def lose(self, worker):
         for micro_batch in self.held.pop(worker):
             # a late answer of a worker that was given up
-            self.answered.append((worker, self.pool.score_micro_batch(micro_batch)))
+            self.answered.append((worker, self.score(micro_batch)))
         del self.open_requests[worker]
         self.handle(WorkerLost(worker))
 
@@ -98,11 +106,14 @@ class Cluster:
         assert self.scheduler.finished
 
 
-def check_against_replay(decisions, pool, n_templates=1):
+def check_against_replay(decisions, pool, n_templates=1, bad=()):
     n_images, _, n_classes = pool.errors.shape
     assert sorted(decisions) == sorted(f"image-{i}" for i in range(n_images))
     for image in range(n_images):
         decision = decisions[f"image-{image}"]
+        if image in bad:
+            assert (decision.error, decision.prediction) == ("truncated file", None)
+            continue
         expected = replay.clark_jaini(
             lambda draw, k, image=image: pool.score(image, draw, k),
             n_classes,
@@ -122,6 +133,7 @@ def check_against_replay(decisions, pool, n_templates=1):
     seed=st.integers(0, 50),
     batch_size=st.integers(1, 40),
     n_templates=st.integers(1, 3),
+    bad=st.sets(st.integers(0, 5), max_size=2),
     actions=st.lists(
         st.tuples(
             st.sampled_from(["join", "lose", "request", "answer", "answer", "again"]),
@@ -131,10 +143,10 @@ def check_against_replay(decisions, pool, n_templates=1):
     ),
 )
 def test_random_histories_lose_nothing_and_decide_as_the_replay(
-    seed, batch_size, n_templates, actions
+    seed, batch_size, n_templates, bad, actions
 ):
     pool = Pool(6, 4, RULE.max_scores, seed)
-    cluster = Cluster(make_scheduler(pool, n_templates), pool, batch_size)
+    cluster = Cluster(make_scheduler(pool, n_templates), pool, batch_size, bad)
     joined = 0
     for action, pick in actions:
         workers = sorted(cluster.held)
@@ -153,7 +165,7 @@ def test_random_histories_lose_nothing_and_decide_as_the_replay(
             worker, scores = cluster.answered[pick % len(cluster.answered)]
             cluster.handle(ScoresArrived(worker, scores))
     cluster.finish()
-    check_against_replay(cluster.decisions, pool, n_templates)
+    check_against_replay(cluster.decisions, pool, n_templates, bad)
 
 
 @pytest.mark.parametrize("n_workers", [1, 3])

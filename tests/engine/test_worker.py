@@ -7,6 +7,7 @@ import torch
 from tests.support.images import Pictures
 from zsd_ray.data.transforms import to_model_range, to_square
 from zsd_ray.diffusion import draws
+from zsd_ray.diffusion.weighting import WEIGHTINGS
 from zsd_ray.engine.worker import Scorer
 from zsd_ray.models.registry import load_model
 from zsd_ray.spec.config import MethodConfig, ModelConfig
@@ -72,6 +73,19 @@ def test_equals_one_plain_forward_a_score(denoiser, loss):
         np.testing.assert_allclose(scores.errors, expected, rtol=1e-4)
         np.testing.assert_allclose(scores.alpha**2 + scores.sigma**2, 1, rtol=1e-12)
         np.testing.assert_array_equal(scores.t, denoiser.schedule.snap(scores.t))
+
+
+@pytest.mark.parametrize("weighting", sorted(WEIGHTINGS))
+@pytest.mark.parametrize("timesteps", ["uniform", "stratified"])
+def test_draws_are_those_that_the_configuration_names(denoiser, weighting, timesteps):
+    method = {"weighting": weighting, "timesteps": timesteps, "t_range": (0.3, 0.6), "loss": "l1"}
+    item = WorkItem(1, 4, 9, (0, 2))
+    scores = make_scorer(denoiser, Pictures(3), **method).score(MicroBatch(0, (item,))).answers[0]
+    t = draws.times(SEED, "picture-1", range(4, 13), timesteps, (0.3, 0.6))
+    t = denoiser.schedule.snap(t)
+    np.testing.assert_array_equal(scores.t, t)
+    expected = WEIGHTINGS[weighting](denoiser.schedule, t, "l1")
+    np.testing.assert_array_equal(scores.weight, expected)
 
 
 def test_numbers_do_not_depend_on_their_company(denoiser):

@@ -324,6 +324,8 @@ class Scheduler:
         assert self.counters.decided == self._next - len(self._open)
         assert all(self._workers[name].requests > 0 for name in self._waiting)
         assert len(self._waiting) == sum(w.requests for w in self._workers.values())
+        if self._waiting:
+            assert not any(image.queue for image in self._open.values()), "work waits for a request"
         flying: dict[int, list[WorkItem]] = {number: [] for number in self._open}
         for worker in self._workers.values():
             for micro_batch in worker.in_flight.values():
