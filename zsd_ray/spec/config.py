@@ -183,7 +183,7 @@ class ClusterConfig(Section):
 
 
 class OutputConfig(Section):
-    """Where results go; `flush_seconds` is the most that an interrupted run loses."""
+    """Where results go; decided rows wait at most `flush_seconds` in memory."""
 
     path: str = "runs/run"
     raw_scores: bool = False
