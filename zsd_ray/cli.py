@@ -24,6 +24,8 @@ from zsd_ray.spec.errors import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from zsd_ray.results.tracking import TrackedRun
+
 _EXIT_CODES = """\
 exit codes:
   0    every image was classified
@@ -107,15 +109,9 @@ def _run(options: argparse.Namespace) -> int:
         result = run(config, local=options.local, on_progress=bar.run, on_warning=_warn(console))
     done = result.run
     console.print(summary_table(done))
-    console.print(f"decisions  {result.output}/decisions/*.parquet", soft_wrap=True, markup=False)
-    if result.tracked is not None:
-        tracked = result.tracked
-        console.print(
-            f"MLflow     {tracked.uri} experiment {tracked.experiment!r} run {tracked.run_id}",
-            soft_wrap=True,
-            markup=False,
-        )
-    console.print(f"report     {result.report}", soft_wrap=True, markup=False)
+    _print_place(console, "decisions", f"{result.output}/decisions/*.parquet")
+    _print_tracked(console, result.tracked)
+    _print_place(console, "report", result.report)
     if done.status == "incomplete":
         print(
             f"zsd-ray: {done.n_done} of {done.n_images} images were classified; the error column "
@@ -143,15 +139,19 @@ def _train(options: argparse.Namespace) -> int:
 
         result = train(config, on_step, _warn(console))
     console.print(f"trained in {duration(result.seconds)}", highlight=False)
-    if result.tracked is not None:
-        tracked = result.tracked
-        console.print(
-            f"MLflow     {tracked.uri} experiment {tracked.experiment!r} run {tracked.run_id}",
-            soft_wrap=True,
-            markup=False,
-        )
-    console.print(f"model      {result.model}", soft_wrap=True, markup=False)
+    _print_tracked(console, result.tracked)
+    _print_place(console, "model", result.model)
     return EXIT_OK
+
+
+def _print_place(console: Console, name: str, place: str) -> None:
+    console.print(f"{name:11}{place}", soft_wrap=True, markup=False)
+
+
+def _print_tracked(console: Console, tracked: TrackedRun | None) -> None:
+    if tracked is not None:
+        place = f"{tracked.uri} experiment {tracked.experiment!r} run {tracked.run_id}"
+        _print_place(console, "MLflow", place)
 
 
 def _console() -> Console:

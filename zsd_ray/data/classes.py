@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from zsd_ray.data.location import Location
-from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.errors import UserError, some
 
 _MOST_BARE_LABELS = 1_000_000
 
@@ -98,7 +98,7 @@ def _of_list(listed: Sequence[str], label_names: Sequence[str]) -> ClassList:
         return ClassList(tuple(listed), tuple(range(len(listed))))
     raise UserError(
         f"prompts.classes has {len(listed)} names and the data {len(label_names)}, of which "
-        f"{len(missing)} are not in prompts.classes ({_some(missing)}); list every name of the "
+        f"{len(missing)} are not in prompts.classes ({some(missing)}); list every name of the "
         "data, or as many other names in the order of the data's sorted names, or map label: name"
     )
 
@@ -107,7 +107,7 @@ def _by_name(listed: Sequence[str], label_names: Sequence[str]) -> tuple[int, ..
     twice = [name for name, count in Counter(listed).items() if count > 1]
     if twice:
         raise UserError(
-            f"prompts.classes names {_some(twice)} more than once, so the data's names do not tell "
+            f"prompts.classes names {some(twice)} more than once, so the data's names do not tell "
             "the classes apart; make the names distinct, or map label: name"
         )
     number_of = {name: number for number, name in enumerate(listed)}
@@ -125,7 +125,7 @@ def _check_order(listed: Sequence[str], label_names: Sequence[str]) -> None:
     if moved:
         raise UserError(
             "prompts.classes spells the data's names differently and in another order "
-            f"({_some(moved)}); order it as the data's sorted names, or map label: name"
+            f"({some(moved)}); order it as the data's sorted names, or map label: name"
         )
 
 
@@ -186,9 +186,5 @@ def _by_number(number_of: Mapping[str, int], labels_seen: Iterable[int | None]) 
 def _lacks(missing: Sequence[str], n_keys: int, n_labels: int) -> str:
     return (
         f"prompts.classes maps {n_keys} labels, but {len(missing)} of the data's {n_labels} are "
-        f"not among them ({_some(missing)}); add them"
+        f"not among them ({some(missing)}); add them"
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -11,7 +11,7 @@ from PIL import Image
 from zsd_ray.data.base import spread
 from zsd_ray.data.decoding import decode
 from zsd_ray.data.location import Location
-from zsd_ray.spec.errors import ImageError, UserError
+from zsd_ray.spec.errors import ImageError, UserError, some
 from zsd_ray.spec.records import ImageRecord
 
 EXTENSIONS = ("jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm")
@@ -44,7 +44,7 @@ class FolderDataset:
             # Left out silently, a class would make the task easier and the accuracy dishonest.
             raise UserError(
                 f"data.path {shown} holds {len(empty)} class folders without images "
-                f"({_some(empty)}); remove them, or give them images ({', '.join(EXTENSIONS)})"
+                f"({some(empty)}); remove them, or give them images ({', '.join(EXTENSIONS)})"
             )
         self.label_names = sorted(n_images)
         label_of = {name: label for label, name in enumerate(self.label_names)}
@@ -102,7 +102,3 @@ def _nothing_found(shown: str, names: list[str], images: list[str]) -> str:
         f"data.path {shown} holds {len(names)} files but no images in class subfolders; needed are "
         f"CLASS/IMAGE with {', '.join(EXTENSIONS)}"
     )
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -1,5 +1,7 @@
 """Errors that a user can mend, and the exit codes of the command line."""
 
+from collections.abc import Sequence
+
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -17,3 +19,8 @@ class RunBrokenError(RuntimeError):
 
 class ImageError(ValueError):
     """One image cannot be used. It becomes a decision row with this text; the run goes on."""
+
+
+def some(names: Sequence[str]) -> str:
+    """The first three of many names, for a one-line message."""
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
