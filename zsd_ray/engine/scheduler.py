@@ -63,7 +63,6 @@ class Counters:
     n_spent: int = 0
     n_scored: int = 0
     n_rows: int = 0
-    n_micro_batches: int = 0
 
 
 class Scheduler:
@@ -134,7 +133,6 @@ class Scheduler:
         micro_batch = worker.in_flight.pop(scores.id, None) if worker else None
         if worker is None or micro_batch is None:
             return
-        self.counters.n_micro_batches += 1
         self.counters.n_rows += scores.n_rows
         if scores.seconds > 0:
             speed = scores.n_rows / scores.seconds
