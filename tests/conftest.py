@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.support import s3_server
 
 # Machines are busy; a slow example is no failure.
 settings.register_profile("patient", deadline=None)
@@ -18,8 +21,16 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
+# Before any Ray: its workers have the environment that it was started in.
+for name in [name for name in os.environ if name.startswith("AWS_")]:
+    del os.environ[name]
+os.environ.update(s3_server.environment())
 
 CAPTIONS = ["a photo of a cat.", "a photo of a dog.", "a drawing of a dog"]
+
+
+def pytest_report_header() -> str:
+    return f"S3 server: {s3_server.KIND}"
 
 
 @pytest.fixture(scope="session")
@@ -64,3 +75,17 @@ def local_ray():
     )
     yield ray
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def running_s3(tmp_path_factory):
+    """The S3 server of all tests; they take `s3`."""
+    with s3_server.s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3(running_s3) -> Iterator[s3_server.S3]:
+    """A real S3 server with an empty bucket; it runs when the test starts, and goes on after it."""
+    yield s3_server.S3(running_s3)
+    running_s3.start()

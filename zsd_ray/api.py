@@ -14,21 +14,23 @@ from typing import Any, Literal
 import pyarrow as pa
 from PIL import Image
 
+from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.plan import Plan, make_plan
-from zsd_ray.engine.scheduler import Counters
 from zsd_ray.results.metrics import run_metrics
 from zsd_ray.results.progress import Before, Progress, ProgressMeter
 from zsd_ray.results.run_file import RunFile, Status
 from zsd_ray.results.tracking import TrackedRun, Tracker, tracking_uri
 from zsd_ray.spec.config import RunConfig
-from zsd_ray.spec.errors import ImageError
+from zsd_ray.spec.errors import ImageError, StoreError
 from zsd_ray.spec.identity import resolved
 from zsd_ray.spec.secrets import redacted
+from zsd_ray.storage import filesystem
 
 OnProgress = Callable[[Progress], None]
 OnWarning = Callable[[str], None]
 
 _LOG_EVERY_SECONDS = 2.0
+_PLAN_SECONDS = 10.0
 _MLFLOW_STATUS: dict[Status, Literal["FINISHED", "FAILED", "KILLED"]] = {
     "failed": "FAILED",
     "interrupted": "KILLED",
@@ -72,9 +74,13 @@ def run(
 
     Raises:
         UserError: bad input; nothing was started.
+        RunBrokenError, StoreError: it cannot go on; the same call does later.
         KeyboardInterrupt: what was decided is written, and the same call goes on.
     """
+    # A mistyped endpoint should not be waited for as an outage is.
+    filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
     plan = make_plan(config)
+    filesystem.configure(config.storage)
     session = _Session(plan, on_progress, on_warning)
     status: Status = "failed"
     try:
@@ -88,6 +94,7 @@ def run(
 
                 run_on_ray(plan, session.update, on_warning)
         status = "finished"
+        plan.output.remove_checkpoints()
     except KeyboardInterrupt:
         status = "interrupted"
         raise
@@ -203,7 +210,7 @@ class _Session:
             if record.image_id in wanted:
                 try:
                     pictures[record.image_id] = self._plan.dataset.read(number)
-                except ImageError:
+                except (ImageError, StoreError):
                     continue  # the report leaves a blank for it; its row has the error
         return pictures
 

@@ -18,6 +18,7 @@ from zsd_ray.spec.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
     RunBrokenError,
+    StoreError,
     UserError,
 )
 
@@ -47,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_BAD_INPUT
     except RunBrokenError as error:
         print(f"zsd-ray: error: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except StoreError as error:
+        print(f"zsd-ray: error: {error}; run the same command again to go on", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
         print("zsd-ray: interrupted; run the same command again to go on", file=sys.stderr)

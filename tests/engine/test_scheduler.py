@@ -3,6 +3,8 @@ that of the plain replay, whatever workers do."""
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support import replay
 from tests.support.pools import Pool
+from tests.support.validate import validate
 from zsd_ray.engine.events import (
     Assign,
     Decide,
@@ -27,19 +30,22 @@ from zsd_ray.stats.rules import make_rule
 RULE = ClarkJainiPruning(min_scores=4, max_scores=30, p_value=0.02)
 
 
-def make_scheduler(pool, n_templates=1, **options):
+def make_scheduler(pool, n_templates=1, images=None, **options):
     n_images, _, n_classes = pool.errors.shape
     records = [ImageRecord(f"image-{i}", "", int(pool.truth[i])) for i in range(n_images)]
-    return Scheduler(records, range(n_images), make_rule(RULE), n_classes, n_templates, **options)
+    images = range(n_images) if images is None else images
+    return Scheduler(records, images, make_rule(RULE), n_classes, n_templates, **options)
 
 
 class Cluster:
     """Simulated workers around a scheduler; checks every instruction and every state."""
 
-    def __init__(self, scheduler, pool, batch_size, bad=()):
+    def __init__(self, scheduler, pool, batch_size, bad=(), poison=(), away=()):
         self.scheduler = scheduler
         self.pool = pool
-        self.bad = bad  # images that cannot be read
+        self.bad = bad  # images that cannot be decoded
+        self.poison = poison  # images that end the process that scores them
+        self.away = away  # images whose store never answers
         self.batch_size = batch_size
         self.decisions = {}
         self.held = {}  # worker -> micro-batches that it holds
@@ -60,7 +66,7 @@ class Cluster:
                 case Decide(decision):
                     assert decision.image_id not in self.decisions, "decided twice"
                     self.decisions[decision.image_id] = decision
-        self.scheduler.validate()
+        validate(self.scheduler)
 
     def join(self, worker):
         self.held[worker] = []
@@ -72,47 +78,81 @@ class Cluster:
         self.handle(WorkRequested(worker))
 
     def answer(self, worker, index):
+        if any(item.image in self.poison for item in self.held[worker][index].items):
+            if index == 0:  # a worker computes what it was sent first
+                self.lose(worker, blame=True)
+            return
         micro_batch = self.held[worker].pop(index)
         scores = self.score(micro_batch)
         self.answered.append((worker, scores))
         self.handle(ScoresArrived(worker, scores))
 
     def score(self, micro_batch):
-        answers = tuple(
-            ImageFailure("truncated file") if item.image in self.bad else self.pool.answer(item)
-            for item in micro_batch.items
-        )
+        answers = tuple(self.score_item(item) for item in micro_batch.items)
         return MicroBatchScores(micro_batch.id, answers, micro_batch.n_scores, 0.1)
 
-    def lose(self, worker):
+    def score_item(self, item):
+        if item.image in self.bad:
+            return ImageFailure("truncated file")
+        if item.image in self.away:
+            return ImageFailure("no answer", unreadable=True)
+        return self.pool.answer(item)
+
+    def restart(self, make):
+        """Another scheduler goes on from what this one would have saved."""
+        states = {int(state.image_id.split("-")[1]): state for state in self.scheduler.states()}
+        decided = {int(name.split("-")[1]) for name in self.decisions}
+        first_id = 1 + max((m.id for held in self.held.values() for m in held), default=-1)
+        first_id = max(first_id, 1 + max((scores.id for _, scores in self.answered), default=-1))
+        self.scheduler = make(
+            images=[n for n in range(len(self.pool.truth)) if n not in decided],
+            states=states,
+            first_id=first_id,
+        )
+        for worker in list(self.held):  # they call again, with what they were busy with
+            held, requests = self.held[worker], self.open_requests[worker]
+            self.join(worker)
+            for micro_batch in held:
+                self.handle(ScoresArrived(worker, self.score(micro_batch)))
+            for _ in range(requests):
+                self.request(worker)
+
+    def lose(self, worker, blame=False):
         for micro_batch in self.held.pop(worker):
             # a late answer of a worker that was given up
             self.answered.append((worker, self.score(micro_batch)))
         del self.open_requests[worker]
-        self.handle(WorkerLost(worker))
+        self.handle(WorkerLost(worker, blame))
 
     def finish(self):
-        """Let one healthy worker do what is left."""
-        self.join("last")
+        """Let one worker at a time do what is left."""
         for worker in list(self.held):
-            if worker != "last":
-                self.lose(worker)
-        for _ in range(100_000):
+            self.lose(worker)
+        for step in range(100_000):
             if self.scheduler.finished:
                 break
-            while self.open_requests["last"] + len(self.held["last"]) < 2:
-                self.request("last")
-            self.answer("last", 0)
+            if not self.held:
+                self.join(f"last-{step}")
+            (worker,) = self.held
+            while self.open_requests[worker] + len(self.held[worker]) < 2:
+                self.request(worker)
+            self.answer(worker, 0)
         assert self.scheduler.finished
 
 
-def check_against_replay(decisions, pool, n_templates=1, bad=()):
+def check_against_replay(decisions, pool, n_templates=1, bad=(), poison=(), away=()):
     n_images, _, n_classes = pool.errors.shape
     assert sorted(decisions) == sorted(f"image-{i}" for i in range(n_images))
     for image in range(n_images):
         decision = decisions[f"image-{image}"]
         if image in bad:
-            assert (decision.error, decision.prediction) == ("truncated file", None)
+            # a poisoned one never gets as far as being found truncated
+            assert decision.stop_reason == ("quarantined" if image in poison else "error")
+            assert decision.error is not None
+            continue
+        if image in poison or image in away:
+            reason = "quarantined" if image in poison else "unreadable"
+            assert (decision.stop_reason, decision.prediction) == (reason, None)
             continue
         expected = replay.clark_jaini(
             lambda draw, k, image=image: pool.score(image, draw, k),
@@ -134,19 +174,23 @@ def check_against_replay(decisions, pool, n_templates=1, bad=()):
     batch_size=st.integers(1, 40),
     n_templates=st.integers(1, 3),
     bad=st.sets(st.integers(0, 5), max_size=2),
+    poison=st.sets(st.integers(0, 5), max_size=1),
+    away=st.sets(st.integers(0, 5), max_size=1),
     actions=st.lists(
         st.tuples(
-            st.sampled_from(["join", "lose", "request", "answer", "answer", "again"]),
+            st.sampled_from(["join", "lose", "request", "answer", "answer", "again", "restart"]),
             st.integers(0, 10**6),
         ),
         max_size=60,
     ),
 )
 def test_random_histories_lose_nothing_and_decide_as_the_replay(
-    seed, batch_size, n_templates, bad, actions
+    seed, batch_size, n_templates, bad, poison, away, actions
 ):
     pool = Pool(6, 4, RULE.max_scores, seed)
-    cluster = Cluster(make_scheduler(pool, n_templates), pool, batch_size, bad)
+    bad, away = bad - poison, away - poison - bad
+    make = functools.partial(make_scheduler, pool, n_templates)
+    cluster = Cluster(make(), pool, batch_size, bad, poison, away)
     joined = 0
     for action, pick in actions:
         workers = sorted(cluster.held)
@@ -156,6 +200,8 @@ def test_random_histories_lose_nothing_and_decide_as_the_replay(
             joined += 1
         elif action == "lose" and workers:
             cluster.lose(workers[pick % len(workers)])
+        elif action == "restart":
+            cluster.restart(make)
         elif action == "request" and workers:
             cluster.request(workers[pick % len(workers)])
         elif action == "answer" and busy:
@@ -165,7 +211,7 @@ def test_random_histories_lose_nothing_and_decide_as_the_replay(
             worker, scores = cluster.answered[pick % len(cluster.answered)]
             cluster.handle(ScoresArrived(worker, scores))
     cluster.finish()
-    check_against_replay(cluster.decisions, pool, n_templates, bad)
+    check_against_replay(cluster.decisions, pool, n_templates, bad, poison, away)
 
 
 @pytest.mark.parametrize("n_workers", [1, 3])
@@ -211,7 +257,7 @@ def test_an_image_failure_becomes_an_error_row_and_the_run_goes_on():
             )
             scores = MicroBatchScores(micro_batch.id, answers, micro_batch.n_scores, 0.1)
             pending += scheduler.handle(ScoresArrived("w", scores))
-            scheduler.validate()
+            validate(scheduler)
             pending += scheduler.handle(WorkRequested("w"))
     assert scheduler.finished
     assert len(decisions) == 5
@@ -230,7 +276,7 @@ def test_an_idle_worker_takes_work_from_a_busy_ones_queue():
     (one,) = scheduler.handle(WorkRequested("first"))
     (two,) = scheduler.handle(WorkRequested("second"))
     assert one.micro_batch.items[0].image == two.micro_batch.items[0].image == 0
-    scheduler.validate()
+    validate(scheduler)
 
 
 def test_traced_images_keep_their_raw_draws():

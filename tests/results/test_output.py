@@ -1,11 +1,11 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from zsd_ray.results.decision_writer import DecisionWriter
 from zsd_ray.results.metrics import run_metrics
 from zsd_ray.results.output import Output, part_name
 from zsd_ray.results.run_file import RunFile
@@ -122,41 +122,6 @@ def test_a_file_in_the_way_is_a_user_error(tmp_path):
         Output(str(tmp_path / "run")).prepare()
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
-def test_the_writer_flushes_in_time_and_at_the_end(tmp_path):
-    output, clock = Output(str(tmp_path)), Clock()
-    writer = DecisionWriter(output, False, flush_seconds=10, clock=clock)
-    writer.add([decision(0)])
-    clock.now = 9.0
-    writer.add([decision(1)])
-    assert output.read_table("decisions").num_rows == 0
-    clock.now = 10.0
-    writer.add([decision(2)])
-    assert output.read_table("decisions").num_rows == 3
-    writer.add([decision(3)])
-    writer.flush()
-    writer.flush()
-    assert output.read_table("decisions").num_rows == 4
-    assert len(list((tmp_path / "decisions").iterdir())) == 2
-
-
-def test_the_writer_flushes_when_its_time_comes_without_new_rows(tmp_path):
-    output, clock = Output(str(tmp_path)), Clock()
-    writer = DecisionWriter(output, False, flush_seconds=10, clock=clock)
-    writer.add([decision(0)])
-    writer.flush_if_due()
-    assert output.read_table("decisions").num_rows == 0
-    clock.now = 11.0
-    writer.flush_if_due()
-    assert output.read_table("decisions").num_rows == 1
-
-
 class FailingOnce(Output):
     """Fails to write the first decisions part, after its raw draws."""
 
@@ -171,12 +136,12 @@ class FailingOnce(Output):
 
 def test_a_part_that_could_not_be_written_is_written_next_time_and_only_once(tmp_path):
     output = FailingOnce(str(tmp_path))
-    writer = DecisionWriter(output, True, flush_seconds=0.0)
     with pytest.raises(OSError, match="disk full"):
-        writer.add([decision(0)])
-    writer.add([decision(1)])
-    assert output.read_table("decisions").num_rows == 2
-    assert output.read_table("scores").num_rows == 4
+        output.write_decisions([decision(0)], raw_scores=True, part="part-1.parquet")
+    assert output.read_table("decisions").num_rows == 0
+    output.write_decisions([decision(0)], raw_scores=True, part="part-1.parquet")
+    assert output.read_table("decisions").num_rows == 1
+    assert output.read_table("scores").num_rows == 2
 
 
 def test_raw_draws_without_their_decisions_are_removed(tmp_path):
@@ -197,6 +162,48 @@ def test_an_image_has_one_decision(tmp_path):
     table = output.read_table("decisions")
     assert table["image_id"].to_pylist() == ["image-0", "image-1", "image-2"]
     assert table["prediction"].to_pylist()[0] == 0
+
+
+@pytest.mark.parametrize("reason", ["unreadable", "quarantined"])
+def test_a_decision_counts_more_than_a_row_that_was_given_up(output, reason):
+    given_up = replace(decision(0, error="the store was away"), stop_reason=reason)
+    parts = [
+        [given_up, replace(decision(1, error="likewise"), stop_reason=reason)],
+        [decision(2), decision(0, prediction=1)],
+        [given_up, decision(0, prediction=0), decision(1, error="truncated")],
+        [replace(decision(3), stop_reason=reason), replace(decision(3), stop_reason=reason)],
+    ]
+    for rows in parts:
+        output.write_decisions(rows, raw_scores=False, part=part_name())
+    rows = {row["image_id"]: row for row in output.read_table("decisions").to_pylist()}
+    assert rows["image-0"]["prediction"] == 1
+    assert rows["image-1"]["error"] == "truncated"
+    assert rows["image-3"]["stop_reason"] == reason
+    ids = output.read_table("decisions", ["prediction", "image_id"])
+    assert ids.column_names == ["prediction", "image_id"]
+    assert ids["image_id"].to_pylist() == ["image-2", "image-0", "image-1", "image-3"]
+
+
+def test_every_scheduler_has_one_checkpoint_that_it_replaces(output):
+    assert output.read_checkpoints() == []
+    output.remove_checkpoints()
+    for shard, content in ((0, b"first"), (1, b"other"), (0, b"second")):
+        output.write_checkpoint(shard, content)
+    assert output.read_checkpoints() == [b"second", b"other"]
+    output.remove_checkpoints()
+    assert output.read_checkpoints() == []
+
+
+def test_a_half_written_checkpoint_leaves_the_last_one(tmp_path, monkeypatch):
+    output = Output(str(tmp_path))
+    output.write_checkpoint(0, b"first")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", lambda *paths: pytest.fail("killed here"))
+        with pytest.raises(pytest.fail.Exception):
+            output.write_checkpoint(0, b"second")
+    assert output.read_checkpoints() == [b"first"]
+    output.prepare()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["0.parquet"]
 
 
 @pytest.mark.parametrize("path", ["nosuchscheme://x", "FILE/run"])

@@ -1,6 +1,7 @@
 """MLflow for real: a SQLite file, a server on loopback, and a server that is not there."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,42 +13,63 @@ import pytest
 from zsd_ray.results.tracking import Tracker, tracking_uri
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """A real MLflow server on loopback."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        sys.executable, "-m", "mlflow", "server",
-        "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-        "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
-        "--artifacts-destination", str(folder / "artifacts"),
-    ]  # fmt: skip
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    log = (folder / "log").open("w")
-    process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-    try:
+class Server:
+    """A real MLflow server on loopback, which can be killed and started again with its data."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = None
+
+    def start(self):
+        command = [
+            sys.executable, "-m", "mlflow", "server",
+            "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1",
+            "--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db",
+            "--artifacts-destination", str(self.folder / "artifacts"),
+        ]  # fmt: skip
+        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        with (self.folder / "log").open("a") as log:
+            # With its own children in a group of their own, to be killed as one.
+            self.process = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
         for _ in range(600):
             try:
-                urllib.request.urlopen(f"{url}/health", timeout=2)  # noqa: S310 - our own server
-                break
+                urllib.request.urlopen(f"{self.url}/health", timeout=2)  # noqa: S310 - our own
+                return
             except OSError:
-                assert process.poll() is None, (folder / "log").read_text()
+                assert self.process.poll() is None, (self.folder / "log").read_text()
                 time.sleep(0.1)
-        yield url
+        raise AssertionError("the server did not start")
+
+    def kill(self):
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def mlflow_server(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("mlflow"))
+    try:
+        server.start()
+        yield server
     finally:
-        process.terminate()
-        process.wait(30)
-        log.close()
+        server.kill()
 
 
-def track(uri, warnings, run_id=None):
-    tracker = Tracker(
-        uri, "digits", "run-1", {"seed": 0}, {"git_commit": "abc"}, warnings.append, run_id
+def start(uri, warnings, run_id=None, close_seconds=60.0):
+    tags = {"git_commit": "abc"}
+    return Tracker(
+        uri, "digits", "run-1", {"seed": 0}, tags, warnings.append, run_id, close_seconds
     )
+
+
+def track(uri, warnings, run_id=None, close_seconds=60.0):
+    tracker = start(uri, warnings, run_id, close_seconds)
     tracker.log({"accuracy": 0.5}, step=10)
     tracker.log({"accuracy": 0.75}, step=20)
     return tracker.close({"n_evaluations": 40.0}, {"report.html": "<p>é</p>"}, status="FINISHED")
@@ -84,18 +106,72 @@ def test_a_sqlite_file_takes_everything_and_a_second_session_goes_on(tmp_path):
     assert warnings == []
 
 
-def test_a_server_takes_everything(server):
+def test_a_server_takes_everything(mlflow_server):
     warnings = []
-    check(track(server, warnings))
+    check(track(mlflow_server.url, warnings))
     assert warnings == []
 
 
-def test_a_server_that_is_away_costs_a_warning_and_nothing_else():
+def test_a_server_that_is_killed_and_comes_back_gets_everything(mlflow_server):
+    from mlflow import MlflowClient
+
+    def points():
+        return MlflowClient(mlflow_server.url).get_metric_history(tracker._run_id, "accuracy")
+
+    def wait_until(condition):
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    warnings = []
+    tracker = start(mlflow_server.url, warnings)
+    tracker.log({"accuracy": 0.5}, step=10)
+    wait_until(lambda: tracker._run_id and points())
+    mlflow_server.kill()
+    killed, longest = time.time(), 0.0
+    for step in range(11, 14):
+        before = time.monotonic()
+        tracker.log({"accuracy": step / 20}, step)
+        longest = max(longest, time.monotonic() - before)
+        time.sleep(0.4)
+    away = time.time()
+    wait_until(lambda: warnings)
+    mlflow_server.start()
+    tracker.log({"accuracy": 0.75}, step=20)
+    tracked = tracker.close({"n_evaluations": 40.0}, {"report.html": "<p>é</p>"}, "FINISHED")
+    assert longest < 0.1
+    history = points()
+    assert [(p.step, p.value) for p in history] == [
+        (10, 0.5), (11, 0.55), (12, 0.6), (13, 0.65), (20, 0.75),
+    ]  # fmt: skip
+    stamps = [point.timestamp / 1000 for point in history[1:4]]
+    assert killed - 0.001 <= stamps[0] < stamps[1] < stamps[2] <= away
+    assert tracked.run_id == tracker._run_id
+    run = MlflowClient(mlflow_server.url).get_run(tracked.run_id)
+    assert (run.info.status, run.data.metrics["n_evaluations"]) == ("FINISHED", 40)
+    assert len(warnings) == 1
+    assert f"MLflow at {mlflow_server.url} does not answer" in warnings[0]
+
+
+def test_a_server_that_stays_away_costs_two_warnings_and_some_seconds():
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{closed.getsockname()[1]}"
         warnings = []
-        assert track(uri, warnings) is None
+        started = time.monotonic()
+        assert track(uri, warnings, close_seconds=8) is None
+    assert 8 <= time.monotonic() - started < 12
+    assert len(warnings) == 2
+    assert "does not answer" in warnings[0]
+    assert "did not take everything in 8 s" in warnings[1]
+
+
+def test_what_a_server_refuses_stops_the_tracking(mlflow_server):
+    warnings = []
+    tracker = start(mlflow_server.url, warnings)
+    tracker.log({"no/such?name": 0.5}, step=10)
+    assert tracker.close({}, {}, "FINISHED") is None
     assert len(warnings) == 1
     assert "MLflow tracking stopped" in warnings[0]
 

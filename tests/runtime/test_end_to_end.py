@@ -94,6 +94,7 @@ def test_ray_decides_as_the_local_run_does(local_ray, local_run, tmp_path, n_wor
     assert {row["worker"] for row in result.table.to_pylist()} <= {
         f"worker-{i}" for i in range(n_workers)
     }
+    assert not list((tmp_path / "checkpoints").glob("*.parquet"))
     assert max(progress.n_workers for progress in seen) >= 1
     assert seen[-1].n_decided == LIMIT
     record = json.loads((tmp_path / "run.json").read_text())
@@ -246,14 +247,16 @@ def test_a_killed_workers_images_go_to_the_others(local_ray, local_run, tmp_path
     wait_until(lambda: not model_workers())
 
 
-def test_when_every_worker_is_killed_what_was_decided_is_kept(local_ray, local_run, tmp_path):
-    config = configure(tmp_path, cluster={"workers": 2})
-    with pytest.raises(RunBrokenError, match="run the same command again"):
-        zsd_ray.run(config, on_progress=Kill(2), on_warning=lambda text: None)
-    record = json.loads((tmp_path / "run.json").read_text())
-    assert record["status"] == "failed"
-    assert 3 <= record["n_done"] < LIMIT
-    assert rows(zsd_ray.run(config)) == rows(local_run)
+def test_workers_are_replaced_when_all_are_killed(local_ray, local_run, tmp_path):
+    warnings = []
+    result = zsd_ray.run(
+        configure(tmp_path, cluster={"workers": 2}),
+        on_progress=Kill(2),
+        on_warning=warnings.append,
+    )
+    assert len(warnings) == 2
+    assert rows(result) == rows(local_run)
+    assert {row["worker"] for row in result.table.to_pylist()} & {"worker-2", "worker-3"}
 
 
 def test_a_worker_that_cannot_load_its_model_says_why(local_ray, tmp_path, monkeypatch):
@@ -261,7 +264,7 @@ def test_a_worker_that_cannot_load_its_model_says_why(local_ray, tmp_path, monke
     warnings = []
     with pytest.raises(RunBrokenError, match="no CUDA device"):
         zsd_ray.run(config, on_warning=warnings.append)
-    assert len(warnings) == 2
+    assert 2 <= len(warnings) <= 4  # two at first, and tries again
     assert "no CUDA device" in warnings[0]
     assert "\n" not in warnings[0]
 

@@ -40,7 +40,8 @@ class TestContract:
         n, n_classes = rule.next_look(0), data.draw(st.integers(1, 6))
         seed = data.draw(st.integers(0, 2**32 - 1))
         scores = np.random.default_rng(seed).normal(size=(n, n_classes))
-        verdict = rule.look(scores)
+        verdict = rule.look(scores, 0)
+        assert verdict.n_draws == n
         assert verdict.keep.shape == (n_classes,)
         assert verdict.keep[scores.mean(axis=0).argmin()]
 
@@ -49,16 +50,38 @@ class TestContract:
         n = rule.next_look(0)
         assert n >= 1
         tied = np.tile(np.random.default_rng(0).normal(size=(rule.max_draws, 1)), 4)
-        verdict = rule.look(tied[:n])
+        verdict = rule.look(tied[:n], 0)
         while verdict.stop_reason is None:
+            assert verdict.n_draws == n
             assert rule.next_look(n) > n
-            n = rule.next_look(n)
-            verdict = rule.look(tied[:n])
+            before, n = n, rule.next_look(n)
+            verdict = rule.look(tied[:n], before)
         assert n == rule.max_draws
+
+    @given(data=st.data())
+    def test_many_looks_at_once_are_those_one_by_one(self, config, data):
+        rule = make_rule(config)
+        seed = data.draw(st.integers(0, 2**32 - 1))
+        rng = np.random.default_rng(seed)
+        scores = rng.normal(size=(rule.max_draws, 5)) + rng.uniform(0, 1, size=5)
+        available = data.draw(st.integers(rule.next_look(0), rule.max_draws))
+        at_once = rule.look(scores[:available], 0)
+        seen, one = 0, None
+        while one is None or (one.keep.all() and one.stop_reason is None):
+            if one is not None and rule.next_look(seen) > available:
+                break
+            one = rule.look(scores[: rule.next_look(seen)], seen)
+            seen = one.n_draws
+        while at_once.n_draws < seen:  # a rule may also take its looks in several calls
+            assert at_once.keep.all()
+            at_once = rule.look(scores[:available], at_once.n_draws)
+        assert at_once.n_draws == one.n_draws
+        assert at_once.keep.tolist() == one.keep.tolist()
+        assert at_once.stop_reason == one.stop_reason
 
     def test_one_class_is_decided_at_the_first_look(self, config):
         rule = make_rule(config)
-        verdict = rule.look(np.random.default_rng(0).normal(size=(rule.next_look(0), 1)))
+        verdict = rule.look(np.random.default_rng(0).normal(size=(rule.next_look(0), 1)), 0)
         assert verdict.stop_reason is not None
 
 
@@ -100,11 +123,11 @@ def test_li_equals_the_plain_replay(seed, n_classes):
 def test_clark_jaini_treats_equal_and_constant_differences_as_scipy_does():
     rule = make_rule(ClarkJainiPruning(min_scores=2, max_scores=50, p_value=0.002))
     base = np.random.default_rng(1).normal(size=(5, 1))
-    same = rule.look(np.hstack([base, base]))
+    same = rule.look(np.hstack([base, base]), 4)
     assert same.keep.all()  # t = 0/0
     # scipy gives p = 0 where every difference is the same number, to rounding
     exact = np.arange(5.0)[:, None]
-    shifted = rule.look(np.hstack([exact, exact + 1.0]))
+    shifted = rule.look(np.hstack([exact, exact + 1.0]), 4)
     assert shifted.keep.tolist() == [True, False]
     assert shifted.stop_reason == "one-class-left"
 
@@ -112,5 +135,5 @@ def test_clark_jaini_treats_equal_and_constant_differences_as_scipy_does():
 def test_clark_jaini_says_why_it_stopped():
     rule = make_rule(ClarkJainiPruning(min_scores=2, max_scores=4, p_value=1e-9))
     scores = np.random.default_rng(2).normal(size=(4, 3))
-    assert rule.look(scores[:3]).stop_reason is None
-    assert rule.look(scores).stop_reason == "max-scores"
+    assert rule.look(scores[:3], 2).stop_reason is None
+    assert rule.look(scores, 3).stop_reason == "max-scores"

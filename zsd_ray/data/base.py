@@ -27,6 +27,7 @@ class ImageDataset(Protocol):
 
         Raises:
             ImageError: the image cannot be read; the message says why.
+            StoreError: the store that holds it does not answer; the image may be all right.
         """
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from zsd_ray.data.base import spread
 from zsd_ray.data.decoding import decode
 from zsd_ray.data.location import Location
-from zsd_ray.spec.errors import ImageError, UserError, some
+from zsd_ray.spec.errors import UserError, some
 from zsd_ray.spec.records import ImageRecord
 
 EXTENSIONS = ("jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm")
@@ -56,11 +56,8 @@ class FolderDataset:
 
     def read(self, index: int) -> Image.Image:
         record = self.records[index]
-        try:
+        with self._location.image_errors(record.source):
             data = self._location.read_bytes(self._location.join(record.image_id))
-        except Exception as error:  # each filesystem has errors of its own
-            reason = self._location.reason(error)
-            raise ImageError(f"{record.source}: cannot be read ({reason})") from error
         return decode(data, record.source)
 
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.errors import ImageError, StoreError, UserError
 from zsd_ray.spec.secrets import redact
+from zsd_ray.storage import filesystem
 
-_LONGEST_REASON = 200
+T = TypeVar("T")
 
 
 class Location:
     """Where data lies. Picklable: each process opens the filesystem for itself.
+
+    Every method that asks a store is patient with it, and raises StoreError in the end.
 
     Attributes:
         shown: the absolute path or the URL, without user, password and query.
@@ -35,8 +37,7 @@ class Location:
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:
-        fs, root = fsspec.core.url_to_fs(self._url)
-        return fs, root
+        return filesystem.open_filesystem(self._url)
 
     @property
     def root(self) -> str:
@@ -47,22 +48,22 @@ class Location:
         """Return "file", "directory" or "other"; None where there is nothing."""
         fs, root = self._opened
         try:
-            return str(fs.info(root)["type"])
+            return str(self._ask(lambda: fs.info(root)["type"]))
         except FileNotFoundError:
             return None
 
     def files(self) -> list[str]:
         """Names, relative to this folder, of all files below it that are not hidden; sorted."""
         fs, root = self._opened
-        paths = _walk(root) if isinstance(fs, LocalFileSystem) else fs.find(root)
+        walk = _walk if isinstance(fs, LocalFileSystem) else fs.find
+        paths = self._ask(lambda: list(walk(root)))
         names = (path[len(root) :].lstrip("/") for path in paths)
         return sorted(name for name in names if _is_visible(name))
 
     def glob(self) -> list[str]:
         """Full paths of the files that this path matches as a pattern, sorted."""
         fs, root = self._opened
-        found = fs.glob(root, detail=True)
-        return sorted(path for path, info in found.items() if info["type"] != "directory")
+        return self._ask(lambda: filesystem.find_matching(fs, root))
 
     def join(self, name: str) -> str:
         return posixpath.join(self.root, name)
@@ -72,24 +73,25 @@ class Location:
         fs = self._opened[0]
         return path if isinstance(fs, LocalFileSystem) else redact(fs.unstrip_protocol(path))
 
-    def open(self, path: str) -> IO[bytes]:
-        file: IO[bytes] = self._opened[0].open(path, "rb")
-        return file
+    def read(self, path: str, parse: Callable[[IO[bytes]], T]) -> T:
+        """Return what `parse` makes of an opened file.
+
+        Where the store goes away meanwhile, `parse` runs again, from the start.
+        """
+
+        def read_once() -> T:
+            with self._opened[0].open(path, "rb") as file:
+                return parse(file)
+
+        return self._ask(read_once)
 
     def read_bytes(self, path: str) -> bytes:
-        content: bytes = self._opened[0].cat_file(path)
-        return content
+        fs = self._opened[0]
+        return self._ask(lambda: bytes(fs.cat_file(path)))
 
     def reason(self, error: BaseException) -> str:
         """What `error` says, in one line that tells no secret of this location."""
-        if isinstance(error, FileNotFoundError):
-            return "no such file or folder"
-        if redact(self._url) != self._url:
-            return type(error).__name__  # its text may hold any piece of the URL
-        if isinstance(error, OSError) and error.strerror:
-            return error.strerror
-        text = " ".join(str(error).split())
-        return text[:_LONGEST_REASON] or type(error).__name__
+        return filesystem.reason_of(error, self._url)
 
     @contextmanager
     def user_errors(self, what: str) -> Iterator[None]:
@@ -99,7 +101,23 @@ class Location:
         except UserError:
             raise
         except Exception as error:  # botocore, pyarrow and aiohttp share no base class
-            raise UserError(f"cannot read {what}: {self.reason(error)}") from error
+            raise filesystem.user_error(f"cannot read {what}", error, self._url) from error
+
+    @contextmanager
+    def image_errors(self, source: str) -> Iterator[None]:
+        """Turn what reading the image `source` raises into an ImageError.
+
+        A StoreError passes: it says nothing about the image.
+        """
+        try:
+            yield
+        except StoreError:
+            raise
+        except Exception as error:  # likewise
+            raise ImageError(f"{source}: cannot be read ({self.reason(error)})") from error
+
+    def _ask(self, call: Callable[[], T]) -> T:
+        return filesystem.ask(self._url, call)
 
 
 def _is_visible(name: str) -> bool:

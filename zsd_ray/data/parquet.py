@@ -8,7 +8,8 @@ import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -51,23 +52,17 @@ class ParquetDataset:
         labels = LabelColumn(label_column)
         ids: list[tuple[str, str]] = []  # image id, source
         for file_path, name in files:
-            with (
-                self._location.user_errors(f"{name} of data.path {shown} as Parquet"),
-                self._location.open(file_path) as opened,
-                pq.ParquetFile(opened) as file,
-            ):
-                _check_image_column(file.schema_arrow, image_column, name)
-                labels.read(file, name)
-                start = len(ids)
-                for group in range(file.num_row_groups):
-                    self._groups.append((file_path, group))
-                    self._starts.append(start)
-                    start += file.metadata.row_group(group).num_rows
-                file_shown = self._location.show(file_path)
-                ids += [
-                    (f"{name}:{row}", f"{file_shown}:{row}")
-                    for row in range(file.metadata.num_rows)
-                ]
+            with self._location.user_errors(f"{name} of data.path {shown} as Parquet"):
+                n_rows = self._location.read(
+                    file_path, partial(_look_into, name, image_column, labels)
+                )
+            start = len(ids)
+            for group, n_rows_of_group in enumerate(n_rows):
+                self._groups.append((file_path, group))
+                self._starts.append(start)
+                start += n_rows_of_group
+            file_shown = self._location.show(file_path)
+            ids += [(f"{name}:{row}", f"{file_shown}:{row}") for row in range(sum(n_rows))]
         numbers, self.label_names = labels.number(len(ids))
         self.records = [
             ImageRecord(image_id, source, label)
@@ -88,11 +83,8 @@ class ParquetDataset:
     def read(self, index: int) -> Image.Image:
         record = self.records[index]
         group = bisect_right(self._starts, index) - 1
-        try:
+        with self._location.image_errors(record.source):
             data = self._encoded(group)[index - self._starts[group]].as_py()
-        except Exception as error:  # of the filesystem or of pyarrow, which share no base class
-            reason = self._location.reason(error)
-            raise ImageError(f"{record.source}: cannot be read ({reason})") from error
         if data is None:
             raise ImageError(f"{record.source}: column {self._image_column!r} is null in this row")
         return decode(data, record.source)
@@ -108,11 +100,23 @@ class ParquetDataset:
             return self._kept[group]
 
     def _read_row_group(self, file_path: str, group: int) -> pa.ChunkedArray:
-        with self._location.open(file_path) as opened, pq.ParquetFile(opened) as file:
-            is_struct = pa.types.is_struct(file.schema_arrow.field(self._image_column).type)
-            leaf = f"{self._image_column}.bytes" if is_struct else self._image_column
-            column = file.read_row_group(group, columns=[leaf]).column(self._image_column)
-            return pc.struct_field(column, "bytes") if is_struct else column
+        def read(opened: IO[bytes]) -> pa.ChunkedArray:
+            with pq.ParquetFile(opened) as file:
+                is_struct = pa.types.is_struct(file.schema_arrow.field(self._image_column).type)
+                leaf = f"{self._image_column}.bytes" if is_struct else self._image_column
+                column = file.read_row_group(group, columns=[leaf]).column(self._image_column)
+                return pc.struct_field(column, "bytes") if is_struct else column
+
+        return self._location.read(file_path, read)
+
+
+def _look_into(name: str, image_column: str, labels: LabelColumn, opened: IO[bytes]) -> list[int]:
+    """Check a file, add its labels, and return how many rows each of its row groups has."""
+    with pq.ParquetFile(opened) as file:
+        _check_image_column(file.schema_arrow, image_column, name)
+        groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
+        labels.read(file, name)  # last: nothing is added twice when the file is read again
+        return [group.num_rows for group in groups]
 
 
 def _find(location: Location) -> list[tuple[str, str]]:

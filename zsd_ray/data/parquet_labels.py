@@ -21,7 +21,7 @@ class LabelColumn:
         self._class_label: list[str] | None = None
 
     def read(self, file: pq.ParquetFile, name: str) -> None:
-        """Add one file, and read nothing of it but this column.
+        """Add one file, and read nothing of it but this column; adds nothing where that fails.
 
         Raises:
             UserError: the column is missing, of another type than the files before, or neither
@@ -52,8 +52,9 @@ class LabelColumn:
                 f"data.label_column {self._column!r} is {kind} in {name} and another type in the "
                 "files before it; choose files of one data set"
             )
+        values = file.read(columns=[self._column]).column(self._column).to_pylist()
         self._type = value_type
-        self._values += file.read(columns=[self._column]).column(self._column).to_pylist()
+        self._values += values
         names = _class_label(schema, self._column)
         if names and self._class_label and names != self._class_label:
             raise UserError(

@@ -17,9 +17,13 @@ class WorkerJoined:
 
 @dataclass(frozen=True, slots=True)
 class WorkerLost:
-    """A worker is gone, with everything that it was sent."""
+    """A worker is gone, with everything that it was sent.
+
+    blame: its process died by itself, so the work it was busy with may be the reason.
+    """
 
     worker: str
+    blame: bool = False
 
 
 @dataclass(frozen=True, slots=True)

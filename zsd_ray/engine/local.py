@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
+from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.events import Assign, Decide, Event, ScoresArrived, WorkerJoined, WorkRequested
 from zsd_ray.engine.plan import Plan
-from zsd_ray.engine.scheduler import Counters
+from zsd_ray.engine.scheduler import Scheduler
 from zsd_ray.engine.worker import Scorer
 from zsd_ray.models.registry import load_model
-from zsd_ray.results.decision_writer import DecisionWriter
+from zsd_ray.results.row_buffer import RowBuffer
+from zsd_ray.storage import filesystem
 
 _WORKER = "local"
 
@@ -21,6 +24,7 @@ def run_local(plan: Plan, on_progress: Callable[[Counters, int], None]) -> Count
         on_progress: called after each micro-batch with the counters and the number of workers.
     """
     config = plan.config
+    filesystem.configure(config.storage)
     scheduler = plan.scheduler()
     if scheduler.finished:
         return scheduler.counters
@@ -34,7 +38,7 @@ def run_local(plan: Plan, on_progress: Callable[[Counters, int], None]) -> Count
         config.seed,
         config.cluster.batch_size,
     )
-    writer = DecisionWriter(plan.output, config.output.raw_scores, config.output.flush_seconds)
+    files = _Files(plan, scheduler)
     events: list[Event] = [WorkerJoined(_WORKER, scorer.batch_size), WorkRequested(_WORKER)]
     try:
         while events:
@@ -42,12 +46,42 @@ def run_local(plan: Plan, on_progress: Callable[[Counters, int], None]) -> Count
             for instruction in instructions:
                 match instruction:
                     case Decide(decision):
-                        writer.add([decision])
+                        files.buffer.add([decision])
                     case Assign(_, micro_batch):
                         scores = scorer.score(micro_batch)
                         events += [ScoresArrived(_WORKER, scores), WorkRequested(_WORKER)]
+            files.write_due()
             on_progress(scheduler.counters, 1)
     finally:
-        writer.flush()
+        files.close()
     assert scheduler.finished
     return scheduler.counters
+
+
+class _Files:
+    """Rows and checkpoints, each when it is time."""
+
+    def __init__(self, plan: Plan, scheduler: Scheduler) -> None:
+        self._plan = plan
+        self._scheduler = scheduler
+        self._saved = time.monotonic()
+        self.buffer = RowBuffer(plan.config.output.flush_seconds)
+
+    def write_due(self, everything: bool = False) -> None:
+        while (part := self.buffer.due(everything)) is not None:
+            output = self._plan.config.output
+            self._plan.output.write_decisions(part.decisions, output.raw_scores, part.name)
+            self.buffer.written(part)
+        if time.monotonic() - self._saved >= self._plan.config.output.checkpoint_seconds:
+            self._save()
+
+    def close(self) -> None:
+        """Write what is known."""
+        self.write_due(everything=True)
+        if not self._scheduler.finished:
+            self._save()
+
+    def _save(self) -> None:
+        self._saved = time.monotonic()
+        content = self._plan.checkpoint(self._scheduler).to_bytes()
+        self._plan.output.write_checkpoint(0, content)

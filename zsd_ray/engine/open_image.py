@@ -4,20 +4,36 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from zsd_ray.engine.elimination import Elimination
-from zsd_ray.spec.records import Decision, ImageRecord, ItemScores, WorkItem
+from zsd_ray.engine.packer import take
+from zsd_ray.spec.records import Decision, ImageRecord, ImageState, ItemScores, WorkItem
 from zsd_ray.stats.rules import Rule
+
+
+@dataclass
+class Backlog:
+    """Scores that are queued in all open images together."""
+
+    n_scores: int = 0
 
 
 class OpenImage:
     """An image's elimination, and where each of its wanted scores is: queued or in flight.
 
+    Args:
+        backlog: kept up to date with what is queued here.
+        state: what a checkpoint kept of it, to go on from.
+
     Attributes:
         number: the image's number in the run.
         queue: items that no worker has yet, first draws first.
-        owner: the worker that holds the encoded image, or None after it was lost.
+        owner: the worker that holds the encoded image, or None.
         in_flight: scores that workers are busy with.
+        strikes: workers that died over it in a row; with any, it is sent alone.
+        trial: id of the micro-batch that it is alone in, if one is in flight.
+        unread: how often a worker gave it back because its store did not answer.
     """
 
     def __init__(
@@ -28,51 +44,96 @@ class OpenImage:
         n_classes: int,
         traced: bool,
         keep_raw: bool,
+        backlog: Backlog,
+        state: ImageState | None = None,
     ) -> None:
         self.number = number
         self.record = record
-        self.elimination = Elimination(rule, n_classes, keep_raw or traced)
+        self.elimination = Elimination(rule, n_classes, keep_raw or traced, state)
         self._traced = traced
         self.queue: deque[WorkItem] = deque()
         self.owner: str | None = None
         self.in_flight = 0
+        self.strikes = 0
+        self.trial: int | None = None
+        self.unread = 0
+        self._backlog = backlog
+        self._n_queued = 0
         self._max_draws = rule.max_draws
         self._queued_to = 0  # every draw before this one has been queued
         self._scores_sent = 0
         self._seconds = 0.0
-        self._queue_up_to(self.elimination.target)
+        if state is None:
+            self._queue_up_to(self.elimination.target)
+        else:
+            self._scores_sent, self._seconds = state.n_spent, state.seconds
+            self._queued_to = self.elimination.target
+            self.queue.extend(WorkItem(number, *cut) for cut in self.elimination.wanted())
+        self._count()
 
-    def answered(self, item: WorkItem, scores: ItemScores, seconds: float) -> None:
-        """Feed the scores of an item in flight, and queue what the next look needs."""
+    def answered(self, item: WorkItem, scores: ItemScores, seconds: float, size: int) -> None:
+        """Feed the scores of an item in flight, and queue what the next look needs.
+
+        Args:
+            size: scores that an item should have where the rule looks often; draws ahead of the
+                next look are added up to it, but no more than half of those that were seen.
+        """
         self.in_flight -= item.n_scores
         self._seconds += seconds
-        before = self.elimination.n_draws
-        self.elimination.add(item, scores)
-        if self.elimination.outcome is None and self.elimination.n_draws > before:
-            self.queue = deque(self._still_needed(self.queue))
-            self._queue_up_to(self.elimination.target)
+        elimination = self.elimination
+        before = elimination.n_draws
+        elimination.add(item, scores)
+        if elimination.outcome is None and elimination.n_draws > before:
+            if self.queue:
+                self.queue = deque(self._still_needed(self.queue))
+            seen = elimination.n_draws
+            ahead = min(seen // 2, size // len(elimination.survivors))
+            self._queue_up_to(max(elimination.target, min(seen + ahead, self._max_draws)))
+            self._count()
 
-    def sent(self, items: Iterable[WorkItem]) -> None:
-        """Note that a worker was given items of this image."""
+    def take(self, room: int) -> list[WorkItem]:
+        """Take up to `room` scores from the queue, for a worker."""
+        items = take(self.queue, room)
         n_scores = sum(item.n_scores for item in items)
         self.in_flight += n_scores
         self._scores_sent += n_scores
+        self._count()
+        return items
 
     def returned(self, item: WorkItem) -> None:
-        """Queue again, in front, what was in flight on a lost worker."""
+        """Queue again, in front, what was in flight and is not answered."""
         self.in_flight -= item.n_scores
         self.queue.extendleft(self._still_needed([item]))
+        self._count()
 
-    def look_ahead(self, room: int) -> None:
+    def look_ahead(self, room: int) -> bool:
         """Queue whole draws beyond the next look: at most `room` scores, at most doubling.
 
         The rule may turn out not to need them; this is for rows that would be padding otherwise.
+
+        Returns:
+            Whether more may be queued before the next look.
         """
         n_survivors = len(self.elimination.survivors)
         limit = min(2 * self.elimination.n_draws, self._max_draws)
         self._queue_up_to(min(limit, self._queued_to + room // n_survivors))
+        self._count()
+        return self._queued_to < limit
 
-    def decision(self, worker: str, n_templates: int, error: str | None = None) -> Decision:
+    def close(self) -> None:
+        """Drop what is queued."""
+        self.queue.clear()
+        self._count()
+
+    def state(self) -> ImageState | None:
+        """What a checkpoint keeps; None where nothing is known yet."""
+        if not self.elimination.has_scores:
+            return None
+        return self.elimination.state(self.record.image_id, self._scores_sent, self._seconds)
+
+    def decision(
+        self, worker: str, n_templates: int, error: str | None = None, stop_reason: str = "error"
+    ) -> Decision:
         """The row of this image, decided or failed with `error`."""
         record, outcome = self.record, self.elimination.outcome
         spent = self._scores_sent * n_templates
@@ -83,7 +144,7 @@ class OpenImage:
                 label=record.label,
                 prediction=None,
                 n_spent=spent,
-                stop_reason="error",
+                stop_reason=stop_reason,
                 error=error,
                 worker=worker,
                 seconds=self._seconds,
@@ -105,6 +166,11 @@ class OpenImage:
             raw=outcome.raw,
             traced=self._traced,
         )
+
+    def _count(self) -> None:
+        now = sum(item.n_scores for item in self.queue)
+        self._backlog.n_scores += now - self._n_queued
+        self._n_queued = now
 
     def _queue_up_to(self, n_draws: int) -> None:
         if n_draws > self._queued_to:

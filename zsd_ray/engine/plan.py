@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from zsd_ray.data.base import ImageDataset, choose_subset, spread
 from zsd_ray.data.classes import ClassList, fill_templates, resolve_classes
 from zsd_ray.data.open import open_dataset
+from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.scheduler import Scheduler
 from zsd_ray.models.registry import check_model
 from zsd_ray.models.source import fingerprint
-from zsd_ray.results.output import Output
+from zsd_ray.results.checkpoint import Checkpoint
+from zsd_ray.results.output import GIVEN_UP, Output
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.spec.config import RunConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.errors import StoreError, UserError
 from zsd_ray.spec.identity import differences, hash_of, identity_parts
-from zsd_ray.spec.records import ImageRecord
+from zsd_ray.spec.records import ImageRecord, ImageState
 from zsd_ray.spec.secrets import redacted
 from zsd_ray.stats.rules import make_rule
 
@@ -31,6 +34,7 @@ class Plan:
 
     records: the data set's images with labels as class numbers (None: unlabelled).
     todo: numbers of the images to decide; n_done: images that the output holds already.
+    session: a name for this attempt at the run.
     previous: the run.json that this run continues, if any.
     """
 
@@ -45,6 +49,7 @@ class Plan:
     identity: str
     identity_parts: dict[str, Any]
     model_fingerprint: str
+    session: str
     previous: RunFile | None
 
     @property
@@ -56,18 +61,63 @@ class Plan:
     def n_templates(self) -> int:
         return len(self.config.prompts.templates)
 
-    def scheduler(self) -> Scheduler:
-        """A scheduler of the images that are left to do."""
+    def scheduler(self, shard: int = 0, n_shards: int = 1, first_id: int = 0) -> Scheduler:
+        """A scheduler of its share of the images, going on from what the output holds by now.
+
+        It may be made again in the middle of a session: rows and checkpoints are read anew.
+        """
+        share = {self.records[n].image_id: n for n in self.todo[shard::n_shards]}
+        columns = ["image_id", "label", "prediction", "error", "n_evaluations", "n_spent"]
+        rows = self.output.read_table("decisions", [*columns, "stop_reason"]).to_pylist()
+        rows = [r for r in rows if r["image_id"] in share and r["stop_reason"] not in GIVEN_UP]
+        done = {row["image_id"] for row in rows}
+        checkpoints = [Checkpoint.from_bytes(c) for c in self.output.read_checkpoints()]
+        states: dict[int, ImageState] = {}
+        # Where two tell of one image, the last that knows more.
+        for state in sorted(
+            (state for checkpoint in checkpoints for state in checkpoint.states),
+            key=lambda state: state.n_draws,
+        ):
+            if state.image_id in share and state.image_id not in done:
+                states[share[state.image_id]] = state
         by_hash = sorted(self.todo, key=lambda n: spread(self.records[n].image_id))
-        return Scheduler(
+        scheduler = Scheduler(
             records=self.records,
-            images=self.todo,
+            images=[number for image_id, number in share.items() if image_id not in done],
             rule=make_rule(self.config.pruning),
             n_classes=len(self.classes.names),
             n_templates=self.n_templates,
             traced=frozenset(by_hash[:N_TRACED]),
             keep_all_raw=self.config.output.raw_scores,
+            states=states,
+            first_id=first_id,
         )
+        scheduler.counters = _counters(
+            rows, [c.counters for c in checkpoints if c.writer == f"{self.session}/{shard}"]
+        )
+        return scheduler
+
+    def checkpoint(self, scheduler: Scheduler, shard: int = 0) -> Checkpoint:
+        """What the next scheduler of this share goes on from."""
+        counters = asdict(scheduler.counters)
+        return Checkpoint(scheduler.states(), f"{self.session}/{shard}", counters)
+
+
+def _counters(rows: Sequence[Mapping[str, Any]], saved: Sequence[Mapping[str, int]]) -> Counters:
+    """The counters of a session from its rows; those that rows do not tell, from its checkpoint."""
+    labelled = [r for r in rows if r["label"] is not None and r["prediction"] is not None]
+    counters = Counters(
+        decided=len(rows),
+        errors=sum(row["error"] is not None for row in rows),
+        labelled=len(labelled),
+        correct=sum(row["label"] == row["prediction"] for row in labelled),
+        n_evaluations=sum(row["n_evaluations"] for row in rows),
+        n_spent=sum(row["n_spent"] for row in rows),
+    )
+    for counts in saved:
+        for name in ("n_scored", "n_rows", "n_micro_batches", "n_retries"):
+            setattr(counters, name, counts[name])
+    return counters
 
 
 def make_plan(config: RunConfig) -> Plan:
@@ -91,7 +141,11 @@ def make_plan(config: RunConfig) -> Plan:
             f"output.path {redacted(config.output.path)} belongs to another run ({changes}); "
             "choose another output.path"
         )
-    done = set(output.read_table("decisions", ["image_id"])["image_id"].to_pylist())
+    try:
+        rows = output.read_table("decisions", ["image_id", "stop_reason"]).to_pylist()
+    except StoreError as error:
+        raise UserError(f"output.path cannot be read: {error}") from error
+    done = {row["image_id"] for row in rows if row["stop_reason"] not in GIVEN_UP}
     records = dataset.records
     todo = [n for n in choose_subset(records, config.data.limit) if records[n].image_id not in done]
     output.prepare()
@@ -107,5 +161,6 @@ def make_plan(config: RunConfig) -> Plan:
         identity=hash_of(parts),
         identity_parts=redacted(parts),
         model_fingerprint=model_fingerprint,
+        session=uuid.uuid4().hex[:12],
         previous=previous,
     )

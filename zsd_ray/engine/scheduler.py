@@ -5,22 +5,23 @@ It knows no clock, network, Ray or torch: durations arrive inside events. `runti
 
 Work is handed out on demand. A request is filled, in this order, with
 
-1. queued work of the worker's own open images (those whose encoded form it holds), oldest first;
-2. queued work of images whose worker was lost, then new images;
-3. queued work of other workers' images, so that no worker idles while another has a queue;
-4. draws ahead of the next look, in rows that would be padding otherwise.
+1. an image over which a worker died, alone;
+2. queued work of the worker's own open images (those whose encoded form it holds), oldest first;
+3. queued work of images without an owner, then new images;
+4. queued work of other workers' images, so that no worker idles while another has a queue;
+5. draws ahead of the next look, in rows that would be padding otherwise.
 
 So images are opened only as workers need them, and their number follows the workers' speed.
 """
 
 from __future__ import annotations
 
-import heapq
 import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.events import (
     Assign,
     Decide,
@@ -32,37 +33,35 @@ from zsd_ray.engine.events import (
     WorkerLost,
     WorkRequested,
 )
-from zsd_ray.engine.open_image import OpenImage
-from zsd_ray.engine.packer import take
-from zsd_ray.spec.records import ImageFailure, ImageRecord, MicroBatch, WorkItem
+from zsd_ray.engine.image_queues import ImageQueues, n_scores
+from zsd_ray.engine.open_image import Backlog, OpenImage
+from zsd_ray.spec.records import (
+    ImageFailure,
+    ImageRecord,
+    ImageState,
+    MicroBatch,
+    MicroBatchScores,
+    WorkItem,
+)
 from zsd_ray.stats.rules import Rule
+
+MAX_STRIKES = 3
+"""Workers that may die over one image, or fail to reach its store, before it is given up."""
+
+ANSWERS_PER_SECOND = 250
+"""Micro-batches that one scheduler takes back a second, when it may choose: a quarter of what one
+core does through Ray (docs/performance.md), so that requests do not queue."""
+
+ITEMS_PER_SECOND = 4000
+"""Items, likewise; where workers are fast and classes few, an item takes several draws."""
 
 
 @dataclass
 class _Worker:
     batch_size: int
     rows_per_second: float = 0.0
-    in_flight: dict[int, MicroBatch] = field(default_factory=dict)
+    in_flight: dict[int, MicroBatch] = field(default_factory=dict)  # oldest first
     requests: int = 0
-    ready: list[int] = field(default_factory=list)  # heap of own images with queued work
-
-
-@dataclass
-class Counters:
-    """What happened so far.
-
-    n_evaluations and n_spent are those of decided images; n_scored counts evaluations as they are
-    answered, and n_rows adds the rows that padded a batch.
-    """
-
-    decided: int = 0
-    errors: int = 0
-    labelled: int = 0
-    correct: int = 0
-    n_evaluations: int = 0
-    n_spent: int = 0
-    n_scored: int = 0
-    n_rows: int = 0
 
 
 class Scheduler:
@@ -75,6 +74,8 @@ class Scheduler:
         n_classes, n_templates: a class costs one evaluation a template and draw.
         traced: numbers of the images whose raw draws go into their decisions.
         keep_all_raw: every image's do.
+        states: what a checkpoint kept of some of `images`, by number; they are done first.
+        first_id: of the micro-batches; ids that an earlier scheduler gave must not come again.
     """
 
     def __init__(
@@ -86,25 +87,48 @@ class Scheduler:
         n_templates: int = 1,
         traced: frozenset[int] = frozenset(),
         keep_all_raw: bool = False,
+        states: Mapping[int, ImageState] | None = None,
+        first_id: int = 0,
     ) -> None:
+        states = states or {}
         self._records = records
-        self._images = images
+        self._images = [number for number in images if number not in states] if states else images
         self._rule = rule
         self._n_classes = n_classes
         self._n_templates = n_templates
         self._traced = traced
         self._keep_all_raw = keep_all_raw
         self._next = 0
-        self._ids = itertools.count()
+        self._ids = itertools.count(first_id)
         self._open: dict[int, OpenImage] = {}
+        self._queues = ImageQueues(self._open)
+        self._backlog = Backlog()
+        self._suspects: deque[int] = deque()  # images over which a worker died
         self._workers: dict[str, _Worker] = {}
-        self._orphans: list[int] = []  # heap of images with queued work and no owner
-        self._waiting: deque[str] = deque()  # workers with an unanswered request, oldest first
+        self._speed = 0.0  # rows a second of all workers
+        self._waiting: dict[str, None] = {}  # workers with unanswered requests, oldest first
+        self._idle: dict[str, None] = {}  # those of them with nothing in flight
         self.counters = Counters()
+        for number, state in states.items():
+            self._queues.add(self._open_image(number, state))
 
     @property
     def finished(self) -> bool:
         return self._next == len(self._images) and not self._open
+
+    @property
+    def n_open(self) -> int:
+        """Images between their first micro-batch and their decision."""
+        return len(self._open)
+
+    @property
+    def n_queued(self) -> int:
+        """Open images whose next draws wait for a worker; near enough for a gauge."""
+        return len(self._queues) + len(self._suspects)
+
+    @property
+    def n_unopened(self) -> int:
+        return len(self._images) - self._next
 
     def handle(self, event: Event) -> list[Instruction]:
         """Take one event and return what to do now."""
@@ -113,52 +137,114 @@ class Scheduler:
             case WorkerJoined(worker, batch_size):
                 if worker not in self._workers:
                     self._workers[worker] = _Worker(batch_size)
-            case WorkerLost(worker):
-                self._lose(worker)
+            case WorkerLost(worker, blame):
+                self._lose(worker, blame, out)
             case WorkRequested(worker):
                 if worker in self._workers:
                     self._workers[worker].requests += 1
-                    self._waiting.append(worker)
+                    self._waiting[worker] = None
+                    self._note_idle(worker)
                 else:
                     out.append(Release(worker))
-            case ScoresArrived():
-                self._arrive(event, out)
+            case ScoresArrived(worker, scores):
+                self._arrive(worker, scores, out)
         self._serve(out)
         return out
 
-    def _arrive(self, event: ScoresArrived, out: list[Instruction]) -> None:
-        worker = self._workers.get(event.worker)
-        scores = event.scores
+    def states(self) -> list[ImageState]:
+        """What a checkpoint keeps of the open images."""
+        states = (image.state() for image in self._open.values())
+        return [state for state in states if state is not None]
+
+    def expected_seconds(self, worker: str, micro_batch: int) -> float | None:
+        """How long a worker should take for what it was sent, up to and with a micro-batch.
+
+        None where its speed is not known yet, or the micro-batch is not with it.
+        """
+        known = self._workers.get(worker)
+        if known is None or not known.rows_per_second or micro_batch not in known.in_flight:
+            return None
+        rows = 0
+        for id_, sent in known.in_flight.items():
+            batches = -(-sent.n_scores * self._n_templates // known.batch_size)
+            rows += batches * known.batch_size
+            if id_ == micro_batch:
+                break
+        return rows / known.rows_per_second
+
+    def idle_workers(self) -> list[str]:
+        """Workers that wait and have nothing in flight."""
+        return list(self._idle)
+
+    def useful_workers(self, batch_size: int) -> int:
+        """How many workers could be busy now."""
+        busy = sum(bool(worker.in_flight) for worker in self._workers.values())
+        rows = self.n_unopened * self._rule.next_look(0) * self._n_classes * self._n_templates
+        return busy + self.n_queued + -(-rows // batch_size)
+
+    def _arrive(self, name: str, scores: MicroBatchScores, out: list[Instruction]) -> None:
+        worker = self._workers.get(name)
         # Unknown where it was answered before, or taken back when its worker seemed lost.
         micro_batch = worker.in_flight.pop(scores.id, None) if worker else None
         if worker is None or micro_batch is None:
             return
+        self._note_idle(name)
         self.counters.n_rows += scores.n_rows
-        if scores.seconds > 0:
-            speed = scores.n_rows / scores.seconds
-            known = worker.rows_per_second
-            worker.rows_per_second = speed if not known else 0.7 * known + 0.3 * speed
+        self.counters.n_micro_batches += 1
+        self._measure(worker, scores)
+        size = int(self._speed / self._n_templates / ITEMS_PER_SECOND)
         seconds_each = scores.seconds / micro_batch.n_scores
         for item, answer in zip(micro_batch.items, scores.answers, strict=True):
             image = self._open.get(item.image)
             if isinstance(answer, ImageFailure):
                 if image is not None:
-                    self._close(image, event.worker, out, error=answer.message)
+                    self._fail(image, item, answer, name, out)
                 continue
             self.counters.n_scored += item.n_scores * self._n_templates
             if image is None:
                 continue
-            image.answered(item, answer, seconds_each * item.n_scores)
+            if image.trial == scores.id:
+                image.strikes, image.trial = 0, None
+            image.answered(item, answer, seconds_each * item.n_scores, size)
             if image.elimination.outcome is not None:
-                self._close(image, event.worker, out)
-            elif image.queue:
+                self._close(image, name, out)
+            else:
                 self._ready(image)
 
+    def _measure(self, worker: _Worker, scores: MicroBatchScores) -> None:
+        if scores.seconds > 0 and scores.n_rows:
+            speed, known = scores.n_rows / scores.seconds, worker.rows_per_second
+            worker.rows_per_second = speed if not known else 0.7 * known + 0.3 * speed
+            self._speed += worker.rows_per_second - known
+
+    def _fail(
+        self,
+        image: OpenImage,
+        item: WorkItem,
+        failure: ImageFailure,
+        worker: str,
+        out: list[Instruction],
+    ) -> None:
+        image.unread += failure.unreadable
+        if failure.unreadable and image.unread < MAX_STRIKES:
+            image.returned(item)
+            image.owner = None  # perhaps another worker reaches the store
+            self._ready(image)
+            return
+        reason = "unreadable" if failure.unreadable else "error"
+        self._close(image, worker, out, failure.message, reason)
+
     def _close(
-        self, image: OpenImage, worker: str, out: list[Instruction], error: str | None = None
+        self,
+        image: OpenImage,
+        worker: str,
+        out: list[Instruction],
+        error: str | None = None,
+        stop_reason: str = "error",
     ) -> None:
         del self._open[image.number]
-        decision = image.decision(worker, self._n_templates, error)
+        image.close()
+        decision = image.decision(worker, self._n_templates, error, stop_reason)
         self.counters.decided += 1
         self.counters.errors += error is not None
         self.counters.labelled += decision.correct is not None
@@ -167,186 +253,155 @@ class Scheduler:
         self.counters.n_spent += decision.n_spent
         out.append(Decide(decision))
 
-    def _lose(self, name: str) -> None:
+    def _lose(self, name: str, blame: bool, out: list[Instruction]) -> None:
         worker = self._workers.pop(name, None)
         if worker is None:
             return
-        self._waiting = deque(waiting for waiting in self._waiting if waiting != name)
-        for image in self._open.values():
-            if image.owner == name:
-                image.owner = None
-                if image.queue:
-                    heapq.heappush(self._orphans, image.number)
-        for micro_batch in worker.in_flight.values():
+        self._speed -= worker.rows_per_second
+        self._waiting.pop(name, None)
+        self._idle.pop(name, None)
+        self._queues.disown(name)
+        self.counters.n_retries += len(worker.in_flight)
+        suspect = next(iter(worker.in_flight)) if blame and worker.in_flight else None
+        for micro_batch in reversed(worker.in_flight.values()):
+            struck = {item.image for item in micro_batch.items if micro_batch.id == suspect}
             for item in reversed(micro_batch.items):
-                image_ = self._open.get(item.image)
-                if image_ is not None:
-                    image_.returned(item)
-                    if image_.queue:
-                        self._ready(image_)
+                image = self._open.get(item.image)
+                if image is None:
+                    continue
+                image.returned(item)
+                if image.trial == micro_batch.id:
+                    image.trial = None
+                if item.image in struck:
+                    struck.discard(item.image)
+                    image.strikes += 1
+                if image.strikes == MAX_STRIKES:
+                    message = f"{MAX_STRIKES} workers died while they scored this image"
+                    self._close(image, name, out, message, "quarantined")
+                else:
+                    self._ready(image)
+
+    def _open_image(self, number: int, state: ImageState | None = None) -> OpenImage:
+        image = OpenImage(
+            number,
+            self._records[number],
+            self._rule,
+            self._n_classes,
+            traced=number in self._traced,
+            keep_raw=self._keep_all_raw,
+            backlog=self._backlog,
+            state=state,
+        )
+        self._open[number] = image
+        return image
 
     def _ready(self, image: OpenImage) -> None:
         """List the image where its owner, or anyone, will find its queued work."""
-        owner = self._workers.get(image.owner) if image.owner else None
-        heapq.heappush(owner.ready if owner else self._orphans, image.number)
+        if image.strikes:
+            if image.queue and image.trial is None and image.number not in self._suspects:
+                self._suspects.append(image.number)
+            return
+        if image.owner not in self._workers:
+            image.owner = None
+        self._queues.add(image)
 
     # ---- handing out work
 
     def _serve(self, out: list[Instruction]) -> None:
         if self.finished:
-            while self._waiting:
-                name = self._waiting.popleft()
-                self._workers[name].requests -= 1
-                out.append(Release(name))
+            for name in self._waiting:
+                out += [Release(name)] * self._workers[name].requests
+                self._workers[name].requests = 0
+            self._waiting.clear()
+            self._idle.clear()
             return
-        nothing_queued = False
-        for _ in range(len(self._waiting)):
-            name = self._waiting.popleft()
-            worker = self._workers[name]
-            # An idle worker may still guess ahead; one that has work waits for real work.
-            skip = nothing_queued and worker.in_flight
-            micro_batch = None if skip else self._fill(name)
-            if micro_batch is None:
-                nothing_queued = True
-                self._waiting.append(name)
-                continue
-            worker.requests -= 1
-            worker.in_flight[micro_batch.id] = micro_batch
-            out.append(Assign(name, micro_batch))
-
-    def _fill(self, name: str) -> MicroBatch | None:
-        worker = self._workers[name]
-        room = self._room(worker)
-        items = self._take(worker.ready, room)
-        room -= _size(items)
-        while room > 0:
-            image = self._adopt(name)
-            if image is None:
+        while self._waiting and self._has_work():
+            name = next(iter(self._waiting))
+            self._assign(name, self._fill(name), out)
+        # An idle worker guesses ahead; one that has work waits for real work.
+        while self._idle and self._queues.can_guess:
+            name = next(iter(self._idle))
+            items = self._queues.guess(self._rows(name))
+            if not items:
                 break
-            more = self._take(worker.ready, room)
-            items += more
-            room -= _size(more)
-        while room > 0 and (victim := self._busiest()) is not None:
-            more = self._take(victim.ready, room)
-            items += more
-            room -= _size(more)
-        if items or not worker.in_flight:
-            # A full batch costs what a part-filled one costs; more than the rest of the last
-            # batch is not worth guessing.
-            batch = max(1, worker.batch_size // self._n_templates)
-            items += self._guess(-_size(items) % batch if items else batch)
+            self._assign(name, items, out)
+
+    def _has_work(self) -> bool:
+        return bool(self._suspects or self._queues or self._next < len(self._images))
+
+    def _assign(self, name: str, items: list[WorkItem], out: list[Instruction]) -> None:
+        """Answer a request of a worker; without items it goes on waiting."""
         if not items:
-            return None
-        return MicroBatch(next(self._ids), tuple(items))
+            return
+        worker = self._workers[name]
+        micro_batch = MicroBatch(next(self._ids), tuple(items))
+        first = self._open[items[0].image]
+        if first.strikes:
+            first.trial = micro_batch.id
+        worker.requests -= 1
+        del self._waiting[name]
+        if worker.requests:
+            self._waiting[name] = None  # behind the others
+        self._idle.pop(name, None)
+        worker.in_flight[micro_batch.id] = micro_batch
+        out.append(Assign(name, micro_batch))
+
+    def _note_idle(self, name: str) -> None:
+        worker = self._workers[name]
+        if worker.requests and not worker.in_flight:
+            self._idle[name] = None
+
+    def _fill(self, name: str) -> list[WorkItem]:
+        room = self._room(self._workers[name])
+        if self._suspects:
+            return self._try_alone(room)
+        items = self._queues.take(name, room)
+        room -= n_scores(items)
+        while room > 0 and self._adopt(name):
+            more = self._queues.take(name, room)
+            items += more
+            room -= n_scores(more)
+        if room > 0:
+            items += self._queues.steal(room)
+        if items:
+            # A full batch costs what a part-filled one costs.
+            items += self._queues.guess(-n_scores(items) % self._rows(name))
+        return items
+
+    def _try_alone(self, room: int) -> list[WorkItem]:
+        """Work of one image over which a worker died, so that the next death tells which it was."""
+        image = self._open.get(self._suspects.popleft())
+        if image is None or not image.queue:
+            return []
+        return image.take(room)
+
+    def _rows(self, name: str) -> int:
+        """Scores that fill one batch of a worker."""
+        return max(1, self._workers[name].batch_size // self._n_templates)
 
     def _room(self, worker: _Worker) -> int:
         """How many scores to send: what keeps the scheduler's load low, less near the end.
 
-        One micro-batch lasts about 2 ms a worker, within 0.1 to 1 s, so that all workers together
-        send at most some 500 a second; near the end no worker takes more than a quarter of its
-        share of what is left.
+        One micro-batch lasts so long that all workers together send ANSWERS_PER_SECOND at most, and
+        at least 0.1 s; near the end no worker takes more than a quarter of its share of the rest.
         """
-        seconds = min(1.0, max(0.1, len(self._workers) / 500))
-        rows = worker.rows_per_second * seconds
-        unopened = (len(self._images) - self._next) * self._rule.next_look(0) * self._n_classes
-        share = unopened * self._n_templates / (4 * len(self._workers))
-        batches = max(1, int(min(rows, share) / worker.batch_size))
+        workers = len(self._workers)
+        speed = worker.rows_per_second or self._speed / workers
+        unopened = self.n_unopened * self._rule.next_look(0) * self._n_classes
+        share = (unopened + self._backlog.n_scores) * self._n_templates / (4 * workers)
+        rows = min(speed * max(0.1, workers / ANSWERS_PER_SECOND), share)
+        batches = max(1, int(rows / worker.batch_size))
         return max(1, batches * worker.batch_size // self._n_templates)
 
-    def _take(self, ready: list[int], room: int) -> list[WorkItem]:
-        """Take queued work of the listed images, lowest number first."""
-        items: list[WorkItem] = []
-        while ready and room > 0:
-            image = self._open.get(ready[0])
-            if image is None or not image.queue:  # decided, or emptied by another worker
-                heapq.heappop(ready)
-                continue
-            taken = take(image.queue, room)
-            image.sent(taken)
-            items += taken
-            room -= _size(taken)
-            if not image.queue:
-                heapq.heappop(ready)
-        return items
-
-    def _adopt(self, name: str) -> OpenImage | None:
-        """Give the worker one more image of its own: an orphan, else a new one."""
-        image: OpenImage | None = None
-        while self._orphans and image is None:
-            image = self._open.get(heapq.heappop(self._orphans))
-            if image is not None and not image.queue:
-                image = None
-        if image is None:
-            if self._next == len(self._images):
-                return None
-            number = self._images[self._next]
-            self._next += 1
-            image = OpenImage(
-                number,
-                self._records[number],
-                self._rule,
-                self._n_classes,
-                traced=number in self._traced,
-                keep_raw=self._keep_all_raw,
-            )
-            self._open[number] = image
+    def _adopt(self, name: str) -> bool:
+        """Give the worker one more image of its own: one without owner, else a new one."""
+        if self._queues.adopt(name) is not None:
+            return True
+        if self._next == len(self._images):
+            return False
+        number = self._images[self._next]
+        self._next += 1
+        image = self._open_image(number)
         image.owner = name
-        self._ready(image)
-        return image
-
-    def _busiest(self) -> _Worker | None:
-        """The worker with the most images that wait for it; none has any: None."""
-        best = max(self._workers.values(), key=lambda worker: len(worker.ready), default=None)
-        return best if best and best.ready else None
-
-    def _guess(self, room: int) -> list[WorkItem]:
-        """Draws beyond the next look, of the images that were opened first."""
-        items: list[WorkItem] = []
-        # Reached only when nothing is queued anywhere: each queue is empty before and after.
-        for image in self._open.values():
-            if room <= 0:
-                break
-            image.look_ahead(room)
-            taken = take(image.queue, room)
-            image.sent(taken)
-            items += taken
-            room -= _size(taken)
-        return items
-
-    # ---- for tests
-
-    def validate(self) -> None:
-        """Assert what must hold between events."""
-        opened = set(self._images[: self._next])
-        assert set(self._open) <= opened
-        assert self.counters.decided == self._next - len(self._open)
-        assert all(self._workers[name].requests > 0 for name in self._waiting)
-        assert len(self._waiting) == sum(w.requests for w in self._workers.values())
-        if self._waiting:
-            assert not any(image.queue for image in self._open.values()), "work waits for a request"
-        flying: dict[int, list[WorkItem]] = {number: [] for number in self._open}
-        for worker in self._workers.values():
-            for micro_batch in worker.in_flight.values():
-                for item in micro_batch.items:
-                    flying.get(item.image, []).append(item)
-        for number, image in self._open.items():
-            assert image.elimination.outcome is None
-            assert image.in_flight == _size(flying[number]), "in-flight count is off"
-            cells: set[tuple[int, int]] = set()
-            for item in [*flying[number], *image.queue]:
-                for draw in range(item.first_draw, item.first_draw + item.n_draws):
-                    for class_ in item.classes:
-                        assert (draw, class_) not in cells, "a score is on its way twice"
-                        cells.add((draw, class_))
-            wanted = image.elimination
-            missing = sum(
-                wanted.is_needed(draw, class_) for draw, class_ in cells if draw < wanted.target
-            )
-            assert missing == wanted.missing > 0, "a wanted score is neither queued nor in flight"
-            if image.queue:
-                owner = self._workers.get(image.owner) if image.owner else None
-                assert number in (owner.ready if owner else self._orphans), "nobody will find it"
-
-
-def _size(items: Sequence[WorkItem]) -> int:
-    return sum(item.n_scores for item in items)
+        self._queues.add(image)
+        return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -9,13 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from zsd_ray.data.base import ImageDataset
 from zsd_ray.data.transforms import to_model_range, to_square
 from zsd_ray.methods.diffusion_classifier import DiffusionClassifier, Draws
 from zsd_ray.models.base import Denoiser
 from zsd_ray.spec.config import MethodConfig
-from zsd_ray.spec.errors import ImageError
+from zsd_ray.spec.errors import ImageError, StoreError
 from zsd_ray.spec.records import (
     ImageFailure,
     ItemScores,
@@ -63,7 +65,18 @@ class Scorer:
         self._method = DiffusionClassifier(denoiser, method, seed)
         self.batch_size = batch_size
         self._cache: OrderedDict[int, torch.Tensor] = OrderedDict()
+        self._read: dict[int, Image.Image] = {}  # ahead of their micro-batch
         self._cache_size = max(1, _CACHE_BYTES // (4 * int(np.prod(denoiser.sample_shape))))
+
+    def read_ahead(self, micro_batch: MicroBatch) -> None:
+        """Read the images of a micro-batch that is scored next; from another thread than `score`.
+
+        What cannot be read is left to `score`, which says why.
+        """
+        for image in {item.image for item in micro_batch.items}:
+            if image not in self._cache and image not in self._read:
+                with contextlib.suppress(ImageError, StoreError):
+                    self._read[image] = self._dataset.read(image)
 
     @torch.inference_mode()
     def score(self, micro_batch: MicroBatch) -> MicroBatchScores:
@@ -76,6 +89,8 @@ class Scorer:
                 parts.append(self._prepare(position, item))
             except ImageError as error:
                 answers[position] = ImageFailure(str(error))
+            except StoreError as error:
+                answers[position] = ImageFailure(str(error), unreadable=True)
         n_rows = 0
         if parts:
             errors, n_rows = self._errors(parts)
@@ -102,7 +117,8 @@ class Scorer:
         if image in self._cache:
             self._cache.move_to_end(image)
             return self._cache[image]
-        pixels = to_square(self._dataset.read(image), self._denoiser.image_size)
+        picture = self._read.pop(image, None) or self._dataset.read(image)
+        pixels = to_square(picture, self._denoiser.image_size)
         x_0 = self._denoiser.encode_images(torch.from_numpy(to_model_range(pixels[None])))[0]
         if not bool(torch.isfinite(x_0).all()):
             raise ImageError("the model encodes this image to values that are not finite")

@@ -8,10 +8,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.secrets import redact
+from zsd_ray.storage import filesystem
 
 INDEX = "model_index.json"
 _ASSETS = Path(__file__).parent.parent / "assets"
@@ -71,31 +74,36 @@ def _built_in(path: str) -> Path:
 
 
 def _fetch_url(url: str) -> Path:
-    import fsspec
-
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "zsd_ray" / "models"
     target = cache / hashlib.blake2b(url.encode(), digest_size=12).hexdigest()
     try:
-        fs, root = fsspec.core.url_to_fs(url)
-        names = [name for name in fs.find(root) if Path(name).suffix in _SUFFIXES]
+        fs, root = filesystem.open_filesystem(url)
+        found = filesystem.ask(url, lambda: fs.find(root))
+        names = [name for name in found if Path(name).suffix in _SUFFIXES]
         for name in names:
             local = target / os.path.relpath(name, root)
-            # The store's own mark of a version: retrained weights have the same size.
-            mark = local.with_name(f".{local.name}.version")
-            version = str(fs.ukey(name))
-            if local.is_file() and mark.is_file() and mark.read_text() == version:
-                continue
-            local.parent.mkdir(parents=True, exist_ok=True)
-            part = local.with_name(f".{local.name}.{os.getpid()}")
-            fs.get_file(name, str(part))
-            part.replace(local)
-            mark.write_text(version)
-    except (OSError, ImportError, ValueError) as error:
-        reason = redact(" ".join(str(error).split()))
-        raise UserError(f"model.path {redact(url)} cannot be read: {reason}") from error
+            filesystem.ask(url, partial(_fetch_file, fs, name, local))
+    except Exception as error:  # each filesystem has errors of its own
+        raise filesystem.user_error(
+            f"model.path {redact(url)} cannot be read", error, url
+        ) from error
     if not names:
         raise UserError(f"model.path {redact(url)} holds no model files (.json, .safetensors)")
     return target
+
+
+def _fetch_file(fs: Any, name: str, local: Path) -> None:
+    """Fetch a file, whole or not at all, where the one that is here is not of its version."""
+    # The store's own mark of a version: retrained weights have the same size.
+    mark = local.with_name(f".{local.name}.version")
+    version = str(fs.ukey(name))
+    if local.is_file() and mark.is_file() and mark.read_text() == version:
+        return
+    local.parent.mkdir(parents=True, exist_ok=True)
+    part = local.with_name(f".{local.name}.{os.getpid()}")
+    fs.get_file(name, str(part))
+    part.replace(local)
+    mark.write_text(version)
 
 
 def _fetch_hub(name: str, components: tuple[str, ...]) -> Path:

@@ -6,18 +6,19 @@ temporary name and renamed; an object store shows an object only once its upload
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import fsspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zsd_ray.results.run_file import RunFile
@@ -25,13 +26,23 @@ from zsd_ray.results.schema import DECISIONS, SCORES, decisions_table, scores_ta
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.records import Decision
 from zsd_ray.spec.secrets import redact
+from zsd_ray.storage import filesystem
 
+T = TypeVar("T")
+
+GIVEN_UP = ("unreadable", "quarantined")
+"""Stop reasons that are not the image's fault: a resumed run tries such an image again."""
+
+_DECIDING = ["image_id", "stop_reason"]
 _SCHEMAS = {"decisions": DECISIONS, "scores": SCORES, "traces": SCORES}
 
 
 @dataclass(frozen=True)
 class Output:
-    """One run's output. Picklable: each process opens the filesystem for itself."""
+    """One run's output. Picklable: each process opens the filesystem for itself.
+
+    Every method that asks a store is patient with it, and raises StoreError in the end.
+    """
 
     path: str
 
@@ -40,13 +51,9 @@ class Output:
         return "://" not in self.path
 
     @cached_property
-    def _fs(self) -> Any:
-        return fsspec.core.url_to_fs(self.path)[0]
-
-    @cached_property
-    def _root(self) -> str:
-        root: str = fsspec.core.url_to_fs(self.path)[1]
-        return root.rstrip("/")
+    def _opened(self) -> tuple[Any, str]:
+        fs, root = filesystem.open_filesystem(self.path)
+        return fs, root.rstrip("/")
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}
@@ -62,20 +69,20 @@ class Output:
             UserError: it cannot be written to.
         """
         try:
-            self._fs.makedirs(self._root, exist_ok=True)
+            fs, root = self._opened
+            if not filesystem.is_s3(fs):  # it has no folders, and s3fs would make the bucket
+                self._ask(lambda: fs.makedirs(root, exist_ok=True))
             self.write_bytes(".writable", b"")
-            self._fs.rm(f"{self._root}/.writable")
+            self._remove(f"{root}/.writable")
             if self.is_local:
-                for leftover in Path(self._root).glob("*/.*.tmp"):
+                for leftover in [*Path(root).glob(".*.tmp"), *Path(root).glob("*/.*.tmp")]:
                     leftover.unlink()
             whole = {os.path.basename(path) for path in self._parts("decisions")}
             for path in [*self._parts("scores"), *self._parts("traces")]:
                 if os.path.basename(path) not in whole:
-                    self._fs.rm(path)
-        except OSError as error:
-            raise UserError(
-                f"output.path {redact(self.path)} cannot be written ({error}); choose another"
-            ) from error
+                    self._remove(path)
+        except Exception as error:  # each filesystem has errors of its own
+            raise self._user_error("cannot be written", error) from error
 
     def read_run(self) -> RunFile | None:
         """Return run.json, or None where there is none.
@@ -84,14 +91,12 @@ class Output:
             UserError: it cannot be read, or is not a run.json of this program.
         """
         try:
-            text = self._fs.cat_file(f"{self._root}/run.json").decode()
-        except FileNotFoundError:
+            content = self._read("run.json")
+            text = None if content is None else content.decode()
+        except Exception as error:  # likewise
+            raise self._user_error("cannot be used", error) from error
+        if text is None:
             return None
-        except (OSError, ValueError, ImportError) as error:
-            reason = redact(" ".join(str(error).split()))
-            raise UserError(
-                f"output.path {redact(self.path)} cannot be used ({reason}); choose another"
-            ) from error
         try:
             return RunFile.from_json(text)
         except (ValueError, TypeError) as error:
@@ -119,26 +124,41 @@ class Output:
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """Read every part of `decisions`, `scores` or `traces`; no parts give an empty table.
 
-        An image has one decision: should two drivers have worked on one output, the first counts.
+        An image has one decision. One that was GIVEN_UP counts only where there is no other; should
+        two drivers have worked on one output, the first of the others counts.
         """
-        schema = _SCHEMAS[name]
-        if columns is not None:
-            schema = pa.schema([schema.field(column) for column in columns])
-        tables = []
+        fs, schema = self._opened[0], _SCHEMAS[name]
+        wanted = list(columns or schema.names)
+        # What tells the rows of one image apart is read in any case.
+        read = list(dict.fromkeys(wanted + (_DECIDING if name == "decisions" else [])))
+        schema = pa.schema([schema.field(column) for column in read])
+        tables = [schema.empty_table()]
         for path in self._parts(name):
-            with self._fs.open(path, "rb") as file:
-                tables.append(pq.read_table(file, columns=columns).cast(schema))
-        table = pa.concat_tables(tables) if tables else schema.empty_table()
-        return _first_rows(table) if name == "decisions" else table
+            part = pa.BufferReader(self._ask(partial(fs.cat_file, path)))
+            tables.append(pq.read_table(part, columns=read).select(read).cast(schema))
+        table = pa.concat_tables(tables)
+        return (_one_row_an_image(table) if name == "decisions" else table).select(wanted)
 
-    def _parts(self, name: str) -> list[str]:
-        return sorted(self._fs.glob(f"{self._root}/{name}/*.parquet"))
+    def write_checkpoint(self, shard: int, content: bytes) -> None:
+        """Replace the checkpoint of one scheduler: what it knows of undecided images."""
+        self.write_bytes(f"checkpoints/{shard}.parquet", content)
+
+    def read_checkpoints(self) -> list[bytes]:
+        """Return what every scheduler wrote last."""
+        fs = self._opened[0]
+        return [self._ask(partial(fs.cat_file, path)) for path in self._parts("checkpoints")]
+
+    def remove_checkpoints(self) -> None:
+        """Remove the checkpoints: everything is decided."""
+        for path in self._parts("checkpoints"):
+            self._remove(path)
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write one file, whole or not at all."""
-        path = f"{self._root}/{name}"
+        fs, root = self._opened
+        path = f"{root}/{name}"
         if not self.is_local:
-            self._fs.pipe_file(path, content)
+            self._ask(lambda: fs.pipe_file(path, content))
             return
         folder, base = os.path.split(path)
         os.makedirs(folder, exist_ok=True)
@@ -149,6 +169,32 @@ class Output:
             os.fsync(file.fileno())
         os.replace(temporary, path)
 
+    def _read(self, name: str) -> bytes | None:
+        fs, root = self._opened
+        try:
+            return self._ask(lambda: bytes(fs.cat_file(f"{root}/{name}")))
+        except FileNotFoundError:
+            return None
+
+    def _remove(self, path: str) -> None:
+        # Asked again, it may be gone already.
+        with contextlib.suppress(FileNotFoundError):
+            self._ask(lambda: self._opened[0].rm_file(path))
+
+    def _parts(self, name: str) -> list[str]:
+        fs, root = self._opened
+        found = self._ask(lambda: filesystem.list_folder(fs, f"{root}/{name}"))
+        return [path for path in found if path.endswith(".parquet")]
+
+    def _ask(self, call: Callable[[], T]) -> T:
+        return filesystem.ask(self.path, call)
+
+    def _user_error(self, what: str, error: Exception) -> UserError:
+        shown = f"output.path {redact(self.path)} {what}"
+        if isinstance(error, FileNotFoundError) and not self.is_local:
+            return UserError(f"{shown}: there is no such bucket; make it, or choose another")
+        return filesystem.user_error(shown, error, self.path, "; choose another")
+
     def _write_part(self, name: str, part: str, table: pa.Table) -> None:
         buffer = pa.BufferOutputStream()
         pq.write_table(table, buffer, compression="zstd")
@@ -156,11 +202,13 @@ class Output:
         self.write_bytes(f"{name}/{part}", content)
 
 
-def _first_rows(table: pa.Table) -> pa.Table:
-    """The first row of each image, in order."""
-    ids = table["image_id"].to_numpy(zero_copy_only=False)
+def _one_row_an_image(table: pa.Table) -> pa.Table:
+    """The row that counts of each image, in order."""
+    given_up = pc.is_in(table["stop_reason"], pa.array(GIVEN_UP)).to_numpy(zero_copy_only=False)
+    by_rank = np.argsort(given_up, kind="stable")
+    ids = table["image_id"].to_numpy(zero_copy_only=False)[by_rank]
     _, first = np.unique(ids, return_index=True)
-    return table if len(first) == len(table) else table.take(np.sort(first))
+    return table if len(first) == len(table) else table.take(np.sort(by_rank[first]))
 
 
 def part_name() -> str:

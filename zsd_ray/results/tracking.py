@@ -1,24 +1,41 @@
 """MLflow: one run of its own for each evaluation or training, written in the background.
 
-MLflow's import and a new database take seconds, and a server can be away; nothing here makes the
-caller wait or fail. The output folder stays the record.
+MLflow's import and a new database take seconds, and a server can go away and come back; nothing
+here makes the caller wait or fail. The output folder stays the record.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from zsd_ray.spec.secrets import redact
+from zsd_ray.spec.secrets import reason, redact
+from zsd_ray.storage.retry import is_transient
 
-_CLOSE_SECONDS = 60.0
+_MOST_POINTS = 50_000
+_POINTS_A_CALL = 1000  # what MLflow takes at most
+_FIRST_SLEEP, _LONGEST_SLEEP = 0.5, 5.0
+_SERVER_ERROR, _TOO_MANY_REQUESTS = 500, 429
+
+_Point = tuple[str, float, int, int]
+"""A metric's name and value, when it was so (ms since 1970), and the step."""
+
+
+@dataclass(frozen=True)
+class _Closing:
+    """What `close` was given, and when."""
+
+    metrics: dict[str, float]
+    artifacts: dict[str, str]
+    status: str
+    stamp: int
 
 
 @dataclass(frozen=True)
@@ -47,7 +64,16 @@ def tracking_uri(setting: str, output_path: str) -> str | None:
 
 
 class Tracker:
-    """A queue in front of an MLflow run; every method returns at once, except `close`."""
+    """An MLflow run, written by a thread; every method returns at once, except `close`.
+
+    What a server does not take is kept, and sent again until it does. What it refuses ends the
+    tracking, with a warning.
+
+    Args:
+        on_warning: told in one line when the server goes away, and when something is lost.
+        run_id: of an earlier session, to go on with.
+        close_seconds: how long `close` waits for a server.
+    """
 
     def __init__(
         self,
@@ -58,6 +84,7 @@ class Tracker:
         tags: Mapping[str, str],
         on_warning: Callable[[str], None],
         run_id: str | None = None,
+        close_seconds: float = 60.0,
     ) -> None:
         self._uri = uri
         self._experiment = experiment
@@ -66,16 +93,22 @@ class Tracker:
         self._tags = dict(tags)
         self._on_warning = on_warning
         self._run_id = run_id
+        self._close_seconds = close_seconds
         self._failed = False
-        self._queue: queue.Queue[tuple[Any, ...] | None] = queue.Queue(maxsize=10_000)
+        self._points: deque[_Point] = deque()
+        self._news = threading.Event()
+        self._closing: _Closing | None = None
+        self._abandoned = threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log metrics at `step`, stamped now; dropped where 10,000 are waiting already."""
+        """Log metrics at `step`, stamped now; dropped where very many are waiting already."""
         # Full: a curve with fewer points; the totals are logged by close.
-        with contextlib.suppress(queue.Full):
-            self._queue.put_nowait(("metrics", dict(metrics), step, int(time.time() * 1000)))
+        if len(self._points) < _MOST_POINTS and not self._failed:
+            stamp = _now()
+            self._points.extend((key, value, stamp, step) for key, value in metrics.items())
+            self._news.set()
 
     def close(
         self,
@@ -85,38 +118,85 @@ class Tracker:
     ) -> TrackedRun | None:
         """Log final metrics and text artifacts, end the run, and wait for all of it.
 
-        Returns None where MLflow did not take it; `on_warning` was told why.
+        Returns None where MLflow has no such run; `on_warning` was told why.
         """
-        now = int(time.time() * 1000)
-        self._queue.put(("metrics", dict(metrics), None, now))
-        for name, text in artifacts.items():
-            self._queue.put(("artifact", name, text))
-        self._queue.put(("end", status))
-        self._queue.put(None)
-        self._thread.join(_CLOSE_SECONDS)
+        self._closing = _Closing(dict(metrics), dict(artifacts), status, _now())
+        self._news.set()
+        self._thread.join(self._close_seconds)
         if self._thread.is_alive():
-            self._on_warning(f"MLflow at {redact(self._uri)} did not take everything in time")
+            self._abandoned.set()
+            self._on_warning(
+                f"MLflow at {redact(self._uri)} did not take everything in "
+                f"{self._close_seconds:.0f} s; the output folder has it"
+            )
         if self._failed or self._run_id is None:
             return None
         return TrackedRun(redact(self._uri), self._experiment, self._run_id)
 
     def _work(self) -> None:
-        last_step = 0
         try:
-            self._start()
-            while (message := self._queue.get()) is not None:
-                last_step = self._send(message, last_step)
+            self._insist(self._start)
+            last_step = 0
+            while self._closing is None or self._points:
+                self._news.wait()
+                self._news.clear()
+                while points := self._take():
+                    self._insist(partial(self._log, points))
+                    last_step = points[-1][-1]
+            self._insist(partial(self._finish, self._closing, last_step))
         except Exception as error:  # noqa: BLE001 - whatever MLflow raises, the run goes on
             self._failed = True
-            reason = redact(" ".join(str(error).split()))[:200]
-            self._on_warning(f"MLflow tracking stopped ({type(error).__name__}: {reason})")
-            while self._queue.get() is not None:  # nobody may wait for room in the queue
-                pass
+            self._points.clear()
+            if not self._abandoned.is_set():
+                kind = type(error).__name__
+                self._on_warning(f"MLflow tracking stopped ({kind}: {reason(error)})")
+
+    def _take(self) -> list[_Point]:
+        n_points = min(len(self._points), _POINTS_A_CALL)
+        return [self._points.popleft() for _ in range(n_points)]
+
+    def _insist(self, call: Callable[[], None]) -> None:
+        """Call until the server takes it; raises what it refuses. A call may run several times."""
+        sleep, away = _FIRST_SLEEP, False
+        while True:
+            try:
+                return call()
+            except Exception as error:
+                if self._abandoned.is_set() or not self._may_pass(error):
+                    raise
+                if not away:
+                    away = True
+                    self._on_warning(
+                        f"MLflow at {redact(self._uri)} does not answer ({reason(error)}); the run "
+                        "goes on, and what is to be logged waits"
+                    )
+            self._abandoned.wait(sleep)
+            sleep = min(2 * sleep, _LONGEST_SLEEP)
+
+    def _may_pass(self, error: Exception) -> bool:
+        """Whether the server may take the same call later."""
+        if self._uri.startswith(("sqlite:", "file:")):
+            return False
+        import requests
+        from mlflow.exceptions import InvalidUrlException, MlflowException
+
+        if isinstance(error, InvalidUrlException):
+            return False
+        status: int | None = None
+        if isinstance(error, MlflowException):
+            status = error.get_http_status_code()  # 500 where there was no connection
+        elif isinstance(error, requests.HTTPError) and error.response is not None:
+            status = error.response.status_code
+        elif isinstance(error, requests.ConnectionError | requests.Timeout):
+            return True
+        if status is None:
+            return is_transient(error)
+        return status >= _SERVER_ERROR or status == _TOO_MANY_REQUESTS
 
     def _start(self) -> None:
-        # A server that is away would otherwise hold each call for minutes.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
+        # `_insist` asks again, and a call should not be held for minutes meanwhile.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         import logging
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -142,8 +222,10 @@ class Tracker:
             if self._run_id is not None:
                 known = self._client.get_run(self._run_id).data.params
                 self._client.update_run(self._run_id, status="RUNNING")
-        except MlflowException:  # another server than last time: a run of its own there
-            self._run_id = None
+        except MlflowException as error:
+            if self._may_pass(error):
+                raise
+            self._run_id = None  # another server than last time: a run of its own there
         if self._run_id is None:
             run = self._client.create_run(experiment_id, run_name=self._name)
             self._run_id = run.info.run_id
@@ -157,19 +239,19 @@ class Tracker:
             tags=[RunTag(key, value) for key, value in tags.items()],
         )
 
-    def _send(self, message: tuple[Any, ...], last_step: int) -> int:
+    def _log(self, points: list[_Point]) -> None:
         from mlflow.entities import Metric
 
-        match message:
-            case ("metrics", metrics, step, stamp):
-                step = last_step if step is None else step
-                self._client.log_batch(
-                    self._run_id,
-                    metrics=[Metric(key, value, stamp, step) for key, value in metrics.items()],
-                )
-                return int(step)
-            case ("artifact", name, text):
-                self._client.log_text(self._run_id, text, name)
-            case ("end", status):
-                self._client.set_terminated(self._run_id, status)
-        return last_step
+        self._client.log_batch(self._run_id, metrics=[Metric(*point) for point in points])
+
+    def _finish(self, closing: _Closing, last_step: int) -> None:
+        self._log(
+            [(key, value, closing.stamp, last_step) for key, value in closing.metrics.items()]
+        )
+        for name, text in closing.artifacts.items():
+            self._client.log_text(self._run_id, text, name)
+        self._client.set_terminated(self._run_id, closing.status)
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

@@ -45,7 +45,7 @@ def cluster(config: RunConfig) -> Iterator[None]:
 
 def _start_private(config: RunConfig) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    needed = config.cluster.workers * config.cluster.cpus_per_worker
+    needed = config.cluster.workers.max * config.cluster.cpus_per_worker
     ray.init(
         # Not None, which would follow RAY_ADDRESS or whatever cluster runs on this machine.
         address="local",
@@ -81,10 +81,11 @@ def _check_gpus(config: RunConfig) -> None:
     if config.cluster.address is not None:
         return
     have = ray.cluster_resources().get("GPU", 0)
-    need = config.cluster.gpus_per_worker * config.cluster.workers
+    workers = max(1, config.cluster.workers.min)
+    need = config.cluster.gpus_per_worker * workers
     if need > have:
         raise UserError(
-            f"cluster.gpus_per_worker: {config.cluster.workers} workers need {need:g} GPUs, and "
+            f"cluster.gpus_per_worker: {workers} workers need {need:g} GPUs, and "
             f"this machine has {have:g}; set it to 0 to run on the CPU"
         )
     if config.model.device.startswith("cuda") and need == 0:

@@ -7,16 +7,20 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.plan import Plan
-from zsd_ray.engine.scheduler import Counters
 from zsd_ray.runtime.cluster import cluster
-from zsd_ray.runtime.model_worker import ModelWorker
-from zsd_ray.runtime.scheduler_actor import SchedulerActor
+from zsd_ray.runtime.fleet import Fleet
+from zsd_ray.runtime.scheduler_actor import SchedulerActor, State
 from zsd_ray.runtime.sink import Sink
-from zsd_ray.spec.errors import RunBrokenError
+from zsd_ray.spec.errors import RunBrokenError, last_line
 
 POLL_SECONDS = 0.25
+
+WORKERS_PER_SCHEDULER = 250
+"""What one scheduler carries with room to spare (docs/performance.md); above, there are several."""
 
 OnProgress = Callable[[Counters, int], None]
 OnWarning = Callable[[str], None]
@@ -33,7 +37,7 @@ def run_on_ray(plan: Plan, on_progress: OnProgress, on_warning: OnWarning) -> Co
 
     Raises:
         UserError: the cluster cannot be reached, or cannot hold the workers.
-        RunBrokenError: no worker is left, or rows cannot be written.
+        RunBrokenError: workers fail again and again, or rows cannot be written.
     """
     with cluster(plan.config):
         return _Run(plan, on_progress, on_warning).to_the_end()
@@ -43,94 +47,81 @@ class _Run:
     """The actors of one run."""
 
     def __init__(self, plan: Plan, on_progress: OnProgress, on_warning: OnWarning) -> None:
-        self._plan = plan
         self._on_progress = on_progress
-        self._on_warning = on_warning
-        self._reason = ""
-        config = plan.config
-        self._sink: Any = Sink.remote(  # type: ignore[attr-defined]
-            plan.output, config.output.raw_scores, config.output.flush_seconds
-        )
-        self._scheduler: Any = SchedulerActor.remote(plan, self._sink)  # type: ignore[attr-defined]
-        options = {
-            "num_gpus": config.cluster.gpus_per_worker,
-            "num_cpus": config.cluster.cpus_per_worker,
-            "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(config.cluster.cpus_per_worker)}},
-        }
-        self._workers: dict[str, Any] = {
-            f"worker-{index}": ModelWorker.options(**options).remote(  # type: ignore[attr-defined]
-                config, plan.model_fingerprint
+        self._workers = plan.config.cluster.workers
+        # Beside the driver: worker nodes come and go.
+        here = {
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(
+                ray.get_runtime_context().get_node_id(), soft=True
             )
-            for index in range(config.cluster.workers)
         }
+        config = plan.config
+        self._plan = [ray.put(plan)]  # kept here: a scheduler that is started again reads it
+        self._sink: Any = Sink.options(**here).remote(  # type: ignore[attr-defined]
+            plan.output, config.output.raw_scores, config.storage
+        )
+        n_shards = min(-(-self._workers.max // WORKERS_PER_SCHEDULER), len(plan.todo))
+        self._schedulers: list[Any] = [
+            SchedulerActor.options(**here).remote(self._plan, shard, n_shards, self._sink)
+            for shard in range(n_shards)
+        ]
+        self._fleet = Fleet(plan, self._schedulers, on_warning)
+        self._states: list[State] = []
+        self._asked: list[Any] = []
 
     def to_the_end(self) -> Counters:
         try:
-            conditioning = ray.put(self._encode_prompts())
-            dataset = ray.put(self._plan.dataset)
-            running = {
-                worker.run.remote(name, self._scheduler, dataset, conditioning): name
-                for name, worker in self._workers.items()
-            }
-            self._watch(running)
+            self._watch()
         finally:
-            # Also after Ctrl-C in a Ray that lives on: a worker's long call ends only by force.
-            for worker in self._workers.values():
-                ray.kill(worker)
+            # Also after Ctrl-C in a Ray that lives on.
+            self._fleet.end()
             counters = self._drain()
         self._on_progress(counters, 0)
         return counters
 
-    def _encode_prompts(self) -> Any:
-        """Conditioning of every prompt, by the first worker that can."""
-        for name, worker in list(self._workers.items()):
-            answer = worker.encode_prompts.remote(self._plan.prompts)
-            while not ray.wait([answer], timeout=POLL_SECONDS)[0]:
-                self._on_progress(Counters(), 0)
+    def _watch(self) -> None:
+        """Keep the fleet at work until every image is decided."""
+        self._fleet.resize(max(1, self._workers.min), ())
+        while not (self._states and all(state.finished for state in self._states)):
+            counters = sum((state.counters for state in self._states), Counters())
             try:
-                return ray.get(answer)
-            except RayError as error:
-                self._lost(name, error)
-        raise self._broken("every worker is lost")
+                self._fleet.watch(POLL_SECONDS, counters.n_micro_batches)
+            except RunBrokenError as error:
+                raise self._broken(str(error)) from error
+            self._on_progress(counters, self._fleet.n_running)
+            if not self._ask():
+                continue
+            for state in self._states:
+                if state.write_error is not None:
+                    raise self._broken(f"rows cannot be written: {state.write_error}")
+                self._fleet.end_overdue(state.overdue)
+            useful = sum(state.useful for state in self._states)
+            idle = [name for state in self._states for name in state.idle]
+            self._fleet.resize(max(self._workers.min, min(useful, self._workers.max)), idle)
 
-    def _watch(self, running: dict[Any, str]) -> None:
-        """Wait until every image is decided, and tell the scheduler of workers that are lost."""
-        finished = False
-        while not finished:
-            if not running:
-                raise self._broken("every worker is lost")
-            ready, _ = ray.wait(list(running), timeout=POLL_SECONDS)
-            for ref in ready:
-                name = running.pop(ref)
-                try:
-                    ray.get(ref)
-                except RayError as error:
-                    self._lost(name, error)
-                    ray.get(self._scheduler.lose.remote(name))
-            self._sink.flush_if_due.remote()
-            state = ray.get(self._scheduler.progress.remote())
-            if state.write_error is not None:
-                raise self._broken(f"rows cannot be written: {state.write_error}")
-            self._on_progress(state.counters, state.n_workers)
-            finished = state.finished
-
-    def _lost(self, name: str, error: RayError) -> None:
-        self._reason = str(error).strip().split("\n")[-1].strip()
-        self._on_warning(f"{name} is lost ({self._reason})")
-        ray.kill(self._workers.pop(name))
+    def _ask(self) -> bool:
+        """Ask the schedulers for their states; False while one is away, being started again."""
+        self._asked = self._asked or [s.progress.remote() for s in self._schedulers]
+        ready, _ = ray.wait(self._asked, num_returns=len(self._asked), timeout=POLL_SECONDS)
+        if len(ready) < len(self._asked):
+            return False
+        try:
+            self._states = ray.get(self._asked)
+        except RayError as error:
+            raise self._broken(f"a scheduler failed ({last_line(error)})") from error
+        self._asked = []
+        return True
 
     def _broken(self, what: str) -> RunBrokenError:
-        reason = f" ({self._reason})" if self._reason else ""
-        return RunBrokenError(f"{what}{reason}; run the same command again to go on")
+        return RunBrokenError(f"{what}; run the same command again to go on")
 
     def _drain(self) -> Counters:
-        """Have everything decided so far written, and end the last two actors."""
+        """Have everything known so far written, and end the last actors."""
         try:
-            counters: Counters = ray.get(self._scheduler.drain.remote())
+            counters = ray.get([scheduler.drain.remote() for scheduler in self._schedulers])
+            return sum(counters, Counters())
         except (RayError, OSError) as error:
-            self._reason = str(error).strip().split("\n")[-1].strip()
-            raise self._broken("the last rows cannot be written") from error
+            raise self._broken(f"the last rows cannot be written ({last_line(error)})") from error
         finally:
-            ray.kill(self._scheduler)
-            ray.kill(self._sink)
-        return counters
+            for actor in [*self._schedulers, self._sink]:
+                ray.kill(actor)

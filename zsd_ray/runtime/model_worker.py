@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from typing import Any
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ray
 from numpy.typing import NDArray
 
+from zsd_ray.runtime.metrics import WorkerMetrics
 from zsd_ray.spec.config import RunConfig
 from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.records import MicroBatch
+from zsd_ray.spec.secrets import redact
+from zsd_ray.storage import filesystem, retry
+
+if TYPE_CHECKING:
+    from zsd_ray.engine.worker import Scorer
 
 IN_FLIGHT = 2
 """Requests a worker has open: it computes one while the next is on its way."""
 
 
-@ray.remote
+@ray.remote(concurrency_groups={"control": 1})
 class ModelWorker:
-    """One denoiser in one process."""
+    """One denoiser in one process. A failure ends the process: its device may be in any state."""
 
     def __init__(self, config: RunConfig, fingerprint: str) -> None:
         import torch
 
         from zsd_ray.models import registry, source
 
+        filesystem.configure(config.storage)
         found = source.fingerprint(registry.check_model(config.model))
         if found != fingerprint:
             raise UserError(
@@ -34,15 +45,30 @@ class ModelWorker:
         torch.set_num_threads(config.cluster.cpus_per_worker)
         self._config = config
         self._denoiser = registry.load_model(config.model)
+        self._metrics = WorkerMetrics(redact(config.output.path))
+
+    def ready(self) -> str:
+        """Return the id of the node that this worker is on, once its model is loaded."""
+        node: str = ray.get_runtime_context().get_node_id()
+        return node
 
     def encode_prompts(self, prompts: list[str]) -> NDArray[np.float32]:
         """Conditioning of every prompt; done by one worker, shared through the object store."""
         return self._denoiser.encode_prompts(prompts)
 
+    @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
+    def waits_for_store(self) -> bool:
+        """Whether a file store keeps this worker waiting; answered while it scores."""
+        return retry.waiting()
+
     def run(
-        self, name: str, scheduler: Any, dataset: Any, conditioning: NDArray[np.float32]
+        self,
+        name: str,
+        schedulers: Sequence[Any],
+        dataset: Any,
+        conditioning: NDArray[np.float32],
     ) -> None:
-        """Score until the scheduler has no more work. One call hands in and asks for more."""
+        """Score until no scheduler has more work; they are asked in turn."""
         from zsd_ray.engine.worker import Scorer
 
         scorer = Scorer(
@@ -55,11 +81,32 @@ class ModelWorker:
             self._config.seed,
             self._config.cluster.batch_size,
         )
-        requests = deque(
-            scheduler.exchange.remote(name, scorer.batch_size, None) for _ in range(IN_FLIGHT)
-        )
-        while requests:
-            micro_batch = ray.get(requests.popleft())
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="receive") as receiver:
+            for scheduler in schedulers:
+                self._serve(name, scheduler, scorer, receiver)
+
+    def _serve(
+        self, name: str, scheduler: Any, scorer: Scorer, receiver: ThreadPoolExecutor
+    ) -> None:
+        """Score what one scheduler has. One call hands in and asks for more."""
+
+        def receive(answer: Any) -> MicroBatch | None:
+            micro_batch: MicroBatch | None = ray.get(answer)
             if micro_batch is not None:
-                scores = scorer.score(micro_batch)
-                requests.append(scheduler.exchange.remote(name, scorer.batch_size, scores))
+                scorer.read_ahead(micro_batch)
+            return micro_batch
+
+        def ask(scores: Any = None) -> Future[MicroBatch | None]:
+            answer = scheduler.exchange.remote(name, scorer.batch_size, scores)
+            return receiver.submit(receive, answer)
+
+        requests = deque(ask() for _ in range(IN_FLIGHT))
+        while requests:
+            start = time.perf_counter()
+            micro_batch = requests.popleft().result()
+            received = time.perf_counter()
+            if micro_batch is None:
+                continue
+            scores = scorer.score(micro_batch)
+            requests.append(ask(scores))
+            self._metrics.add(busy=time.perf_counter() - received, wait=received - start)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict, deque
 from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.exceptions import RayActorError
 
+from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.events import (
     Assign,
     Decide,
@@ -20,73 +23,144 @@ from zsd_ray.engine.events import (
     WorkRequested,
 )
 from zsd_ray.engine.plan import Plan
-from zsd_ray.engine.scheduler import Counters
+from zsd_ray.results.row_buffer import RowBuffer
+from zsd_ray.runtime.metrics import Metrics
+from zsd_ray.spec.errors import last_line
 from zsd_ray.spec.records import Decision, MicroBatch, MicroBatchScores
+from zsd_ray.spec.secrets import redact
+from zsd_ray.storage import filesystem
+
+IDLE_SECONDS = 5.0
+"""A worker that waited this long for work may be released."""
+
+_TICK_SECONDS = 0.2
+_SLOW_FACTOR = 10.0
+_FIRST_FACTOR = 5.0
 
 
 @dataclass(frozen=True)
 class State:
-    """What the driver asks for; write_error: why the sink could not write, if so."""
+    """What the driver asks for.
+
+    useful: how many workers could be busy.
+    idle: workers that have waited for work for a while; overdue: those that should have answered.
+    n_unwritten: rows on their way to the output; write_error: why they cannot be written, if so.
+    """
 
     counters: Counters
-    n_workers: int
+    useful: int
+    idle: tuple[str, ...]
+    overdue: tuple[str, ...]
     finished: bool
+    n_unwritten: int
     write_error: str | None
 
 
-@ray.remote(num_cpus=0, max_concurrency=10_000)
-class SchedulerActor:
-    """Holds the pure scheduler. Async: a request without work waits here and blocks nobody."""
+class SchedulerShell:
+    """One scheduler between its workers and the sink.
 
-    def __init__(self, plan: Plan, sink: Any) -> None:
-        self._scheduler = plan.scheduler()
+    Async: a request without work waits here and blocks nobody. Should its process die, Ray starts
+    it again and repeats the calls that were not answered; it goes on from the rows and the
+    checkpoint in the output. Scores that it did not ask for itself are then asked for again.
+
+    Args:
+        plans: a reference to the plan, in a list so that Ray passes it as it is.
+        shard, n_shards: it decides every n_shards-th image from `shard` on.
+    """
+
+    def __init__(self, plans: list[Any], shard: int, n_shards: int, sink: Any) -> None:
+        plan: Plan = ray.get(plans[0])
+        filesystem.configure(plan.config.storage)
+        self._plan = plan
+        self._shard = shard
         self._sink = sink
+        first_id = time.time_ns()  # above all that an earlier process of this actor gave
+        # A part that this actor's last process sent is written, or never will be, before we look.
+        ray.get(sink.open.remote(shard, first_id))
+        self._epoch = first_id
+        self._scheduler = plan.scheduler(shard, n_shards, first_id)
+        self._buffer = RowBuffer(plan.config.output.flush_seconds)
+        self._metrics = Metrics(redact(plan.config.output.path), self._scheduler.counters)
         self._workers: set[str] = set()
         self._lost: set[str] = set()
         self._requests: dict[str, deque[asyncio.Future[MicroBatch | None]]] = defaultdict(deque)
-        self._writes: set[asyncio.Task[None]] = set()
+        self._in_flight: dict[str, deque[int]] = defaultdict(deque)
+        self._heard: dict[str, float] = {}  # when a worker last answered, or was sent its first
+        self._room = asyncio.Event()
+        self._room.set()
+        self._writing = asyncio.Lock()
         self._write_error: str | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def exchange(
         self, worker: str, batch_size: int, scores: MicroBatchScores | None
     ) -> MicroBatch | None:
         """Hand in the scores of a micro-batch (or none, at the start) and wait for the next.
 
+        While the output takes no rows and too many wait, no more work is given out.
+
         Returns None when there will be no more work, or none for a worker that was given up.
         """
+        self._start_tasks()
         if worker in self._lost:
             return None
         if worker not in self._workers:
             self._workers.add(worker)
             self._handle(WorkerJoined(worker, batch_size))
         if scores is not None:
+            self._heard[worker] = time.monotonic()
+            if scores.id in self._in_flight[worker]:
+                self._in_flight[worker].remove(scores.id)
             self._handle(ScoresArrived(worker, scores))
+        await self._room.wait()
+        if worker in self._lost:
+            return None
         answer: asyncio.Future[MicroBatch | None] = asyncio.get_running_loop().create_future()
         self._requests[worker].append(answer)
         self._handle(WorkRequested(worker))
         return await answer
 
-    async def lose(self, worker: str) -> None:
-        """Take back what a dead worker was sent; should it speak again, it gets no work."""
+    async def lose(self, worker: str, blame: bool) -> None:
+        """Take back what a lost worker was sent; should it speak again, it gets no work.
+
+        Args:
+            blame: its process died by itself, perhaps of what it was sent.
+        """
         self._workers.discard(worker)
         self._lost.add(worker)
+        self._in_flight.pop(worker, None)
         for answer in self._requests.pop(worker, ()):
             _answer(answer, None)
-        self._handle(WorkerLost(worker))
+        self._handle(WorkerLost(worker, blame))
 
     async def progress(self) -> State:
-        """Return how far the run is."""
+        """Return how far this scheduler is."""
+        self._start_tasks()
+        scheduler, now = self._scheduler, time.monotonic()
         return State(
-            self._scheduler.counters,
-            len(self._workers),
-            self._scheduler.finished,
-            self._write_error,
+            counters=scheduler.counters,
+            useful=scheduler.useful_workers(self._plan.config.cluster.batch_size),
+            idle=tuple(
+                worker
+                for worker in scheduler.idle_workers()
+                if now - self._heard.get(worker, now) > IDLE_SECONDS
+            ),
+            overdue=tuple(worker for worker in self._workers if self._is_overdue(worker, now)),
+            finished=scheduler.finished,
+            n_unwritten=self._buffer.n_rows,
+            write_error=self._write_error,
         )
 
     async def drain(self) -> Counters:
-        """Return once every decision so far is written; raises what the last attempt raised."""
-        await asyncio.gather(*self._writes)
-        await self._sink.flush.remote()
+        """Return once all that is known is written: rows, and the state of undecided images.
+
+        Raises:
+            OSError: the output does not take it.
+        """
+        while await self._write(everything=True):
+            pass
+        if not self._scheduler.finished:
+            await self._save()
         return self._scheduler.counters
 
     def _handle(self, event: Event) -> None:
@@ -94,22 +168,94 @@ class SchedulerActor:
         for instruction in self._scheduler.handle(event):
             match instruction:
                 case Assign(worker, micro_batch):
+                    if not self._in_flight[worker]:
+                        self._heard[worker] = time.monotonic()
+                    self._in_flight[worker].append(micro_batch.id)
                     _answer(self._requests[worker].popleft(), micro_batch)
                 case Release(worker):
                     _answer(self._requests[worker].popleft(), None)
                 case Decide(decision):
                     decisions.append(decision)
-        if decisions:
-            # Beside the answers: a slow or failing sink is no worker's fault.
-            write = asyncio.get_running_loop().create_task(self._write(decisions))
-            self._writes.add(write)
-            write.add_done_callback(self._writes.discard)
+        self._buffer.add(decisions)
+        if self._buffer.is_full:
+            self._room.clear()
 
-    async def _write(self, decisions: list[Decision]) -> None:
-        try:
-            await self._sink.add.remote(decisions)
-        except Exception as error:  # noqa: BLE001 - of any filesystem; the driver stops the run
-            self._write_error = str(error).strip().split("\n")[-1]
+    def _is_overdue(self, worker: str, now: float) -> bool:
+        """Whether the first micro-batch that a worker has is far longer with it than it should."""
+        if not self._in_flight[worker]:
+            return False
+        patience = self._plan.config.cluster.hang_seconds
+        expected = self._scheduler.expected_seconds(worker, self._in_flight[worker][0])
+        # The first may compile the network, or load a library.
+        allowed = _FIRST_FACTOR * patience if expected is None else _SLOW_FACTOR * expected
+        return now - self._heard[worker] > max(patience, allowed)
+
+    # ---- beside the answers: a slow or failing store is no worker's fault
+
+    def _start_tasks(self) -> None:
+        if not self._tasks:
+            for job in (self._keep_writing(), self._keep_saving(), self._keep_measuring()):
+                self._tasks.add(asyncio.get_running_loop().create_task(job))
+
+    async def _keep_writing(self) -> None:
+        while True:
+            wrote = False
+            try:
+                wrote = await self._write(everything=self._scheduler.finished)
+            except Exception as error:  # noqa: BLE001 - of any filesystem; the driver stops the run
+                self._write_error = last_line(error)
+            if not wrote:
+                await asyncio.sleep(_TICK_SECONDS)
+
+    async def _keep_saving(self) -> None:
+        while True:
+            await asyncio.sleep(self._plan.config.output.checkpoint_seconds)
+            try:
+                await self._save()
+            except Exception as error:  # noqa: BLE001 - likewise
+                self._write_error = last_line(error)
+
+    async def _keep_measuring(self) -> None:
+        while True:
+            self._metrics.update(
+                self._scheduler.counters,
+                queue_depth=self._scheduler.n_queued,
+                open_images=self._scheduler.n_open,
+                images_left=self._scheduler.n_open + self._scheduler.n_unopened,
+                workers=len(self._workers),
+                unwritten_rows=self._buffer.n_rows,
+            )
+            await asyncio.sleep(_TICK_SECONDS * 10)
+
+    async def _write(self, everything: bool) -> bool:
+        """Write one part, if one is due; returns whether one was."""
+        async with self._writing:
+            part = self._buffer.due(everything)
+            if part is None:
+                return False
+            await self._ask_sink("write", part)
+            self._buffer.written(part)
+        if not self._buffer.is_full:
+            self._room.set()
+        return True
+
+    async def _save(self) -> None:
+        checkpoint = self._plan.checkpoint(self._scheduler, self._shard)
+        content = await asyncio.to_thread(checkpoint.to_bytes)
+        await self._ask_sink("checkpoint", content)
+
+    async def _ask_sink(self, method: str, *arguments: Any) -> None:
+        while True:
+            try:
+                await getattr(self._sink, method).remote(self._shard, self._epoch, *arguments)
+                return
+            except RayActorError:  # it is being started again
+                await asyncio.sleep(_TICK_SECONDS)
+
+
+SchedulerActor = ray.remote(
+    num_cpus=0, max_concurrency=10_000, max_restarts=-1, max_task_retries=-1
+)(SchedulerShell)
 
 
 def _answer(request: asyncio.Future[MicroBatch | None], micro_batch: MicroBatch | None) -> None:

@@ -1,29 +1,45 @@
-"""The sink actor: rows leave the scheduler at once and are written beside it."""
+"""The sink actor: writes what schedulers hand it, one thing after the other, and keeps nothing."""
 
 from __future__ import annotations
 
 import ray
 
-from zsd_ray.results.decision_writer import DecisionWriter
 from zsd_ray.results.output import Output
-from zsd_ray.spec.records import Decision
+from zsd_ray.results.row_buffer import Part
+from zsd_ray.spec.config import StorageConfig
+from zsd_ray.spec.errors import UserError
+from zsd_ray.storage import filesystem
 
 
-@ray.remote(num_cpus=0)
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
 class Sink:
-    """Owns the output's Parquet parts. Rows that could not be written stay for the next try."""
+    """Owns the output's parts and checkpoints; in a process of its own, so that no answer waits.
 
-    def __init__(self, output: Output, raw_scores: bool, flush_seconds: float) -> None:
-        self._writer = DecisionWriter(output, raw_scores, flush_seconds)
+    Each call says which process of a scheduler it is from (`epoch`): once a new one has opened its
+    shard, what its dead predecessor sent is refused. A part has one name, so writing it twice does
+    no harm.
+    """
 
-    def add(self, decisions: list[Decision]) -> None:
-        """Take rows; raises what the filesystem raises."""
-        self._writer.add(decisions)
+    def __init__(self, output: Output, raw_scores: bool, storage: StorageConfig) -> None:
+        filesystem.configure(storage)
+        self._output = output
+        self._raw_scores = raw_scores
+        self._epochs: dict[int, int] = {}
 
-    def flush_if_due(self) -> None:
-        """Write what has waited for its time."""
-        self._writer.flush_if_due()
+    def open(self, shard: int, epoch: int) -> None:
+        """Take calls of this scheduler process, and no more of those before it."""
+        self._epochs[shard] = max(epoch, self._epochs.get(shard, 0))
 
-    def flush(self) -> None:
-        """Return once every row that was added is written."""
-        self._writer.flush()
+    def write(self, shard: int, epoch: int, part: Part) -> None:
+        """Write rows; raises OSError where the output does not take them."""
+        self._check(shard, epoch)
+        self._output.write_decisions(part.decisions, self._raw_scores, part.name)
+
+    def checkpoint(self, shard: int, epoch: int, content: bytes) -> None:
+        """Replace a shard's checkpoint; raises likewise."""
+        self._check(shard, epoch)
+        self._output.write_checkpoint(shard, content)
+
+    def _check(self, shard: int, epoch: int) -> None:
+        if epoch < self._epochs.get(shard, 0):
+            raise UserError("another process of this scheduler has taken over")

@@ -172,22 +172,68 @@ class NoPruning(Section):
 PruningConfig = Annotated[ClarkJainiPruning | LiPruning | NoPruning, Field(discriminator="rule")]
 
 
-class ClusterConfig(Section):
-    """Where the run happens; nothing here changes a number."""
+class WorkersConfig(Section):
+    """How many model workers: a number stands for min and max alike."""
 
-    workers: Count = 2
+    min: int = Field(ge=0)
+    max: Count
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min ({self.min}) must be at most max ({self.max})")
+        return self
+
+
+class ClusterConfig(Section):
+    """Where the run happens; nothing here changes a number.
+
+    A worker that is silent for `hang_seconds`, or for ten times what its speed says where that is
+    longer, is given up.
+    """
+
+    workers: WorkersConfig = WorkersConfig(min=2, max=2)
     gpus_per_worker: float = Field(0, ge=0)
     cpus_per_worker: Count = 1
     address: str | None = None
     batch_size: Count = 64
+    hang_seconds: float = Field(120, gt=0)
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _one_number(cls, workers: object) -> object:
+        if isinstance(workers, int) and not isinstance(workers, bool):
+            return {"min": workers, "max": workers}
+        if not isinstance(workers, Mapping | WorkersConfig):
+            raise ValueError(f"takes an integer or {{min, max}}, but came {json.dumps(workers)}")
+        return workers
 
 
 class OutputConfig(Section):
-    """Where results go; decided rows wait at most `flush_seconds` in memory."""
+    """Where results go.
+
+    Decided rows wait at most `flush_seconds` in memory; what is known of undecided images is saved
+    every `checkpoint_seconds`.
+    """
 
     path: str = "runs/run"
     raw_scores: bool = False
     flush_seconds: float = Field(30, gt=0)
+    checkpoint_seconds: float = Field(60, gt=0)
+
+
+class StorageConfig(Section):
+    """How s3:// URLs are reached; null: as the usual AWS variables and files say.
+
+    No keys here: those come from the environment, a profile or the machine's role. A store that
+    does not answer is asked again for `retry_seconds`.
+    """
+
+    endpoint: str | None = None
+    region: str | None = None
+    profile: str | None = None
+    anonymous: bool = False
+    retry_seconds: float = Field(900, ge=0)
 
 
 class TrackingConfig(Section):
@@ -212,6 +258,7 @@ class RunConfig(Section):
     pruning: PruningConfig = ClarkJainiPruning()
     cluster: ClusterConfig = ClusterConfig()
     output: OutputConfig = OutputConfig()
+    storage: StorageConfig = StorageConfig()
     tracking: TrackingConfig = TrackingConfig()
     seed: int = Field(0, ge=0, lt=2**63)
 

@@ -21,6 +21,15 @@ class ImageError(ValueError):
     """One image cannot be used. It becomes a decision row with this text; the run goes on."""
 
 
+class StoreError(OSError):
+    """A store did not answer for as long as it was asked; what it holds may be all right."""
+
+
 def some(names: Sequence[str]) -> str:
     """The first three of many names, for a one-line message."""
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def last_line(error: BaseException) -> str:
+    """The last line of an error that crossed a process: what was raised there, without trace."""
+    return str(error).strip().split("\n")[-1].strip()[:300]

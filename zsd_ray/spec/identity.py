@@ -30,7 +30,7 @@ def identity_parts(
         classes, of_label: the class names, and which class each label of the data is.
     """
     tree = config.model_dump(mode="json")
-    del tree["cluster"], tree["output"], tree["tracking"]
+    del tree["cluster"], tree["output"], tree["storage"], tree["tracking"]
     del tree["model"]["device"], tree["model"]["path"], tree["data"]["limit"]
     tree["model"]["fingerprint"] = model_fingerprint
     tree["prompts"]["classes"] = list(classes)

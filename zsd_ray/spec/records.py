@@ -67,9 +67,13 @@ class ItemScores:
 
 @dataclass(frozen=True, slots=True)
 class ImageFailure:
-    """The answer to a WorkItem whose image cannot be scored, with the reason."""
+    """The answer to a WorkItem whose image cannot be scored, with the reason.
+
+    unreadable: the store did not answer, so nothing is known of the image itself.
+    """
 
     message: str
+    unreadable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,31 @@ class MicroBatchScores:
     id: int
     answers: tuple[ItemScores | ImageFailure, ...]
     n_rows: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageState:
+    """What is known of an undecided image, as a checkpoint keeps it: K classes, S of them left.
+
+    n_draws: draws that the rule has seen; N, of which something is known, may be more.
+    survivors: (S,) int32.
+    means: (K,) float64, draws: (K,) int32; those of classes that are left do not count yet.
+    errors: (N, S) float32, NaN where not known.
+    table: (N, 4) float64, t, alpha, sigma and weight of each draw.
+    raw: float32, the errors that the rule saw, draw by draw; empty where they are not kept.
+    n_spent: scores that workers were sent; seconds: their time on them.
+    """
+
+    image_id: str
+    n_draws: int
+    survivors: NDArray[np.int32]
+    means: NDArray[np.float64]
+    draws: NDArray[np.int32]
+    errors: NDArray[np.float32]
+    table: NDArray[np.float64]
+    raw: NDArray[np.float32]
+    n_spent: int
     seconds: float
 
 

@@ -17,5 +17,5 @@ class EveryDraw:
     def next_look(self, n_draws: int) -> int:
         return self.max_draws
 
-    def look(self, scores_NK: NDArray[np.float64]) -> Verdict:
-        return Verdict(np.ones(scores_NK.shape[1], dtype=bool), "all-draws")
+    def look(self, scores_NK: NDArray[np.float64], seen: int) -> Verdict:
+        return Verdict(self.max_draws, np.ones(scores_NK.shape[1], dtype=bool), "all-draws")

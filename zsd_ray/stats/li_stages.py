@@ -25,11 +25,12 @@ class LiStages:
     def next_look(self, n_draws: int) -> int:
         return self.draws[bisect.bisect_right(self.draws, n_draws)]
 
-    def look(self, scores_NK: NDArray[np.float64]) -> Verdict:
-        stage = self.draws.index(len(scores_NK))
-        best = np.argsort(scores_NK.mean(axis=0), kind="stable")[: self.keep[stage]]
+    def look(self, scores_NK: NDArray[np.float64], seen: int) -> Verdict:
+        n = self.next_look(seen)
+        stage = self.draws.index(n)
+        best = np.argsort(scores_NK[:n].mean(axis=0), kind="stable")[: self.keep[stage]]
         keep = np.zeros(scores_NK.shape[1], dtype=bool)
         keep[best] = True
         if len(best) == 1:
-            return Verdict(keep, "one-class-left")
-        return Verdict(keep, "last-stage" if stage == len(self.draws) - 1 else None)
+            return Verdict(n, keep, "one-class-left")
+        return Verdict(n, keep, "last-stage" if stage == len(self.draws) - 1 else None)

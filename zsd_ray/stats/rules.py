@@ -15,10 +15,12 @@ from zsd_ray.spec.config import ClarkJainiPruning, LiPruning, NoPruning
 class Verdict:
     """What a look at the scores decided.
 
+    n_draws: the draws that it saw.
     keep: (K,) bool, which classes stay; at least one does.
     stop_reason: why the image is decided now, or None to draw on.
     """
 
+    n_draws: int
     keep: NDArray[np.bool_]
     stop_reason: str | None
 
@@ -32,8 +34,13 @@ class Rule(Protocol):
     def next_look(self, n_draws: int) -> int:
         """Return after how many draws to look next; the last look was at `n_draws` (0: none)."""
 
-    def look(self, scores_NK: NDArray[np.float64]) -> Verdict:
-        """Judge K surviving classes by their N draws so far, lower is better, paired by draw."""
+    def look(self, scores_NK: NDArray[np.float64], seen: int) -> Verdict:
+        """Look at K surviving classes, lower is better, paired by draw.
+
+        The last look was at `seen` draws; N is at least next_look(seen). Where there are draws for
+        several looks, they are taken in order up to the first that removes a class or stops, or
+        else the last; the result must not depend on the draws behind the look that it is about.
+        """
 
 
 def make_rule(config: ClarkJainiPruning | LiPruning | NoPruning) -> Rule:

@@ -1,0 +1,328 @@
+"""Everything that zsd_ray reads and writes, on a real S3 server that goes away and comes back."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from tests.support.s3_server import ACCESS_KEY, HAS_CEPH, S3, SECRET_KEY
+from zsd_ray.data.classes import read_names
+from zsd_ray.data.folder import FolderDataset
+from zsd_ray.data.parquet import ParquetDataset
+from zsd_ray.models.source import fingerprint, resolve
+from zsd_ray.results.output import Output
+from zsd_ray.results.schema import DECISIONS
+from zsd_ray.spec.config import StorageConfig
+from zsd_ray.spec.errors import ImageError, StoreError, UserError
+from zsd_ray.storage.filesystem import configure
+from zsd_ray.storage.retry import waiting
+
+NEEDS_CEPH = pytest.mark.skipif(not HAS_CEPH, reason="moto checks no keys")
+
+
+def png(level: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 3), (level, level, level)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def level_of(image: Image.Image) -> int:
+    return int(np.asarray(image)[0, 0, 0])
+
+
+@pytest.fixture
+def pets(store: S3) -> str:
+    """The URL of two folders of images in which image N has grey level N."""
+    for number, name in enumerate(("cat/a.png", "cat/b c.png", "dog/é.png")):
+        store.client.put_object(Bucket=store.bucket, Key=f"pets/{name}", Body=png(number))
+    return f"{store.url}/pets"
+
+
+def write_parquet(store: S3, key: str, levels: range, rows_a_group: int = 2) -> None:
+    table = pa.table({"image": [png(level) for level in levels], "label": [n % 2 for n in levels]})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, row_group_size=rows_a_group)
+    store.client.put_object(Bucket=store.bucket, Key=key, Body=buffer.getvalue())
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def part(*image_ids: str) -> bytes:
+    rows = [{"image_id": image_id, "stop_reason": "one-class-left"} for image_id in image_ids]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=DECISIONS), buffer)
+    return buffer.getvalue()
+
+
+# ---- what is read and written
+
+
+def test_an_output(store: S3) -> None:
+    output = Output(f"{store.url}/runs/one")
+    assert output.read_run() is None
+    output.prepare()
+    assert output.read_table("decisions").num_rows == 0
+    output.write_bytes("decisions/part-1.parquet", part("a", "b"))
+    output.write_bytes("decisions/part-2.parquet", part("c"))
+    output.write_bytes("scores/part-9.parquet", b"left by a killed writer")
+    assert output.read_table("decisions", ["image_id"]).to_pydict() == {"image_id": ["a", "b", "c"]}
+    assert output.read_checkpoints() == []
+    output.write_checkpoint(0, b"state")
+    assert Output(output.path).read_checkpoints() == [b"state"]
+    output.prepare()
+    assert store.keys() == [
+        "runs/one/checkpoints/0.parquet",
+        "runs/one/decisions/part-1.parquet",
+        "runs/one/decisions/part-2.parquet",
+    ]
+    output.remove_checkpoints()
+    output.remove_checkpoints()
+    assert output.read_checkpoints() == []
+
+
+def test_parts_of_other_processes_are_seen_at_once(store: S3) -> None:
+    output = Output(f"{store.url}/run")
+    for n in range(3):
+        key = f"run/decisions/part-{n}.parquet"
+        store.client.put_object(Bucket=store.bucket, Key=key, Body=part(f"image-{n}"))
+        assert output.read_table("decisions").num_rows == n + 1
+
+
+def test_a_part_is_never_seen_half(store: S3) -> None:
+    # 120 MB go up in pieces.
+    content = os.urandom(1 << 20) * 120
+    output = Output(f"{store.url}/run")
+    writer = threading.Thread(target=output.write_bytes, args=("scores/part-1.parquet", content))
+    writer.start()
+    sizes = set()
+    while writer.is_alive():
+        found = store.client.list_objects_v2(Bucket=store.bucket).get("Contents", [])
+        sizes.update(item["Size"] for item in found)
+    writer.join()
+    sizes.update(
+        item["Size"] for item in store.client.list_objects_v2(Bucket=store.bucket)["Contents"]
+    )
+    assert sizes == {len(content)}
+
+
+def test_a_folder_of_images(store: S3, pets: str) -> None:
+    data = FolderDataset(pets)
+    assert data.label_names == ["cat", "dog"]
+    read = {record.image_id: level_of(data.read(n)) for n, record in enumerate(data.records)}
+    assert read == {"cat/a.png": 0, "cat/b c.png": 1, "dog/é.png": 2}
+    assert {record.source for record in data.records} >= {f"{pets}/cat/b c.png"}
+
+
+def test_an_image_that_is_gone_is_the_images_error(store: S3, pets: str) -> None:
+    data = FolderDataset(pets)
+    number = next(n for n, r in enumerate(data.records) if r.image_id == "cat/a.png")
+    store.client.delete_object(Bucket=store.bucket, Key="pets/cat/a.png")
+    with pytest.raises(ImageError, match=r"cat/a\.png: cannot be read \(no such file or folder\)"):
+        data.read(number)
+
+
+@pytest.mark.parametrize("path", ["", "/a.parquet", "/*.parquet", "/**/?.parquet"])
+def test_parquet_files(store: S3, path: str) -> None:
+    write_parquet(store, "data/a.parquet", range(3))
+    write_parquet(store, "data/notes.txt", range(1))
+    if path != "/a.parquet":
+        write_parquet(store, "data/b.parquet", range(3, 5))
+    data = ParquetDataset(f"{store.url}/data{path}", "image", "label")
+    levels = [level_of(data.read(n)) for n in range(len(data.records))]
+    assert levels == list(range(3 if path == "/a.parquet" else 5))
+    assert data.records[0].image_id == "a.parquet:0"
+    assert data.records[0].source == f"{store.url}/data/a.parquet:0"
+
+
+def test_a_pattern_of_nothing(store: S3) -> None:
+    write_parquet(store, "data/a.parquet", range(3))
+    with pytest.raises(UserError, match="is no file, folder or pattern that matches"):
+        ParquetDataset(f"{store.url}/data/x*.parquet", "image", "label")
+
+
+def test_class_names(store: S3) -> None:
+    store.client.put_object(Bucket=store.bucket, Key="names.txt", Body="cat\némeu\n".encode())
+    assert read_names(f"{store.url}/names.txt") == ["cat", "émeu"]
+
+
+def test_a_model(
+    store: S3, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    url = store.put_folder(tiny_model, "models/tiny")
+    folder = resolve(url, ())
+    assert fingerprint(folder) == fingerprint(tiny_model)
+    (weights,) = (folder / "vae").glob("*.safetensors")
+    index = folder / "model_index.json"
+    fetched = weights.stat().st_mtime_ns, index.stat().st_mtime_ns
+    resolve(url, ())
+    assert (weights.stat().st_mtime_ns, index.stat().st_mtime_ns) == fetched
+    # Retrained: of the same size.
+    key = f"models/tiny/vae/{weights.name}"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    store.client.put_object(Bucket=store.bucket, Key=key, Body=bytes(content))
+    resolve(url, ())
+    assert weights.read_bytes() == content
+    assert index.stat().st_mtime_ns == fetched[1]
+
+
+# ---- who may
+
+
+@NEEDS_CEPH
+def test_a_public_bucket_without_keys(
+    store: S3, pets: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.make_public()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    configure(StorageConfig(endpoint=store.endpoint), retry_seconds=1)
+    with pytest.raises(UserError, match="Unable to locate credentials"):
+        FolderDataset(pets)
+    configure(StorageConfig(endpoint=store.endpoint, anonymous=True))
+    data = FolderDataset(pets)
+    assert sorted(level_of(data.read(n)) for n in range(3)) == [0, 1, 2]
+
+
+def test_keys_of_a_profile(
+    store: S3, pets: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = f"aws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
+    (tmp_path / "credentials").write_text(f"[lab]\n{keys}")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    configure(StorageConfig(endpoint=store.endpoint, profile="lab"))
+    assert len(FolderDataset(pets).records) == 3
+    configure(StorageConfig(endpoint=store.endpoint, profile="absent"))
+    with pytest.raises(UserError, match="absent"):
+        FolderDataset(pets)
+
+
+@NEEDS_CEPH
+def test_a_wrong_key_is_a_user_error_at_once(
+    store: S3, pets: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    configure(store.storage)
+    started = time.monotonic()
+    for touch in (FolderDataset, lambda url: Output(url).prepare()):
+        with pytest.raises(UserError) as caught:
+            touch(pets)
+        assert pets in str(caught.value)
+        assert "hunter2" not in str(caught.value)
+    assert time.monotonic() - started < store.storage.retry_seconds / 2
+
+
+def test_an_output_in_no_bucket_is_a_user_error_and_makes_none(store: S3) -> None:
+    url = f"{store.url}-mistyped/run"
+    with pytest.raises(UserError, match=r"-mistyped/run cannot be written: there is no such buck"):
+        Output(url).prepare()
+    names = [bucket["Name"] for bucket in store.client.list_buckets()["Buckets"]]
+    assert not [name for name in names if name.endswith("-mistyped")]
+
+
+# ---- a store that goes away
+
+
+def test_a_write_gets_through_when_the_store_comes_back(store: S3) -> None:
+    output = Output(f"{store.url}/run")
+    output.write_bytes("before", b"1")
+    store.stop()
+    done: list[float] = []
+
+    def write() -> None:
+        output.write_bytes("decisions/part-1.parquet", part("a"))
+        done.append(time.monotonic())
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    wait_until(waiting)
+    assert done == []
+    back = time.monotonic()
+    store.start()
+    writer.join(60)
+    assert done[0] >= back
+    assert not waiting()
+    assert output.read_table("decisions")["image_id"].to_pylist() == ["a"]
+    assert store.keys() == ["run/before", "run/decisions/part-1.parquet"]  # its data were kept
+
+
+def test_the_store_is_cut_off_in_the_middle_of_a_write(store: S3) -> None:
+    output, content = Output(f"{store.url}/run"), os.urandom(1 << 20) * 90  # one request
+    writer = threading.Thread(target=output.write_bytes, args=("part", content))
+    writer.start()
+    time.sleep(0.15)
+    store.stop()
+    wait_until(waiting)
+    assert writer.is_alive()
+    store.start()
+    writer.join(60)
+    assert store.client.get_object(Bucket=store.bucket, Key="run/part")["Body"].read() == content
+
+
+def test_reading_goes_on_when_the_store_comes_back(store: S3, pets: str) -> None:
+    write_parquet(store, "data/a.parquet", range(4))
+    images, rows = FolderDataset(pets), ParquetDataset(f"{store.url}/data", "image", "label")
+    first = level_of(images.read(0))
+    store.stop()
+    levels: list[int] = []
+
+    def read() -> None:
+        levels.extend([level_of(images.read(0)), *(level_of(rows.read(n)) for n in range(4))])
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    wait_until(waiting)
+    store.start()
+    reader.join(60)
+    assert levels == [first, 0, 1, 2, 3]
+
+
+def test_a_store_that_stays_away_is_no_image_error(store: S3, pets: str) -> None:
+    write_parquet(store, "data/a.parquet", range(4))
+    images, rows = FolderDataset(pets), ParquetDataset(f"{store.url}/data", "image", "label")
+    output = Output(f"{store.url}/run")
+    store.stop()
+    configure(store.storage, retry_seconds=2)
+    for call in (
+        lambda: images.read(0),
+        lambda: rows.read(0),
+        lambda: output.write_bytes("part", b"x"),
+        lambda: output.read_table("decisions"),
+    ):
+        started = time.monotonic()
+        with pytest.raises(StoreError, match=f"the store at {store.endpoint} did not answer for "):
+            call()
+        assert 2 <= time.monotonic() - started < 12
+
+
+def test_a_store_that_is_away_at_the_start_is_a_user_error(store: S3, pets: str) -> None:
+    store.stop()
+    configure(store.storage, retry_seconds=0.5)
+    for touch in (
+        FolderDataset,
+        lambda url: ParquetDataset(url, "image", "label"),
+        read_names,
+        lambda url: resolve(url, ()),
+        lambda url: Output(url).prepare(),
+        lambda url: Output(url).read_run(),
+    ):
+        with pytest.raises(UserError, match=rf"{pets}.* the store at {store.endpoint} did not an"):
+            touch(pets)

@@ -1,0 +1,44 @@
+"""What must hold in a scheduler between any two events."""
+
+from zsd_ray.engine.image_queues import n_scores
+
+
+def validate(scheduler):
+    """Assert what must hold between events."""
+    assert set(scheduler._open).isdisjoint(scheduler._images[scheduler._next :])
+    assert set(scheduler._waiting) == {n for n, w in scheduler._workers.items() if w.requests}
+    assert set(scheduler._idle) == {
+        n for n in scheduler._waiting if not scheduler._workers[n].in_flight
+    }
+    if scheduler._waiting:
+        stuck = [image for image in scheduler._open.values() if image.queue]
+        assert not stuck, "work waits for a request"
+    queued = sum(n_scores(tuple(image.queue)) for image in scheduler._open.values())
+    assert scheduler._backlog.n_scores == queued
+    flying = {number: [] for number in scheduler._open}
+    for worker in scheduler._workers.values():
+        for micro_batch in worker.in_flight.values():
+            for item in micro_batch.items:
+                flying.get(item.image, []).append(item)
+    for number, image in scheduler._open.items():
+        _validate_image(image, flying[number])
+        if image.queue and image.strikes:
+            assert image.trial is not None or number in scheduler._suspects
+        elif image.queue:
+            assert scheduler._queues.holds(image), "nobody will find it"
+
+
+def _validate_image(image, flying):
+    elimination = image.elimination
+    assert elimination.outcome is None
+    assert image.in_flight == sum(item.n_scores for item in flying), "in-flight count is off"
+    cells = set()
+    for item in [*flying, *image.queue]:
+        for draw in range(item.first_draw, item.first_draw + item.n_draws):
+            for class_ in item.classes:
+                assert (draw, class_) not in cells, "a score is on its way twice"
+                cells.add((draw, class_))
+    missing = sum(
+        elimination.is_needed(draw, class_) for draw, class_ in cells if draw < elimination.target
+    )
+    assert missing == elimination.missing > 0, "a wanted score is neither queued nor in flight"

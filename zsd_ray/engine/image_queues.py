@@ -1,0 +1,122 @@
+"""Which open images have work that no worker has yet, and which wait for answers only."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Mapping, Sequence
+
+from zsd_ray.engine.open_image import OpenImage
+from zsd_ray.spec.records import WorkItem
+
+
+class ImageQueues:
+    """Heaps of image numbers: one for each owner, one (None) for images without.
+
+    An entry may be stale, its image decided or emptied by another worker: it is dropped when met.
+    So everything here takes constant time, or the heap's logarithm, for each entry.
+
+    Args:
+        images: the open images by number; the caller adds and removes them.
+    """
+
+    def __init__(self, images: Mapping[int, OpenImage]) -> None:
+        self._images = images
+        self._heaps: dict[str | None, list[int]] = {}  # none of them is empty
+        self._emptied: dict[int, None] = {}  # may be guessed ahead of their next look
+
+    def __bool__(self) -> bool:
+        """Whether anything may be queued."""
+        return bool(self._heaps)
+
+    def __len__(self) -> int:
+        """Entries, stale ones included."""
+        return sum(len(heap) for heap in self._heaps.values())
+
+    @property
+    def can_guess(self) -> bool:
+        """Whether there may be draws ahead of the next look to hand out."""
+        return bool(self._emptied)
+
+    def add(self, image: OpenImage) -> None:
+        """List an image, where its owner will find what is queued."""
+        if image.queue:
+            heapq.heappush(self._heaps.setdefault(image.owner, []), image.number)
+        else:
+            self._emptied[image.number] = None
+
+    def take(self, owner: str | None, room: int) -> list[WorkItem]:
+        """Take up to `room` scores of an owner's images, lowest number first."""
+        items: list[WorkItem] = []
+        while room > 0 and (image := self._first(owner)) is not None:
+            taken = image.take(room)
+            items += taken
+            room -= n_scores(taken)
+            if not image.queue:
+                self._emptied[image.number] = None
+        return items
+
+    def steal(self, room: int) -> list[WorkItem]:
+        """Take up to `room` scores of anybody's images, the owner listed longest first."""
+        items: list[WorkItem] = []
+        while self._heaps and room > 0:
+            taken = self.take(next(iter(self._heaps)), room)
+            items += taken
+            room -= n_scores(taken)
+        return items
+
+    def guess(self, room: int) -> list[WorkItem]:
+        """Take draws beyond the next look, of images with nothing queued."""
+        items: list[WorkItem] = []
+        for number in list(itertools.islice(self._emptied, max(0, room))):
+            image = self._images.get(number)
+            more = False
+            if image is not None and not image.queue and not image.strikes:
+                more = image.look_ahead(room)
+                taken = image.take(room)
+                items += taken
+                room -= n_scores(taken)
+            if not more:
+                del self._emptied[number]  # until it is listed again
+            if room <= 0:
+                break
+        return items
+
+    def adopt(self, owner: str) -> OpenImage | None:
+        """Give the first image without an owner to `owner`."""
+        image = self._first(None)
+        if image is not None:
+            self._pop(None)
+            image.owner = owner
+            self.add(image)
+        return image
+
+    def disown(self, owner: str) -> None:
+        """Leave an owner's images to whoever comes."""
+        for number in self._heaps.pop(owner, ()):
+            if number in self._images:
+                self._images[number].owner = None
+                heapq.heappush(self._heaps.setdefault(None, []), number)
+
+    def holds(self, image: OpenImage) -> bool:
+        """Whether the image is listed where it will be found; for tests."""
+        return image.number in self._heaps.get(image.owner, ())
+
+    def _first(self, owner: str | None) -> OpenImage | None:
+        while (heap := self._heaps.get(owner)) is not None:
+            image = self._images.get(heap[0])
+            if image is not None and image.queue and image.owner == owner and not image.strikes:
+                return image
+            self._pop(owner)
+        return None
+
+    def _pop(self, owner: str | None) -> None:
+        heap = self._heaps[owner]
+        heapq.heappop(heap)
+        if not heap:
+            del self._heaps[owner]
+
+
+def n_scores(items: Sequence[WorkItem]) -> int:
+    """Scores of several items."""
+    return sum(item.n_scores for item in items)

@@ -1,0 +1,84 @@
+"""Decided rows on their way to Parquet: which part they go into, and what is not written yet."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from zsd_ray.results.output import part_name
+from zsd_ray.spec.records import Decision
+
+_PART_ROWS, _PART_DRAWS = 5_000, 200_000
+_FULL_ROWS, _FULL_DRAWS = 20_000, 800_000
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows that are written together, under one name."""
+
+    name: str
+    decisions: Sequence[Decision]
+
+
+class RowBuffer:
+    """Cuts rows into parts and keeps each until it is written.
+
+    A part is due `flush_seconds` after its first row came, or when it is large. It keeps its name:
+    writing it again replaces whatever a failed attempt left.
+    """
+
+    def __init__(self, flush_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._flush_seconds = flush_seconds
+        self._clock = clock
+        self._parts: deque[Part] = deque()
+        self._rows: list[Decision] = []  # of the part that still grows
+        self._since = 0.0
+        self._n_rows = self._n_draws = 0
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that are not known to be written."""
+        return self._n_rows
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is unwritten that no more should be scored."""
+        return self._n_rows >= _FULL_ROWS or self._n_draws >= _FULL_DRAWS
+
+    def add(self, decisions: Sequence[Decision]) -> None:
+        """Take rows."""
+        if decisions and not self._rows:
+            self._since = self._clock()
+        self._rows += decisions
+        self._n_rows += len(decisions)
+        self._n_draws += _n_draws(decisions)
+
+    def due(self, everything: bool = False) -> Part | None:
+        """Return the oldest part that should be written now, again until `written` is told of it.
+
+        Args:
+            everything: what still grows is due, too.
+        """
+        if self._rows and (everything or self._is_time()):
+            self._parts.append(Part(part_name(), self._rows))
+            self._rows = []
+        return self._parts[0] if self._parts else None
+
+    def written(self, part: Part) -> None:
+        """Forget a part: it is where nothing can lose it."""
+        self._parts.remove(part)
+        self._n_rows -= len(part.decisions)
+        self._n_draws -= _n_draws(part.decisions)
+
+    def _is_time(self) -> bool:
+        return (
+            len(self._rows) >= _PART_ROWS
+            or _n_draws(self._rows) >= _PART_DRAWS
+            or self._clock() - self._since >= self._flush_seconds
+        )
+
+
+def _n_draws(decisions: Sequence[Decision]) -> int:
+    return sum(len(decision.raw) for decision in decisions)

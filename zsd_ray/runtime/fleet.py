@@ -1,0 +1,196 @@
+"""The model workers of one run: as many as there is work for, replaced where they are lost."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError
+
+from zsd_ray.engine.plan import Plan
+from zsd_ray.runtime import nodes
+from zsd_ray.runtime.model_worker import ModelWorker
+from zsd_ray.spec.errors import RunBrokenError, last_line
+
+_NODES_SECONDS = 1.0
+_ANSWER_SECONDS = 10.0
+_FAILURES = 3
+_CRASHES = 10
+_LONGEST_DELAY = 30.0
+
+
+@dataclass
+class _Worker:
+    actor: Any
+    answer: Any  # of the call that it is busy with; None: it waits for the prompts
+    task: str  # "start", "encode", "wait" or "run"
+    node: str = ""
+
+
+class Fleet:
+    """Starts, watches, replaces and releases workers; every method returns soon.
+
+    A worker that has no place yet makes Ray's autoscaler add a node. One that is lost is replaced
+    under a new name, so what it says later is known to be stale.
+
+    Args:
+        schedulers: each worker asks all of them, from its own on.
+        on_warning: called with one line for each worker that is lost.
+    """
+
+    def __init__(
+        self, plan: Plan, schedulers: Sequence[Any], on_warning: Callable[[str], None]
+    ) -> None:
+        self._plan = plan
+        self._schedulers = list(schedulers)
+        self._on_warning = on_warning
+        self._dataset = ray.put(plan.dataset)
+        self._conditioning: Any = None
+        self._workers: dict[str, _Worker] = {}
+        self._names = (f"worker-{number}" for number in itertools.count())
+        self._start_after = self._look_after = 0.0
+        self._failures = 0  # starts that failed since one went well
+        self._crashes = 0  # workers that died since the last micro-batch came back
+        self._n_micro_batches = 0
+        self.reason = ""  # why the last worker was lost
+
+    @property
+    def n_running(self) -> int:
+        """Workers that score."""
+        return sum(worker.task == "run" for worker in self._workers.values())
+
+    def resize(self, wanted: int, idle: Sequence[str]) -> None:
+        """Start workers up to `wanted`; end what is more, those first that have no place yet."""
+        surplus = len(self._workers) - wanted
+        pending = [name for name, worker in self._workers.items() if worker.task == "start"]
+        for name in [*pending, *idle][: max(0, surplus)]:
+            if name in self._workers:
+                self._end(name, blame=False)
+        while len(self._workers) < wanted and time.monotonic() >= self._start_after:
+            self._start()
+
+    def watch(self, seconds: float, n_micro_batches: int) -> None:
+        """Wait at most `seconds` for something to happen, and see to it.
+
+        Args:
+            n_micro_batches: that came back so far, to tell a bad run from a bad moment.
+
+        Raises:
+            RunBrokenError: workers fail again and again, and nothing comes back.
+        """
+        if n_micro_batches > self._n_micro_batches:
+            self._n_micro_batches, self._crashes = n_micro_batches, 0
+        answers = {worker.answer: name for name, worker in self._workers.items() if worker.answer}
+        if not answers:
+            time.sleep(seconds)
+        else:
+            ready, _ = ray.wait(list(answers), num_returns=len(answers), timeout=seconds)
+            for answer in ready:
+                self._answered(answers[answer], answer)
+        now = time.monotonic()
+        if now >= self._look_after:
+            self._look_after = now + _NODES_SECONDS
+            self._leave(nodes.leaving())
+
+    def end_overdue(self, names: Iterable[str]) -> None:
+        """Give up workers that should have answered, but for those whose file store is away."""
+        asked = {
+            self._workers[name].actor.waits_for_store.remote(): name
+            for name in names
+            if name in self._workers
+        }
+        for answer, name in asked.items():
+            try:
+                waits = ray.get(answer, timeout=_ANSWER_SECONDS)
+            except (GetTimeoutError, RayError):
+                waits = False
+            if not waits:
+                self._lost(name, "it does not answer", blame=True)
+
+    def end(self) -> None:
+        """End every worker; a long call ends only by force."""
+        for worker in self._workers.values():
+            ray.kill(worker.actor)
+        self._workers.clear()
+
+    def _start(self) -> None:
+        config, name = self._plan.config, next(self._names)
+        threads = {"OMP_NUM_THREADS": str(config.cluster.cpus_per_worker)}
+        actor = ModelWorker.options(  # type: ignore[attr-defined]
+            num_gpus=config.cluster.gpus_per_worker,
+            num_cpus=config.cluster.cpus_per_worker,
+            runtime_env={"env_vars": threads},
+        ).remote(config, self._plan.model_fingerprint)
+        self._workers[name] = _Worker(actor, actor.ready.remote(), "start")
+
+    def _answered(self, name: str, answer: Any) -> None:
+        worker = self._workers[name]
+        try:
+            value = ray.get(answer)
+        except RayError as error:
+            self._failed(name, worker, error)
+            return
+        match worker.task:
+            case "start":
+                worker.node, self._failures = value, 0
+                worker.task, worker.answer = "wait", None
+            case "encode":
+                self._conditioning = ray.put(value)
+                worker.task, worker.answer = "wait", None
+            case "run":  # no scheduler has more work
+                self._end(name, blame=False)
+        self._set_to_work()
+
+    def _set_to_work(self) -> None:
+        """Let workers that wait score, or one of them encode the prompts first."""
+        waiting = [(n, worker) for n, worker in self._workers.items() if worker.task == "wait"]
+        if self._conditioning is None:
+            encoding = any(worker.task == "encode" for worker in self._workers.values())
+            if waiting and not encoding:
+                worker = waiting[0][1]
+                worker.task = "encode"
+                worker.answer = worker.actor.encode_prompts.remote(self._plan.prompts)
+            return
+        for name, worker in waiting:
+            first = int(name.rpartition("-")[2]) % len(self._schedulers)
+            schedulers = self._schedulers[first:] + self._schedulers[:first]
+            worker.task = "run"
+            worker.answer = worker.actor.run.remote(
+                name, schedulers, self._dataset, self._conditioning
+            )
+
+    def _failed(self, name: str, worker: _Worker, error: RayError) -> None:
+        reason = last_line(error)
+        started = worker.task == "run"
+        if not started:
+            self._failures += 1
+            delay = min(_LONGEST_DELAY, 2.0 ** (self._failures - 1))
+            self._start_after = time.monotonic() + delay
+        self._lost(name, reason, blame=started and worker.node not in nodes.leaving())
+        self._set_to_work()
+        limit = self._plan.config.cluster.workers.max
+        if self._failures >= max(_FAILURES, limit) or self._crashes >= _CRASHES + limit:
+            raise RunBrokenError(f"every worker is lost ({reason})")
+
+    def _leave(self, leaving: set[str]) -> None:
+        """Take back the work of nodes that are about to go, while they still answer."""
+        for name, worker in list(self._workers.items()):
+            if worker.node in leaving:
+                self._lost(name, "its node is leaving", blame=False)
+
+    def _lost(self, name: str, reason: str, blame: bool) -> None:
+        self.reason = reason
+        self._crashes += blame
+        self._on_warning(f"{name} is lost ({reason})")
+        self._end(name, blame)
+
+    def _end(self, name: str, blame: bool) -> None:
+        worker = self._workers.pop(name)
+        ray.kill(worker.actor)
+        for scheduler in self._schedulers:
+            # Not waited for: a scheduler that is being started again hears of it later.
+            scheduler.lose.remote(name, blame)

@@ -1,0 +1,1 @@
+"""Files and objects at paths and URLs, and patience with the stores that hold them."""
