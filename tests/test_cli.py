@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def run(*arguments):
 def test_help_lists_the_commands_and_exit_codes():
     result = run("--help")
     assert result.returncode == 0
-    for word in ("run", "train", "exit codes", "bad input"):
+    for word in ("run", "plan", "status", "train", "exit codes", "bad input"):
         assert word in result.stdout
 
 
@@ -166,6 +167,21 @@ def test_an_output_of_another_config_is_refused(capsys, tmp_path):
     line = bad(capsys, out, "--limit=1", "--set=seed=3")
     assert "belongs to another run" in line
     assert "seed was 0, now 3" in line
+    assert "--fresh" in line
+
+
+def test_fresh_starts_over_in_a_new_place_and_says_which(capsys, tmp_path):
+    first = ["run", CONFIG, "--limit=1", f"--set=output.path={tmp_path}/run", *FAST]
+    assert main([*first, "--fresh"]) == 0  # nothing is there yet
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert main([*first, "--fresh"]) == 0
+    assert capsys.readouterr().out.startswith(f"output     {tmp_path}/run-2\n")
+    assert main([*first, "--fresh", "--set=seed=3"]) == 0
+    record = json.loads((tmp_path / "run-3" / "run.json").read_text())
+    assert (record["n_done"], record["seed"]) == (1, 3)
+    assert {path: path.read_bytes() for path in before} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "run-2", "run-3"]
 
 
 def test_a_corrupt_image_gives_exit_code_3_and_says_how_many(tiny_model, capsys, tmp_path):
@@ -201,6 +217,166 @@ def test_a_run_that_breaks_off_gives_exit_code_1(monkeypatch, capsys, tmp_path):
     assert "every worker is lost" in capsys.readouterr().err
 
 
+# ---- status
+
+
+def status(output, *arguments):
+    """What another shell sees."""
+    result = run("status", str(output), "--json", *arguments)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_status_of_a_finished_run(capsys, tmp_path):
+    assert main(["run", CONFIG, "--limit=3", f"--set=output.path={tmp_path}/run", *FAST]) == 0
+    capsys.readouterr()
+    assert main(["status", f"{tmp_path}/run"]) == 0
+    out = capsys.readouterr().out
+    for line in ("status    finished", "3 of 3 (100%)", f"report    {tmp_path}/run/report.html"):
+        assert line in out
+    beat = json.loads((tmp_path / "run" / "progress.json").read_text())
+    assert (beat["status"], beat["progress"]["n_decided"]) == ("finished", 3)
+
+
+def test_status_of_a_run_on_an_object_store(s3, tmp_path):
+    where = [f"--set=output.path={s3.url}/run", f"--set=storage.endpoint={s3.endpoint}"]
+    assert run("run", CONFIG, "--limit=1", *FAST, *where).returncode == 0
+    seen = status(f"{s3.url}/run", f"--set=storage.endpoint={s3.endpoint}")
+    assert (seen["status"], seen["n_decided"]) == ("finished", 1)
+    assert seen["report"] == f"{s3.url}/run/report.html"
+    variables = os.environ | {"AWS_ENDPOINT_URL": s3.endpoint}
+    command = [sys.executable, "-m", "zsd_ray.cli", "status", f"{s3.url}/nothing"]
+    result = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert f"there is no run at {s3.url}/nothing" in result.stderr
+
+
+def test_status_of_nothing_is_bad_input(capsys, tmp_path):
+    for arguments, word in [
+        ([f"{tmp_path}/x"], f"there is no run at {tmp_path}/x"),
+        ([f"{tmp_path}/x", "--set=seed=3"], "storage.KEY=VALUE here, but came 'seed=3'"),
+        ([f"{tmp_path}/x", "--set=storage.endpoin=x"], "did you mean 'endpoint'"),
+        (["s3://b/x", "--set=storage.retry_seconds=soon"], "retry_seconds"),
+    ]:
+        assert main(["status", *arguments]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert word in line
+
+
+@pytest.mark.end_to_end
+def test_a_second_driver_is_refused_and_a_killed_one_is_not_waited_for(capsys, tmp_path):
+    command = [CONFIG, "--local", f"--set=output.path={tmp_path}/run", "--set=tracking.mlflow=off"]
+    rules = ["--set=output.flush_seconds=0.01", "--set=pruning={rule: none, draws: 50}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zsd_ray.cli", "run", *command, *rules], stdout=subprocess.PIPE
+    )
+    try:
+        while not (tmp_path / "run" / "decisions").is_dir():
+            assert process.poll() is None
+            time.sleep(0.1)
+        seen = status(tmp_path / "run")
+        assert (seen["status"], seen["pid"], seen["n_images"]) == ("running", process.pid, 200)
+        assert main(["run", *command, *rules, "--limit=1"]) == 2
+        captured = capsys.readouterr()
+        assert f"is being written by process {process.pid} on {seen['host']}" in captured.err
+        assert "looking for up to 12 s" in captured.out
+    finally:
+        process.kill()
+        process.communicate()
+    assert main(["run", *command, *rules, "--limit=1"]) == 0
+    assert "looking" not in capsys.readouterr().out
+    assert status(tmp_path / "run")["status"] == "finished"
+
+
+# ---- plan
+
+
+def plan(capsys, *arguments):
+    """What `plan --json` prints."""
+    assert main(["plan", CONFIG, "--json", *arguments]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_plan_says_what_a_run_can_take_and_writes_nothing(capsys, tmp_path):
+    out = f"--set=output.path={tmp_path}/run"
+    found = plan(capsys, out, "--limit=30", "--set=cluster.workers={min: 1, max: 4}")
+    assert found["pilot"] is found["estimate"] is None
+    bounds = found["bounds"]
+    assert [bounds[f"n_{name}"] for name in ("listed", "images", "done", "todo")] == [
+        500, 30, 0, 30,
+    ]  # fmt: skip
+    assert (bounds["n_classes"], bounds["n_prompts"], bounds["max_workers"]) == (10, 10, 4)
+    assert (bounds["least"], bounds["most"]) == (20 * 10, 2000 * 10)
+    assert not any(tmp_path.iterdir())
+    assert main(["plan", CONFIG, out]) == 0
+    assert "at least 40,000, at most 4,000,000" in capsys.readouterr().out
+
+
+def test_plan_counts_what_is_done_and_refuses_what_a_run_refuses(capsys, tmp_path):
+    out = f"--set=output.path={tmp_path}/run"
+    assert main(["run", CONFIG, "--limit=2", out, *FAST]) == 0
+    capsys.readouterr()
+    bounds = plan(capsys, "--limit=5", out, *FAST[1:])["bounds"]
+    assert (bounds["n_done"], bounds["n_todo"], bounds["least"], bounds["most"]) == (2, 3, 20, 20)
+    assert main(["plan", CONFIG, out, *FAST[1:], "--set=seed=1"]) == 2
+    assert "belongs to another run" in capsys.readouterr().err
+
+
+def test_a_pilot_of_real_images(capsys, tmp_path):
+    sections = [
+        f"--set=output.path={tmp_path}/run", "--set=cluster={workers: 4, gpus_per_worker: 0.5}",
+        "--set=pruning={min_scores: 5, max_scores: 8}",
+    ]  # fmt: skip
+    found = plan(capsys, *sections, "--limit=100", "--pilot=10", "--local", "--price=2")
+    assert not any(tmp_path.iterdir())
+    bounds, estimate, pilot = found["bounds"], found["estimate"], found["pilot"]
+    assert (bounds["least"], bounds["most"], bounds["n_todo"]) == (50, 80, 100)
+    assert (estimate["n_pilot"], pilot["images"], pilot["labelled"]) == (10, 10, 10)
+    each = estimate["evaluations_per_image"]
+    assert each["value"] == pilot["evaluations_per_image"]
+    assert 50 <= each["low"] <= each["value"] <= each["high"] <= 80
+    assert estimate["evaluations"]["value"] == pytest.approx(100 * each["value"])
+    hours = estimate["evaluations"]["value"] * estimate["seconds_per_evaluation"] / 3600
+    assert estimate["worker_hours"]["value"] == pytest.approx(hours)
+    assert estimate["cost"]["value"] == pytest.approx(2 * 0.5 * hours)
+    assert estimate["hours"]["value"] == pytest.approx(hours / 4)
+
+
+def test_the_pilots_images_are_those_of_a_limit(capsys, monkeypatch, tmp_path):
+    """On what a cluster would be asked for; the run itself is taken from a local one."""
+    from zsd_ray import api
+
+    out, asked, real = f"--set=output.path={tmp_path}/run", [], api.run
+
+    def local_run(config, *, local, **others):
+        asked.append((config, local))
+        return real(config, local=True, **others)
+
+    monkeypatch.setattr(api, "run", local_run)
+    assert main(["plan", CONFIG, out, "--pilot=11", *FAST[2:]]) == 0
+    ((config, local),) = asked
+    assert (config.data.limit, config.tracking.mlflow, local) == (11, "off", False)
+    assert not config.output.path.startswith(str(tmp_path))
+    assert not Path(config.output.path).exists()  # any more
+    printed = capsys.readouterr().out
+    assert "An estimate from 11 images" in printed
+    assert "evaluations in all     4,000  [4,000, 4,000]" in printed
+
+
+def test_a_pilot_that_tells_nothing_is_refused(capsys, tmp_path):
+    out = f"--set=output.path={tmp_path}/run"
+    for arguments, words in [
+        (["--pilot=9"], "needs 10 images to judge from, but came 9"),
+        (["--pilot=20", "--limit=5"], "came 20 for a run of 5"),
+        (["--price=3"], "--price needs --pilot"),
+        (["--price=3", "--pilot=10"], "cluster.gpus_per_worker 0; both must be above 0"),
+        (["--price=-1", "--pilot=10", "--set=cluster.gpus_per_worker=1"], "but came -1"),
+    ]:
+        assert main(["plan", CONFIG, out, *arguments]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert words in line
+
+
 def test_train_from_the_command_line(capsys, tmp_path):
     code = main(
         [
@@ -222,8 +398,15 @@ def test_a_wrong_call_gives_exit_code_2(arguments, capsys):
     assert "usage:" in capsys.readouterr().err
 
 
-def test_the_options_are_these():
+@pytest.mark.parametrize(("command", "expected"), [
+    ("run", {"--help", "--set", "--limit", "--local", "--fresh"}),
+    ("plan", {"--help", "--set", "--limit", "--local", "--pilot", "--price", "--json"}),
+    ("status", {"--help", "--set", "--json"}),
+    ("train", {"--help", "--set"}),
+])  # fmt: skip
+def test_the_options_are_these(command, expected, capsys):
     """A frozen list: an option is a promise."""
-    result = run("run", "--help")
-    options = {word.strip(",") for word in result.stdout.split() if word.startswith("--")}
-    assert options == {"--help", "--set", "--limit", "--local"}
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    words = capsys.readouterr().out.replace("[", " ").replace("]", " ").split()
+    assert {word.strip(",") for word in words if word.startswith("--")} == expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,12 +17,15 @@ from PIL import Image
 
 from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.plan import Plan, make_plan
+from zsd_ray.results.estimate import MIN_PILOT, Bounds, Estimate, estimate
+from zsd_ray.results.fresh import free_path
+from zsd_ray.results.heartbeat import Heart, refuse_second_driver
 from zsd_ray.results.metrics import run_metrics
 from zsd_ray.results.progress import Before, Progress, ProgressMeter
 from zsd_ray.results.run_file import RunFile, Status
 from zsd_ray.results.tracking import TrackedRun, Tracker, tracking_uri
 from zsd_ray.spec.config import RunConfig
-from zsd_ray.spec.errors import ImageError, StoreError
+from zsd_ray.spec.errors import ImageError, StoreError, UserError
 from zsd_ray.spec.identity import resolved
 from zsd_ray.spec.secrets import redacted
 from zsd_ray.storage import filesystem
@@ -73,13 +77,15 @@ def run(
         on_warning: called with one line when something goes wrong that does not stop the run.
 
     Raises:
-        UserError: bad input; nothing was started.
+        UserError: bad input, or another process is at this run; nothing was started.
         RunBrokenError, StoreError: it cannot go on; the same call does later.
         KeyboardInterrupt: what was decided is written, and the same call goes on.
     """
     # A mistyped endpoint should not be waited for as an outage is.
     filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
     plan = make_plan(config)
+    refuse_second_driver(config.output.path, on_warning)
+    plan.output.prepare()
     filesystem.configure(config.storage)
     session = _Session(plan, on_progress, on_warning)
     status: Status = "failed"
@@ -103,8 +109,95 @@ def run(
     return result
 
 
+def in_fresh_place(config: RunConfig) -> RunConfig:
+    """The same run, with an output where nothing is yet: output.path, or that with -2, -3, ...
+
+    Raises:
+        UserError: the output's store does not answer.
+    """
+    filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
+    return _with(config, output={"path": free_path(config.output.path)})
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run will take.
+
+    pilot: the totals of a pilot's run (as those of run.json), estimate: what follows from them.
+    """
+
+    bounds: Bounds
+    estimate: Estimate | None = None
+    pilot: Mapping[str, Any] | None = None
+
+
+def forecast(
+    config: RunConfig,
+    *,
+    pilot: int | None = None,
+    price: float | None = None,
+    local: bool = False,
+    on_progress: OnProgress | None = None,
+    on_warning: OnWarning = print,
+) -> Forecast:
+    """Check a run as `run` does before it starts; its output is neither made nor written.
+
+    Args:
+        pilot: also run so many of the images, in a temporary place, and estimate from them.
+        price: of a GPU, in dollars an hour.
+        local, on_progress, on_warning: of the pilot, as for `run`.
+
+    Raises:
+        UserError: bad input.
+        RunBrokenError, StoreError: the pilot broke off.
+    """
+    if pilot is None and price is not None:
+        raise UserError("--price needs --pilot N: a cost follows from measured speed")
+    if price is not None and not (price > 0 and config.cluster.gpus_per_worker):
+        raise UserError(
+            f"--price takes the dollars that a GPU costs an hour, but came {price:g} with "
+            f"cluster.gpus_per_worker {config.cluster.gpus_per_worker:g}; both must be above 0"
+        )
+    filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
+    bounds = make_plan(config).bounds
+    if pilot is None:
+        return Forecast(bounds)
+    n_pilot = min(pilot, bounds.n_images)
+    if n_pilot < MIN_PILOT:
+        raise UserError(
+            f"--pilot needs {MIN_PILOT} images to judge from, but came {pilot} for a run of "
+            f"{bounds.n_images}"
+        )
+    if not bounds.n_todo:
+        raise UserError("--pilot: nothing is left to estimate; every image of the run is done")
+    with tempfile.TemporaryDirectory(prefix="zsd-ray-pilot-") as folder:
+        sample = _with(
+            config,
+            data={"limit": n_pilot},
+            output={"path": folder, "raw_scores": False},
+            tracking={"mlflow": "off"},
+        )
+        result = run(sample, local=local, on_progress=on_progress, on_warning=on_warning)
+    rows = result.table.to_pylist()
+    errors = [row["error"] for row in rows if row["error"] is not None]
+    rows = [row for row in rows if row["error"] is None]
+    if len(rows) < MIN_PILOT:
+        raise UserError(
+            f"--pilot: only {len(rows)} of {n_pilot} images could be classified ({errors[0]})"
+        )
+    return Forecast(bounds, estimate(bounds, rows, price), result.metrics)
+
+
+def _with(config: RunConfig, **sections: Mapping[str, Any]) -> RunConfig:
+    """The configuration with some keys of some sections replaced."""
+    changed = {
+        name: getattr(config, name).model_copy(update=keys) for name, keys in sections.items()
+    }
+    return config.model_copy(update=changed)
+
+
 class _Session:
-    """What surrounds the deciding: run.json, progress, MLflow, the report."""
+    """What surrounds the deciding: run.json, heartbeat, progress, MLflow, the report."""
 
     def __init__(self, plan: Plan, on_progress: OnProgress | None, on_warning: OnWarning) -> None:
         self._plan = plan
@@ -115,9 +208,10 @@ class _Session:
         self._counters = Counters()
         previous = plan.previous
         before = run_metrics(plan.output.read_table("decisions"))
+        given_up = before["images"] - plan.n_done  # those are tried again
         self._meter = ProgressMeter(
             plan.n_images,
-            Before(before["images"], before["errors"], before["labelled"], before["correct"]),
+            Before(plan.n_done, before["errors"] - given_up, before["labelled"], before["correct"]),
         )
         config = resolved(plan.config)
         self._run = RunFile(
@@ -136,11 +230,21 @@ class _Session:
             mlflow_run_id=previous.mlflow_run_id if previous else None,
         )
         plan.output.write_run(self._run)
+        self._heart = Heart(plan.output, plan.session, self._read(n_workers=0))
 
     def update(self, counters: Counters, n_workers: int) -> None:
         """Pass the scheduler's counters on to the caller and to MLflow."""
         self._counters = counters
-        progress = self._meter.read(
+        progress = self._heart.progress = self._read(n_workers)
+        if self._on_progress is not None:
+            self._on_progress(progress)
+        if counters.decided and progress.seconds - self._logged >= _LOG_EVERY_SECONDS:
+            self._logged = progress.seconds
+            self._log(progress)
+
+    def _read(self, n_workers: int) -> Progress:
+        counters = self._counters
+        return self._meter.read(
             decided=counters.decided,
             errors=counters.errors,
             labelled=counters.labelled,
@@ -148,14 +252,15 @@ class _Session:
             n_scored=counters.n_scored,
             n_workers=n_workers,
         )
-        if self._on_progress is not None:
-            self._on_progress(progress)
-        if counters.decided and progress.seconds - self._logged >= _LOG_EVERY_SECONDS:
-            self._logged = progress.seconds
-            self._log(progress)
 
     def close(self, status: Status) -> RunResult:
         """Write what the run came to, whatever ended it."""
+        try:
+            return self._close(status)
+        finally:
+            self._heart.stop(self._run.status if self._run.ended else "failed")
+
+    def _close(self, status: Status) -> RunResult:
         from zsd_ray.reports.html import render_report
 
         plan = self._plan

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from zsd_ray.spec.errors import (
     EXIT_BAD_INPUT,
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from zsd_ray.results.tracking import TrackedRun
+    from zsd_ray.spec.config import StorageConfig
 
+_STATUS_SECONDS = 10.0
 _EXIT_CODES = """\
 exit codes:
   0    every image was classified
@@ -72,13 +76,28 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    run.add_argument("config", help="YAML file; docs/configuration.md lists its keys")
-    _add_set(run)
-    run.add_argument(
-        "--limit", type=int, metavar="N", help="classify N of the images (a fixed, nested choice)"
-    )
+    _add_config(run)
     run.add_argument("--local", action="store_true", help="in one process, without Ray")
+    run.add_argument(
+        "--fresh", action="store_true", help="start over beside output.path, at -2, -3, ..."
+    )
     run.set_defaults(command=_run)
+    plan = commands.add_parser(
+        "plan", help="check a configuration, and say or estimate what its run will take"
+    )
+    _add_config(plan)
+    plan.add_argument(
+        "--pilot", type=int, metavar="N", help="run N of the images, and estimate from them"
+    )
+    plan.add_argument("--local", action="store_true", help="the pilot in one process, without Ray")
+    plan.add_argument("--price", type=float, metavar="DOLLARS", help="of one GPU, an hour")
+    _add_json(plan)
+    plan.set_defaults(command=_plan)
+    status = commands.add_parser("status", help="show how a run is doing, from any shell")
+    status.add_argument("output", help="its output.path: a folder or a URL")
+    _add_set(status, "storage.KEY=VALUE", "how s3:// is reached; may be given several times")
+    _add_json(status)
+    status.set_defaults(command=_status)
     train = commands.add_parser(
         "train", help="train a small text-to-image diffusion model, or go on with its training"
     )
@@ -88,15 +107,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_set(parser: argparse.ArgumentParser) -> None:
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", help="YAML file; docs/configuration.md lists its keys")
+    _add_set(parser)
     parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        help="override one key of the file; may be given several times",
+        "--limit", type=int, metavar="N", help="classify N of the images (a fixed, nested choice)"
     )
+
+
+def _add_set(
+    parser: argparse.ArgumentParser,
+    form: str = "SECTION.KEY=VALUE",
+    text: str = "override one key of the file; may be given several times",
+) -> None:
+    parser.add_argument(
+        "--set", dest="overrides", action="append", default=[], metavar=form, help=text
+    )
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="for programs")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -104,11 +134,15 @@ def _run(options: argparse.Namespace) -> int:
     from zsd_ray.spec.config import RunConfig, load_config
 
     config = load_config(RunConfig, options.config, options.overrides, options.limit)
-    from zsd_ray.api import run
+    from zsd_ray.api import in_fresh_place, run
     from zsd_ray.reports.progress_bar import ProgressBar
     from zsd_ray.reports.summary import summary_table
+    from zsd_ray.spec.secrets import redact
 
     console = _console()
+    if options.fresh:
+        config = in_fresh_place(config)
+        _print_place(console, "output", redact(config.output.path))
     with ProgressBar(console) as bar:
         result = run(config, local=options.local, on_progress=bar.run, on_warning=_warn(console))
     done = result.run
@@ -124,6 +158,65 @@ def _run(options: argparse.Namespace) -> int:
         )
         return EXIT_INCOMPLETE
     return EXIT_OK
+
+
+def _plan(options: argparse.Namespace) -> int:
+    _quieten()
+    from zsd_ray.spec.config import RunConfig, load_config
+
+    config = load_config(RunConfig, options.config, options.overrides, options.limit)
+    from zsd_ray.api import forecast
+    from zsd_ray.reports.forecast import bounds_rows, caveat, estimate_rows
+    from zsd_ray.reports.lines import aligned
+    from zsd_ray.reports.progress_bar import ProgressBar
+
+    console = _console(stderr=True)  # stdout is for what is asked for
+    with ProgressBar(console) as bar:
+        found = forecast(
+            config,
+            pilot=options.pilot,
+            price=options.price,
+            local=options.local,
+            on_progress=bar.run,
+            on_warning=_warn(console),
+        )
+    if options.json:
+        _print_json(asdict(found))
+        return EXIT_OK
+    print(aligned(bounds_rows(found.bounds)))
+    if found.estimate is not None and found.pilot is not None:
+        print(f"\n{caveat(found.estimate, options.local)}\n")
+        print(aligned(estimate_rows(found.bounds, found.estimate, found.pilot)))
+    return EXIT_OK
+
+
+def _status(options: argparse.Namespace) -> int:
+    from zsd_ray.reports.lines import aligned
+    from zsd_ray.reports.status import status_rows
+    from zsd_ray.results.status import read_status
+    from zsd_ray.storage import filesystem
+
+    filesystem.configure(_storage(options.overrides), retry_seconds=_STATUS_SECONDS)
+    status = read_status(options.output)
+    if options.json:
+        _print_json(asdict(status))
+    else:
+        print(aligned(status_rows(status)))
+    return EXIT_OK
+
+
+def _storage(overrides: Sequence[str]) -> StorageConfig:
+    """The storage section that `--set storage.KEY=VALUE` describes, without a file."""
+    from zsd_ray.spec.config import StorageConfig, parse_config
+
+    tree = {}
+    for override in overrides:
+        name, separator, value = override.partition("=")
+        section, _, key = name.partition(".")
+        if section != "storage" or not key or not separator:
+            raise UserError(f"--set takes storage.KEY=VALUE here, but came {override!r}")
+        tree[key] = value
+    return parse_config(StorageConfig, tree, "--set storage")
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -158,14 +251,20 @@ def _print_tracked(console: Console, tracked: TrackedRun | None) -> None:
         _print_place(console, "MLflow", place)
 
 
-def _console() -> Console:
+def _print_json(tree: dict[str, Any]) -> None:
+    print(json.dumps(tree, indent=2, ensure_ascii=False))
+
+
+def _console(stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(highlight=False)
+    return Console(highlight=False, stderr=stderr)
 
 
 def _warn(console: Console) -> Callable[[str], None]:
-    return lambda text: console.print(f"warning: {text}", style="yellow", markup=False)
+    return lambda text: console.print(
+        f"warning: {text}", style="yellow", markup=False, soft_wrap=True
+    )
 
 
 def _interrupt_on_terminate() -> None:

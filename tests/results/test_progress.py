@@ -45,3 +45,19 @@ def test_an_earlier_session_counts_for_images_and_not_for_rates():
 
 def test_without_labels_there_is_no_accuracy():
     assert read(ProgressMeter(3, Before(), Clock())).accuracy is None
+
+
+def test_counters_that_go_back_leave_rates_that_are_no_less_than_zero():
+    """A scheduler that is started again goes on from its last checkpoint."""
+    clock = Clock()
+    meter = ProgressMeter(100, Before(), clock)
+    counts = [(100, 10), (200, 20), (150, 18), (150, 18), (250, 28), (350, 38)]
+    rates = []
+    for scored, decided in counts:
+        clock.now += 1
+        progress = read(meter, n_scored=scored, decided=decided)
+        rates.append((progress.evaluations_per_second, progress.images_per_second))
+    assert progress.n_decided == 38  # counts are the scheduler's, also when they go back
+    # After 5 s: up by 100 three times and back once.
+    assert rates == [(0, 0), (100, 10), (50, 5), (100 / 3, 10 / 3), (50, 5), (60, 6)]
+    assert progress.seconds_left == (100 - 38) / 6

@@ -15,6 +15,7 @@ from zsd_ray.engine.scheduler import Scheduler
 from zsd_ray.models.registry import check_model
 from zsd_ray.models.source import fingerprint
 from zsd_ray.results.checkpoint import Checkpoint
+from zsd_ray.results.estimate import Bounds
 from zsd_ray.results.output import GIVEN_UP, Output
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.spec.config import RunConfig
@@ -60,6 +61,27 @@ class Plan:
     @property
     def n_templates(self) -> int:
         return len(self.config.prompts.templates)
+
+    @property
+    def bounds(self) -> Bounds:
+        """What is known of the run before anything is scored."""
+        config, rule = self.config, make_rule(self.config.pruning)
+        one_draw = len(self.classes.names) * self.n_templates
+        return Bounds(
+            output=redacted(config.output.path),
+            n_listed=len(self.records),
+            n_images=self.n_images,
+            n_done=self.n_done,
+            n_todo=len(self.todo),
+            n_classes=len(self.classes.names),
+            n_templates=self.n_templates,
+            n_prompts=len(self.prompts),
+            min_workers=config.cluster.workers.min,
+            max_workers=config.cluster.workers.max,
+            gpus_per_worker=config.cluster.gpus_per_worker,
+            least=rule.next_look(0) * one_draw,
+            most=rule.max_draws * one_draw,
+        )
 
     def scheduler(self, shard: int = 0, n_shards: int = 1, first_id: int = 0) -> Scheduler:
         """A scheduler of its share of the images, going on from what the output holds by now.
@@ -121,11 +143,12 @@ def _counters(rows: Sequence[Mapping[str, Any]], saved: Sequence[Mapping[str, in
 
 
 def make_plan(config: RunConfig) -> Plan:
-    """Check a configuration against the world: model files, data, classes, output.
+    """Check a configuration against the world: model files, data, classes, what the output holds.
+
+    Nothing is written: `plan.output.prepare()` is what a run does next.
 
     Raises:
-        UserError: what is wrong, in one line; nothing has been started. The output folder is made
-            last, when all else is well.
+        UserError: what is wrong, in one line; nothing has been started.
     """
     folder = check_model(config.model)
     dataset = open_dataset(config.data)
@@ -139,7 +162,7 @@ def make_plan(config: RunConfig) -> Plan:
         changes = "; ".join(differences(previous.identity_parts, redacted(parts)))
         raise UserError(
             f"output.path {redacted(config.output.path)} belongs to another run ({changes}); "
-            "choose another output.path"
+            "--fresh starts over in a new place beside it, or choose another output.path"
         )
     try:
         rows = output.read_table("decisions", ["image_id", "stop_reason"]).to_pylist()
@@ -148,7 +171,6 @@ def make_plan(config: RunConfig) -> Plan:
     done = {row["image_id"] for row in rows if row["stop_reason"] not in GIVEN_UP}
     records = dataset.records
     todo = [n for n in choose_subset(records, config.data.limit) if records[n].image_id not in done]
-    output.prepare()
     return Plan(
         config=config,
         dataset=dataset,

@@ -1,7 +1,9 @@
-"""The live progress line of a run or a training; nothing where the output is no terminal."""
+"""The live progress line of a run or a training; in a log, a plain line now and then."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -11,11 +13,19 @@ from rich.progress import Progress as Bar
 
 from zsd_ray.results.progress import Progress
 
+_LOG_SECONDS = 30.0
+
 
 class ProgressBar:
-    """A context manager; call `run` or `training` as often as there is news."""
+    """A context manager; call `run` or `training` as often as there is news.
 
-    def __init__(self, console: Console) -> None:
+    In a log, where nothing can be drawn over, a line every half minute takes the bar's place.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._logged = clock()
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -41,17 +51,18 @@ class ProgressBar:
 
     def run(self, progress: Progress) -> None:
         """Show images done, accuracy with its interval, evaluations/s, workers, time left."""
-        self._bar.update(
-            self._task,
-            description="images",
-            completed=progress.n_decided,
-            total=progress.n_images,
-            text=describe(progress),
-        )
+        self._show("images", progress.n_decided, progress.n_images, describe(progress))
 
     def training(self, stage: str, done: int, steps: int, text: str) -> None:
         """Show the steps of one stage."""
-        self._bar.update(self._task, description=stage, completed=done, total=steps, text=text)
+        self._show(stage, done, steps, text)
+
+    def _show(self, name: str, done: int, total: int, text: str) -> None:
+        self._bar.update(self._task, description=name, completed=done, total=total, text=text)
+        if not self._console.is_terminal and self._clock() - self._logged >= _LOG_SECONDS:
+            self._logged = self._clock()
+            line = f"{name} {done:,} of {total:,} | {text}"
+            self._console.print(line, soft_wrap=True, markup=False)
 
 
 def describe(progress: Progress) -> str:
@@ -62,6 +73,8 @@ def describe(progress: Progress) -> str:
         parts.append(f"accuracy {progress.accuracy:.1%} [{low:.1%}, {high:.1%}]")
     if progress.evaluations_per_second:
         parts.append(f"{progress.evaluations_per_second:,.0f} evaluations/s")
+    if progress.n_workers:
+        parts.append(f"{progress.n_workers} {'worker' if progress.n_workers == 1 else 'workers'}")
     if progress.n_errors:
         parts.append(f"{progress.n_errors} errors")
     if not progress.n_scored:

@@ -55,7 +55,11 @@ class Before:
 
 
 class ProgressMeter:
-    """Turns counters into Progress; rates are those of the last seconds."""
+    """Turns counters into Progress; rates are those of the last seconds.
+
+    Counters may go back a little, where a scheduler that was started again knows less than the last
+    one did. Rates count what goes up: work that is done again is work.
+    """
 
     def __init__(
         self, n_images: int, before: Before, clock: Callable[[], float] = time.monotonic
@@ -64,6 +68,8 @@ class ProgressMeter:
         self._before = before
         self._clock = clock
         self._start = clock()
+        self._last = (0, 0)  # evaluations and images, as they were counted last
+        self._sum = (0, 0)  # all that they ever rose by
         self._window: deque[tuple[float, int, int]] = deque()
         self.seconds_to_first_score: float | None = None
 
@@ -86,16 +92,19 @@ class ProgressMeter:
         now = self._clock()
         if n_scored and self.seconds_to_first_score is None:
             self.seconds_to_first_score = now - self._start
+        last, self._last = self._last, (n_scored, decided)
+        risen = [max(0, new - old) for new, old in zip(self._last, last, strict=True)]
+        self._sum = (self._sum[0] + risen[0], self._sum[1] + risen[1])
         if n_scored:
-            self._window.append((now, n_scored, decided))
+            self._window.append((now, *self._sum))
         while len(self._window) > 2 and now - self._window[0][0] > _WINDOW_SECONDS:
             self._window.popleft()
         evaluations = images = 0.0
         if len(self._window) > 1:
             then, scored_then, decided_then = self._window[0]
             elapsed = max(now - then, 1e-9)
-            evaluations = (n_scored - scored_then) / elapsed
-            images = (decided - decided_then) / elapsed
+            evaluations = (self._sum[0] - scored_then) / elapsed
+            images = (self._sum[1] - decided_then) / elapsed
         before = self._before
         return Progress(
             n_images=self._n_images,

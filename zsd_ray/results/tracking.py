@@ -197,6 +197,7 @@ class Tracker:
         # `_insist` asks again, and a call should not be held for minutes meanwhile.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # we print it
         import logging
 
         logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -1,0 +1,194 @@
+"""OUTPUT/progress.json: a run's last sign of life, for other shells and other drivers."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from zsd_ray.results.output import Output
+from zsd_ray.results.progress import Progress
+from zsd_ray.results.run_file import Status
+from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.secrets import redact, redacted
+from zsd_ray.storage import filesystem
+
+BEAT_SECONDS = 5.0
+SILENT_SECONDS = 60.0
+"""A running run that was not heard of for so long shows no sign of life."""
+
+_NAME = "progress.json"
+_FRESH_SECONDS = 30.0
+_WATCH_SECONDS = 12
+_CLOSE_SECONDS = 10.0
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """What one session of a run says every few seconds.
+
+    session: its name; pid_space: the processes among which `pid` means something.
+    at: when it said this, by its own clock.
+    """
+
+    session: str
+    status: Status
+    at: str
+    host: str
+    pid: int
+    pid_space: str
+    progress: Progress
+
+    @classmethod
+    def now(cls, session: str, status: Status, progress: Progress, at: datetime) -> Self:
+        """That of this process."""
+        stamp = at.isoformat(timespec="milliseconds")
+        host, pid = socket.gethostname(), os.getpid()
+        return cls(session, status, stamp, host, pid, _pid_space(), progress)
+
+    @property
+    def writer(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+    def age(self, now: datetime) -> float:
+        """Seconds since; two machines' clocks may differ."""
+        return max(0.0, (now - datetime.fromisoformat(self.at)).total_seconds())
+
+    def to_json(self) -> str:
+        return json.dumps(redacted(asdict(self)), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        tree = json.loads(text)
+        return cls(**tree | {"progress": Progress(**tree["progress"])})
+
+
+class Heart:
+    """Beats from a thread of its own: a store that is slow or away holds up no run.
+
+    A beat that takes long makes the next ones fall out. Set `progress` as often as there is news.
+    """
+
+    def __init__(
+        self, output: Output, session: str, progress: Progress, seconds: float = BEAT_SECONDS
+    ) -> None:
+        self.progress = progress
+        self._output = output
+        self._session = session
+        self._seconds = seconds
+        self._status: Status = "running"
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def stop(self, status: Status) -> None:
+        """Say how it ended; waits a little for that, and no longer."""
+        self._status = status
+        self._stopped.set()
+        self._thread.join(_CLOSE_SECONDS)
+
+    def _beat(self) -> None:
+        self._write()
+        while not self._stopped.wait(self._seconds):
+            self._write()
+        self._write()
+
+    def _write(self) -> None:
+        beat = Heartbeat.now(self._session, self._status, self.progress, _utc_now())
+        # Every error, on purpose: this is only for looking at, and the record is run.json.
+        with suppress(Exception):
+            self._output.write_bytes(_NAME, beat.to_json().encode())
+
+
+def read_heartbeat(path: str) -> Heartbeat | None:
+    """Return the last one of the output at `path`; None where there is none, or none to read.
+
+    Raises:
+        StoreError: its store does not answer.
+    """
+    fs, root = filesystem.open_filesystem(path)
+    try:
+        content = filesystem.ask(path, lambda: fs.cat_file(f"{root.rstrip('/')}/{_NAME}"))
+        return Heartbeat.from_json(content.decode())
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None  # only a display: what cannot be understood is as good as not there
+
+
+def refuse_second_driver(
+    path: str,
+    on_wait: Callable[[str], None],
+    *,
+    clock: Clock | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Return when no other driver is at work on the output at `path`.
+
+    A heartbeat that is a few seconds old may be that of a driver that was just killed, so it is
+    watched for a while. Two drivers that start in the same second do not see each other; their
+    rows are right all the same, and the work is done twice.
+
+    Args:
+        on_wait: called with one line before the watching.
+
+    Raises:
+        UserError: another driver is alive.
+    """
+    last = read_heartbeat(path)
+    now = (clock or _utc_now)()
+    if last is None or not _may_live(last, now):
+        return
+    what = f"output.path {redact(path)}"
+    on_wait(
+        f"{what} was written to {last.age(now):.0f} s ago by {last.writer}; looking for up to "
+        f"{_WATCH_SECONDS} s whether that driver is alive"
+    )
+    for _ in range(_WATCH_SECONDS):
+        sleep(1.0)
+        seen = read_heartbeat(path)
+        if seen is not None and seen.status != "running":
+            return
+        if seen is not None and (seen.session, seen.at) != (last.session, last.at):
+            raise UserError(
+                f"{what} is being written by {seen.writer}; wait until it ends, stop it, or "
+                "choose another output.path (--fresh finds one)"
+            )
+
+
+def _may_live(beat: Heartbeat, now: datetime) -> bool:
+    """Whether another process may still be writing."""
+    if beat.status != "running" or beat.age(now) >= _FRESH_SECONDS:
+        return False
+    return beat.pid_space != _pid_space() or (beat.pid != os.getpid() and _is_alive(beat.pid))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return True
+
+
+def _pid_space() -> str:
+    """This boot of this machine, and this container: names of hosts may occur twice."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # not Linux
+        return socket.gethostname()
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

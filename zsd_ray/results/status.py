@@ -1,0 +1,116 @@
+"""How a run is doing, from what it wrote: for any shell that reaches its output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from zsd_ray.results.heartbeat import SILENT_SECONDS, Heartbeat, read_heartbeat
+from zsd_ray.results.output import Output
+from zsd_ray.results.run_file import RunFile
+from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.secrets import redact
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStatus:
+    """A run from outside. What is not known, or not true any more, is None.
+
+    n_decided: images with a row, n_errors of them without a prediction.
+    silent: it should be running, and was not heard of for a minute.
+    Rates are those of the last seconds of a running run, and of the whole of one that has ended.
+    """
+
+    output: str
+    status: str
+    silent: bool
+    n_images: int
+    n_decided: int
+    n_errors: int
+    accuracy: float | None = None
+    accuracy_low: float | None = None
+    accuracy_high: float | None = None
+    n_workers: int | None = None
+    evaluations_per_second: float | None = None
+    images_per_second: float | None = None
+    seconds_left: float | None = None
+    started: str
+    ended: str | None
+    last_heard: str | None
+    seconds_since: float | None
+    host: str | None
+    pid: int | None
+    session: str | None
+    report: str | None
+
+
+def read_status(path: str, now: datetime | None = None) -> RunStatus:
+    """Look at the run whose output is at `path`.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
+    output = Output(path)
+    run = output.read_run()
+    if run is None:
+        raise UserError(
+            f"there is no run at {redact(path)} (no run.json); give the output.path of a run"
+        )
+    beat = read_heartbeat(path)
+    since = beat.age(now or datetime.now(UTC)) if beat else None
+    running = run.status == "running"
+    silent = running and since is not None and since >= SILENT_SECONDS
+    return RunStatus(
+        output=redact(path),
+        status=run.status,
+        silent=silent,
+        started=run.started,
+        ended=run.ended,
+        last_heard=beat.at if beat else None,
+        seconds_since=round(since, 1) if since is not None else None,
+        host=beat.host if beat else None,
+        pid=beat.pid if beat else None,
+        session=beat.session if beat else None,
+        report=redact(output.location("report.html")) if run.ended else None,
+        **(_of_beat(run, beat, silent) if running else _of_record(run)),
+    )
+
+
+def _of_beat(run: RunFile, beat: Heartbeat | None, silent: bool) -> dict[str, Any]:
+    """The figures of a run that has not ended."""
+    if beat is None:
+        return {"n_images": run.n_images, "n_decided": run.n_done, "n_errors": 0}
+    progress = beat.progress
+    figures: dict[str, Any] = {
+        "n_images": progress.n_images,
+        "n_decided": progress.n_decided,
+        "n_errors": progress.n_errors,
+    }
+    if progress.accuracy is not None:
+        low, high = progress.interval
+        figures |= {"accuracy": progress.accuracy, "accuracy_low": low, "accuracy_high": high}
+    if silent:
+        return figures
+    return figures | {
+        "n_workers": progress.n_workers,
+        "evaluations_per_second": progress.evaluations_per_second,
+        "images_per_second": progress.images_per_second,
+        "seconds_left": progress.seconds_left,
+    }
+
+
+def _of_record(run: RunFile) -> dict[str, Any]:
+    """The figures of a run that has ended."""
+    totals = run.totals
+    seconds = totals.get("seconds")
+    return {
+        "n_images": run.n_images,
+        "n_decided": totals.get("images", run.n_done),
+        "n_errors": totals.get("errors", 0),
+        "accuracy": totals.get("accuracy"),
+        "accuracy_low": totals.get("accuracy_low"),
+        "accuracy_high": totals.get("accuracy_high"),
+        "evaluations_per_second": totals.get("evaluations_per_second"),
+        "images_per_second": totals["images"] / seconds if seconds else None,
+    }
