@@ -89,7 +89,7 @@ class Cluster:
 
     def score(self, micro_batch):
         answers = tuple(self.score_item(item) for item in micro_batch.items)
-        return MicroBatchScores(micro_batch.id, answers, micro_batch.n_scores, 0.1)
+        return MicroBatchScores.pack(micro_batch.id, answers, micro_batch.n_scores, 0.1)
 
     def score_item(self, item):
         if item.image in self.bad:
@@ -255,7 +255,7 @@ def test_an_image_failure_becomes_an_error_row_and_the_run_goes_on():
                 ImageFailure("truncated file") if item.image == 2 else pool.answer(item)
                 for item in micro_batch.items
             )
-            scores = MicroBatchScores(micro_batch.id, answers, micro_batch.n_scores, 0.1)
+            scores = MicroBatchScores.pack(micro_batch.id, answers, micro_batch.n_scores, 0.1)
             pending += scheduler.handle(ScoresArrived("w", scores))
             validate(scheduler)
             pending += scheduler.handle(WorkRequested("w"))

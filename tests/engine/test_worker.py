@@ -63,16 +63,21 @@ def plain_errors(denoiser, dataset, item, n_templates, loss):
 ITEMS = (WorkItem(0, 0, 3, (0, 1, 2)), WorkItem(2, 5, 2, (1,)), WorkItem(1, 0, 1, (0, 2)))
 
 
+def score(scorer, items):
+    return list(scorer.score(MicroBatch(0, items)).unpack(items))
+
+
 @pytest.mark.parametrize("loss", ["l2", "l1"])
 def test_equals_one_plain_forward_a_score(denoiser, loss):
     dataset = Pictures(3)
     answer = make_scorer(denoiser, dataset, loss=loss).score(MicroBatch(4, ITEMS))
     assert answer.id == 4
-    for item, scores in zip(ITEMS, answer.answers, strict=True):
+    for item, scores in zip(ITEMS, answer.unpack(ITEMS), strict=True):
+        t, alpha, sigma, _ = scores.draws.T
         expected = plain_errors(denoiser, dataset, item, 2, loss)
         np.testing.assert_allclose(scores.errors, expected, rtol=1e-4)
-        np.testing.assert_allclose(scores.alpha**2 + scores.sigma**2, 1, rtol=1e-12)
-        np.testing.assert_array_equal(scores.t, denoiser.schedule.snap(scores.t))
+        np.testing.assert_allclose(alpha**2 + sigma**2, 1, rtol=1e-12)
+        np.testing.assert_array_equal(t, denoiser.schedule.snap(t))
 
 
 @pytest.mark.parametrize("weighting", sorted(WEIGHTINGS))
@@ -80,22 +85,22 @@ def test_equals_one_plain_forward_a_score(denoiser, loss):
 def test_draws_are_those_that_the_configuration_names(denoiser, weighting, timesteps):
     method = {"weighting": weighting, "timesteps": timesteps, "t_range": (0.3, 0.6), "loss": "l1"}
     item = WorkItem(1, 4, 9, (0, 2))
-    scores = make_scorer(denoiser, Pictures(3), **method).score(MicroBatch(0, (item,))).answers[0]
+    (scores,) = score(make_scorer(denoiser, Pictures(3), **method), (item,))
     t = draws.times(SEED, "picture-1", range(4, 13), timesteps, (0.3, 0.6))
     t = denoiser.schedule.snap(t)
-    np.testing.assert_array_equal(scores.t, t)
+    np.testing.assert_array_equal(scores.draws[:, 0], t)
     expected = WEIGHTINGS[weighting](denoiser.schedule, t, "l1")
-    np.testing.assert_array_equal(scores.weight, expected)
+    np.testing.assert_array_equal(scores.draws[:, 3], expected)
 
 
 def test_numbers_do_not_depend_on_their_company(denoiser):
     """Bit for bit: same shapes, so the same arithmetic for every row."""
     dataset = Pictures(3)
-    together = make_scorer(denoiser, dataset).score(MicroBatch(0, ITEMS)).answers
+    together = score(make_scorer(denoiser, dataset), ITEMS)
     for item, scores in zip(ITEMS, together, strict=True):
-        alone = make_scorer(denoiser, dataset).score(MicroBatch(0, (item,))).answers[0]
+        (alone,) = score(make_scorer(denoiser, dataset), (item,))
         np.testing.assert_array_equal(scores.errors, alone.errors)
-        np.testing.assert_array_equal(scores.weight, alone.weight)
+        np.testing.assert_array_equal(scores.draws, alone.draws)
 
 
 def test_rows_are_padded_to_whole_batches(denoiser):
@@ -114,17 +119,36 @@ def test_an_image_is_read_once_while_it_is_remembered(denoiser):
 
 
 def test_a_bad_image_fails_alone(denoiser):
-    answer = make_scorer(denoiser, Pictures(3, bad=(2,))).score(MicroBatch(0, ITEMS))
-    assert answer.answers[1] == ImageFailure("picture 2 is truncated")
-    assert not isinstance(answer.answers[0], ImageFailure)
-    assert not isinstance(answer.answers[2], ImageFailure)
+    first, second, third = score(make_scorer(denoiser, Pictures(3, bad=(2,))), ITEMS)
+    assert second == ImageFailure("picture 2 is truncated")
+    well = score(make_scorer(denoiser, Pictures(3)), ITEMS)
+    np.testing.assert_array_equal(first.errors, well[0].errors)
+    np.testing.assert_array_equal(third.errors, well[2].errors)
+    np.testing.assert_array_equal(third.draws, well[2].draws)
+
+
+def test_an_image_whose_store_is_away_is_not_called_bad(denoiser):
+    scorer = make_scorer(denoiser, Pictures(3, away=(2,)))
+    assert score(scorer, ITEMS)[1] == ImageFailure("picture 2: no answer", unreadable=True)
+
+
+def test_images_that_were_read_ahead_are_not_read_again(denoiser):
+    dataset = Pictures(3, bad=(1,))
+    scorer = make_scorer(denoiser, dataset)
+    scorer.read_ahead(MicroBatch(0, ITEMS))
+    assert dataset.n_reads == 3
+    answers = score(scorer, ITEMS)
+    assert dataset.n_reads == 4  # the bad one, to say what is wrong with it
+    assert answers[2] == ImageFailure("picture 1 is truncated")
+    expected = score(make_scorer(denoiser, Pictures(3)), ITEMS)
+    np.testing.assert_array_equal(answers[0].errors, expected[0].errors)
 
 
 def test_only_bad_images_cost_no_forward(denoiser):
     scorer = make_scorer(denoiser, Pictures(3, bad=(0, 1, 2)))
     answer = scorer.score(MicroBatch(0, ITEMS))
     assert answer.n_rows == 0
-    assert all(isinstance(one, ImageFailure) for one in answer.answers)
+    assert all(isinstance(one, ImageFailure) for one in answer.unpack(ITEMS))
 
 
 class Broken:
@@ -141,5 +165,4 @@ class Broken:
 
 
 def test_errors_that_are_not_finite_fail_the_image(denoiser):
-    answer = make_scorer(Broken(denoiser), Pictures(3)).score(MicroBatch(0, ITEMS))
-    assert "not finite" in answer.answers[0].message
+    assert "not finite" in score(make_scorer(Broken(denoiser), Pictures(3)), ITEMS)[0].message

@@ -5,23 +5,32 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from zsd_ray.spec.errors import ImageError
+from zsd_ray.spec.errors import ImageError, StoreError
 from zsd_ray.spec.records import ImageRecord
 
 
 class Pictures:
-    """Random pictures in memory; those in `bad` cannot be read."""
+    """Random pictures in memory; those in `bad` are damaged, the store of those in `away` is."""
 
-    def __init__(self, n: int, n_classes: int = 3, bad: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        n: int,
+        n_classes: int = 3,
+        bad: tuple[int, ...] = (),
+        away: tuple[int, ...] = (),
+    ) -> None:
         self.records = [ImageRecord(f"picture-{i}", "memory", i % n_classes) for i in range(n)]
         self.label_names = [f"class {k}" for k in range(n_classes)]
         self._bad = bad
+        self._away = away
         self.n_reads = 0
 
     def read(self, index: int) -> Image.Image:
         self.n_reads += 1
         if index in self._bad:
             raise ImageError(f"picture {index} is truncated")
+        if index in self._away:
+            raise StoreError(f"picture {index}: no answer")
         rng = np.random.default_rng(index)
         return Image.fromarray(rng.integers(0, 256, (20, 16, 3), dtype=np.uint8))
 

@@ -30,9 +30,10 @@ class Pool:
     def answer(self, item: WorkItem) -> ItemScores:
         draws = slice(item.first_draw, item.first_draw + item.n_draws)
         errors = self.errors[item.image, draws][:, list(item.classes)]
-        zeros = np.zeros(item.n_draws)
-        return ItemScores(errors, zeros, zeros, zeros, self.weights[item.image, draws])
+        table = np.zeros((item.n_draws, 4))
+        table[:, 3] = self.weights[item.image, draws]
+        return ItemScores(errors, table)
 
     def score_micro_batch(self, micro_batch: MicroBatch, seconds: float = 0.1) -> MicroBatchScores:
-        answers = tuple(self.answer(item) for item in micro_batch.items)
-        return MicroBatchScores(micro_batch.id, answers, micro_batch.n_scores, seconds)
+        answers = [self.answer(item) for item in micro_batch.items]
+        return MicroBatchScores.pack(micro_batch.id, answers, micro_batch.n_scores, seconds)

@@ -18,7 +18,7 @@ from typing import Any
 
 from zsd_ray.spec.config import StorageConfig
 
-ACCESS_KEY, SECRET_KEY = "tests", "testsecret"
+ACCESS_KEY, SECRET_KEY = "testsaccess", "testssecret"
 HAS_CEPH = all(shutil.which(name) for name in ("radosgw", "ceph-mon", "ceph-osd", "ceph"))
 KIND = "Ceph" if HAS_CEPH else "moto, an emulation (radosgw, ceph-mon, ceph-osd: not on PATH)"
 _SCRIPT = Path(__file__).with_name("ceph.sh")

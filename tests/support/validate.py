@@ -6,13 +6,19 @@ from zsd_ray.engine.image_queues import n_scores
 def validate(scheduler):
     """Assert what must hold between events."""
     assert set(scheduler._open).isdisjoint(scheduler._images[scheduler._next :])
-    assert set(scheduler._waiting) == {n for n, w in scheduler._workers.items() if w.requests}
-    assert set(scheduler._idle) == {
-        n for n in scheduler._waiting if not scheduler._workers[n].in_flight
-    }
-    if scheduler._waiting:
-        stuck = [image for image in scheduler._open.values() if image.queue]
+    workers = scheduler._workers
+    free = {name for name, w in workers.items() if w.requests and not w.on_trial}
+    assert set(scheduler._waiting) == free
+    assert set(scheduler._idle) == {name for name in free if not workers[name].in_flight}
+    for worker in workers.values():
+        if worker.on_trial:
+            (micro_batch,) = worker.in_flight.values()
+            assert len({item.image for item in micro_batch.items}) == 1
+    if free:
+        stuck = [i for i in scheduler._open.values() if i.queue and not i.strikes]
         assert not stuck, "work waits for a request"
+    if scheduler._idle:
+        assert not scheduler._suspects, "a suspect waits for a worker that is idle"
     queued = sum(n_scores(tuple(image.queue)) for image in scheduler._open.values())
     assert scheduler._backlog.n_scores == queued
     flying = {number: [] for number in scheduler._open}

@@ -83,10 +83,7 @@ class Elimination:
         columns, alive = self._columns(item)
         if not alive.any():
             return
-        self._table[first:end, 0] = scores.t
-        self._table[first:end, 1] = scores.alpha
-        self._table[first:end, 2] = scores.sigma
-        self._table[first:end, _WEIGHT] = scores.weight
+        self._table[first:end] = scores.draws
         if len(columns) == len(self.survivors) and alive.all():
             cells: NDArray[np.float32] = self._errors[first:end]  # a view: no copy
             unknown = np.isnan(cells)

@@ -23,6 +23,7 @@ class ImageQueues:
     def __init__(self, images: Mapping[int, OpenImage]) -> None:
         self._images = images
         self._heaps: dict[str | None, list[int]] = {}  # none of them is empty
+        self._listed: dict[int, str | None] = {}  # under which owner, if so
         self._emptied: dict[int, None] = {}  # may be guessed ahead of their next look
 
     def __bool__(self) -> bool:
@@ -30,8 +31,8 @@ class ImageQueues:
         return bool(self._heaps)
 
     def __len__(self) -> int:
-        """Entries, stale ones included."""
-        return sum(len(heap) for heap in self._heaps.values())
+        """Images; a few may be stale."""
+        return len(self._listed)
 
     @property
     def can_guess(self) -> bool:
@@ -41,7 +42,7 @@ class ImageQueues:
     def add(self, image: OpenImage) -> None:
         """List an image, where its owner will find what is queued."""
         if image.queue:
-            heapq.heappush(self._heaps.setdefault(image.owner, []), image.number)
+            self._list(image.number, image.owner)
         else:
             self._emptied[image.number] = None
 
@@ -94,9 +95,12 @@ class ImageQueues:
     def disown(self, owner: str) -> None:
         """Leave an owner's images to whoever comes."""
         for number in self._heaps.pop(owner, ()):
-            if number in self._images:
-                self._images[number].owner = None
-                heapq.heappush(self._heaps.setdefault(None, []), number)
+            image = self._images.get(number)
+            if self._listed.get(number) == owner:
+                del self._listed[number]
+            if image is not None and image.owner == owner:
+                image.owner = None
+                self._list(number, None)
 
     def holds(self, image: OpenImage) -> bool:
         """Whether the image is listed where it will be found; for tests."""
@@ -112,9 +116,16 @@ class ImageQueues:
 
     def _pop(self, owner: str | None) -> None:
         heap = self._heaps[owner]
-        heapq.heappop(heap)
+        number = heapq.heappop(heap)
+        if number in self._listed and self._listed[number] == owner:
+            del self._listed[number]
         if not heap:
             del self._heaps[owner]
+
+    def _list(self, number: int, owner: str | None) -> None:
+        if number not in self._listed or self._listed[number] != owner:
+            self._listed[number] = owner
+            heapq.heappush(self._heaps.setdefault(owner, []), number)
 
 
 def n_scores(items: Sequence[WorkItem]) -> int:

@@ -5,7 +5,7 @@ It knows no clock, network, Ray or torch: durations arrive inside events. `runti
 
 Work is handed out on demand. A request is filled, in this order, with
 
-1. an image over which a worker died, alone;
+1. an image over which a worker died, alone, where the worker has nothing else;
 2. queued work of the worker's own open images (those whose encoded form it holds), oldest first;
 3. queued work of images without an owner, then new images;
 4. queued work of other workers' images, so that no worker idles while another has a queue;
@@ -62,6 +62,7 @@ class _Worker:
     rows_per_second: float = 0.0
     in_flight: dict[int, MicroBatch] = field(default_factory=dict)  # oldest first
     requests: int = 0
+    on_trial: bool = False  # it has one image over which another died, and gets nothing else
 
 
 class Scheduler:
@@ -142,8 +143,7 @@ class Scheduler:
             case WorkRequested(worker):
                 if worker in self._workers:
                     self._workers[worker].requests += 1
-                    self._waiting[worker] = None
-                    self._note_idle(worker)
+                    self._wait(worker)
                 else:
                     out.append(Release(worker))
             case ScoresArrived(worker, scores):
@@ -188,14 +188,17 @@ class Scheduler:
         micro_batch = worker.in_flight.pop(scores.id, None) if worker else None
         if worker is None or micro_batch is None:
             return
-        self._note_idle(name)
+        worker.on_trial = False
+        self._wait(name)
         self.counters.n_rows += scores.n_rows
         self.counters.n_micro_batches += 1
         self._measure(worker, scores)
         size = int(self._speed / self._n_templates / ITEMS_PER_SECOND)
         seconds_each = scores.seconds / micro_batch.n_scores
-        for item, answer in zip(micro_batch.items, scores.answers, strict=True):
+        for item, answer in zip(micro_batch.items, scores.unpack(micro_batch.items), strict=True):
             image = self._open.get(item.image)
+            if image is not None and image.trial == scores.id:
+                image.strikes, image.trial = 0, None
             if isinstance(answer, ImageFailure):
                 if image is not None:
                     self._fail(image, item, answer, name, out)
@@ -203,8 +206,6 @@ class Scheduler:
             self.counters.n_scored += item.n_scores * self._n_templates
             if image is None:
                 continue
-            if image.trial == scores.id:
-                image.strikes, image.trial = 0, None
             image.answered(item, answer, seconds_each * item.n_scores, size)
             if image.elimination.outcome is not None:
                 self._close(image, name, out)
@@ -262,9 +263,9 @@ class Scheduler:
         self._idle.pop(name, None)
         self._queues.disown(name)
         self.counters.n_retries += len(worker.in_flight)
-        suspect = next(iter(worker.in_flight)) if blame and worker.in_flight else None
+        # It may have died of what it scored, or of what it read ahead.
+        struck = {item.image for m in worker.in_flight.values() for item in m.items if blame}
         for micro_batch in reversed(worker.in_flight.values()):
-            struck = {item.image for item in micro_batch.items if micro_batch.id == suspect}
             for item in reversed(micro_batch.items):
                 image = self._open.get(item.image)
                 if image is None:
@@ -315,7 +316,9 @@ class Scheduler:
             self._waiting.clear()
             self._idle.clear()
             return
-        while self._waiting and self._has_work():
+        while self._suspects and self._idle:
+            self._try_alone(next(iter(self._idle)), out)
+        while self._waiting and (self._queues or self.n_unopened):
             name = next(iter(self._waiting))
             self._assign(name, self._fill(name), out)
         # An idle worker guesses ahead; one that has work waits for real work.
@@ -326,9 +329,6 @@ class Scheduler:
                 break
             self._assign(name, items, out)
 
-    def _has_work(self) -> bool:
-        return bool(self._suspects or self._queues or self._next < len(self._images))
-
     def _assign(self, name: str, items: list[WorkItem], out: list[Instruction]) -> None:
         """Answer a request of a worker; without items it goes on waiting."""
         if not items:
@@ -337,24 +337,24 @@ class Scheduler:
         micro_batch = MicroBatch(next(self._ids), tuple(items))
         first = self._open[items[0].image]
         if first.strikes:
-            first.trial = micro_batch.id
+            first.trial, worker.on_trial = micro_batch.id, True
         worker.requests -= 1
-        del self._waiting[name]
-        if worker.requests:
-            self._waiting[name] = None  # behind the others
-        self._idle.pop(name, None)
         worker.in_flight[micro_batch.id] = micro_batch
+        del self._waiting[name]
+        self._idle.pop(name, None)
+        self._wait(name)  # behind the others
         out.append(Assign(name, micro_batch))
 
-    def _note_idle(self, name: str) -> None:
+    def _wait(self, name: str) -> None:
+        """List a worker where its requests will be seen."""
         worker = self._workers[name]
-        if worker.requests and not worker.in_flight:
-            self._idle[name] = None
+        if worker.requests and not worker.on_trial:
+            self._waiting[name] = None
+            if not worker.in_flight:
+                self._idle[name] = None
 
     def _fill(self, name: str) -> list[WorkItem]:
         room = self._room(self._workers[name])
-        if self._suspects:
-            return self._try_alone(room)
         items = self._queues.take(name, room)
         room -= n_scores(items)
         while room > 0 and self._adopt(name):
@@ -368,12 +368,11 @@ class Scheduler:
             items += self._queues.guess(-n_scores(items) % self._rows(name))
         return items
 
-    def _try_alone(self, room: int) -> list[WorkItem]:
-        """Work of one image over which a worker died, so that the next death tells which it was."""
+    def _try_alone(self, name: str, out: list[Instruction]) -> None:
+        """Send one image over which a worker died, so that the next death tells which it was."""
         image = self._open.get(self._suspects.popleft())
-        if image is None or not image.queue:
-            return []
-        return image.take(room)
+        if image is not None:
+            self._assign(name, image.take(self._room(self._workers[name])), out)
 
     def _rows(self, name: str) -> int:
         """Scores that fill one batch of a worker."""

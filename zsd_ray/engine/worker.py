@@ -95,12 +95,9 @@ class Scorer:
         if parts:
             errors, n_rows = self._errors(parts)
             answers |= _split(parts, errors, self._n_templates)
-        return MicroBatchScores(
-            id=micro_batch.id,
-            answers=tuple(answers[position] for position in range(len(micro_batch.items))),
-            n_rows=n_rows,
-            seconds=time.perf_counter() - start,
-        )
+        in_order = [answers[position] for position in range(len(micro_batch.items))]
+        seconds = time.perf_counter() - start
+        return MicroBatchScores.pack(micro_batch.id, in_order, n_rows, seconds)
 
     def _prepare(self, position: int, item: WorkItem) -> _Part:
         image_id = self._dataset.records[item.image].image_id
@@ -195,9 +192,8 @@ def _split(
         start = end
         draws = part.draws
         if np.isfinite(mean).all():
-            answers[part.position] = ItemScores(
-                mean, draws.t, draws.alpha, draws.sigma, draws.weight
-            )
+            table = np.column_stack([draws.t, draws.alpha, draws.sigma, draws.weight])
+            answers[part.position] = ItemScores(mean, table)
         else:
             answers[part.position] = ImageFailure(
                 "the model's error is not finite; try model.dtype: float32"

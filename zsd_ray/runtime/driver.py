@@ -56,13 +56,18 @@ class _Run:
             )
         }
         config = plan.config
-        self._plan = [ray.put(plan)]  # kept here: a scheduler that is started again reads it
         self._sink: Any = Sink.options(**here).remote(  # type: ignore[attr-defined]
             plan.output, config.output.raw_scores, config.storage
         )
+        # A scheduler that is started again reads both, so the driver keeps them. As bytes, because
+        # Ray cannot know that and prints a line about it.
+        self._plan = ray.put(plan)
+        shared = ray.cloudpickle.dumps((self._plan, self._sink))
         n_shards = min(-(-self._workers.max // WORKERS_PER_SCHEDULER), len(plan.todo))
         self._schedulers: list[Any] = [
-            SchedulerActor.options(**here).remote(self._plan, shard, n_shards, self._sink)
+            SchedulerActor.options(**here).remote(  # type: ignore[attr-defined]
+                shared, shard, n_shards
+            )
             for shard in range(n_shards)
         ]
         self._fleet = Fleet(plan, self._schedulers, on_warning)

@@ -164,7 +164,7 @@ class Fleet:
             )
 
     def _failed(self, name: str, worker: _Worker, error: RayError) -> None:
-        reason = last_line(error)
+        reason = last_line(error).split(". ")[0]  # Ray goes on about what it might have been
         started = worker.task == "run"
         if not started:
             self._failures += 1

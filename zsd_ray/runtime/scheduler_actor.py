@@ -64,12 +64,10 @@ class SchedulerShell:
     checkpoint in the output. Scores that it did not ask for itself are then asked for again.
 
     Args:
-        plans: a reference to the plan, in a list so that Ray passes it as it is.
         shard, n_shards: it decides every n_shards-th image from `shard` on.
     """
 
-    def __init__(self, plans: list[Any], shard: int, n_shards: int, sink: Any) -> None:
-        plan: Plan = ray.get(plans[0])
+    def __init__(self, plan: Plan, sink: Any, shard: int, n_shards: int) -> None:
         filesystem.configure(plan.config.storage)
         self._plan = plan
         self._shard = shard
@@ -253,9 +251,17 @@ class SchedulerShell:
                 await asyncio.sleep(_TICK_SECONDS)
 
 
-SchedulerActor = ray.remote(
-    num_cpus=0, max_concurrency=10_000, max_restarts=-1, max_task_retries=-1
-)(SchedulerShell)
+@ray.remote(num_cpus=0, max_concurrency=10_000, max_restarts=-1, max_task_retries=-1)
+class SchedulerActor(SchedulerShell):
+    """The same as an actor.
+
+    Args:
+        shared: references to the plan and the sink, pickled by the driver, which keeps both.
+    """
+
+    def __init__(self, shared: bytes, shard: int, n_shards: int) -> None:
+        plan, sink = ray.cloudpickle.loads(shared)
+        super().__init__(ray.get(plan), sink, shard, n_shards)
 
 
 def _answer(request: asyncio.Future[MicroBatch | None], micro_batch: MicroBatch | None) -> None:

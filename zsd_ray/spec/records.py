@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -55,14 +56,11 @@ class ItemScores:
     """The answer to one WorkItem; n draws and k classes as in the item.
 
     errors: (n, k) float32, eps-error before weighting: mean over elements, mean over templates.
-    t, alpha, sigma, weight: (n,) float64, of each draw; score = weight * error.
+    draws: (n, 4) float64, t, alpha, sigma and weight of each draw; score = weight * error.
     """
 
     errors: NDArray[np.float32]
-    t: NDArray[np.float64]
-    alpha: NDArray[np.float64]
-    sigma: NDArray[np.float64]
-    weight: NDArray[np.float64]
+    draws: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +74,48 @@ class ImageFailure:
     unreadable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class MicroBatchScores:
-    """The answer to one micro-batch, one entry an item, in order.
+    """The answer to one micro-batch, in two arrays: many small ones are slow to send.
 
-    n_rows counts network rows with those that pad the last fixed-shape batch; `seconds` is the
-    time that the worker spent on it.
+    errors: float32, those of all items one after the other, row by row; draws: (N, 4) likewise.
+    failures: by position, the items that have no scores instead.
+    n_rows: network rows, with those that pad the last batch; seconds: the worker's time.
     """
 
     id: int
-    answers: tuple[ItemScores | ImageFailure, ...]
+    errors: NDArray[np.float32]
+    draws: NDArray[np.float64]
+    failures: Mapping[int, ImageFailure]
     n_rows: int
     seconds: float
+
+    @classmethod
+    def pack(
+        cls, id_: int, answers: Sequence[ItemScores | ImageFailure], n_rows: int, seconds: float
+    ) -> MicroBatchScores:
+        """Join the answers to a micro-batch's items, in order."""
+        scores = [answer for answer in answers if isinstance(answer, ItemScores)]
+        return cls(
+            id=id_,
+            errors=np.concatenate([s.errors.ravel() for s in scores] or [np.zeros(0, np.float32)]),
+            draws=np.concatenate([s.draws for s in scores] or [np.zeros((0, 4))]),
+            failures={i: a for i, a in enumerate(answers) if isinstance(a, ImageFailure)},
+            n_rows=n_rows,
+            seconds=seconds,
+        )
+
+    def unpack(self, items: Sequence[WorkItem]) -> Iterator[ItemScores | ImageFailure]:
+        """The answer to each item of the micro-batch, as views of the arrays."""
+        cell = draw = 0
+        for position, item in enumerate(items):
+            if position in self.failures:
+                yield self.failures[position]
+                continue
+            errors = self.errors[cell : cell + item.n_scores]
+            draws = self.draws[draw : draw + item.n_draws]
+            cell, draw = cell + item.n_scores, draw + item.n_draws
+            yield ItemScores(errors.reshape(item.n_draws, -1), draws)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,240 @@
+"""What one scheduler carries through Ray: micro-batches/s, against bare actor calls of like size.
+
+    python benchmarks/scheduler_throughput.py [--workers N] [--callers N] [--seconds S] [--json]
+
+The scheduler actor, its sink and Ray are the real ones. Workers have no model: they take scores
+from a table (made_up_scores.py) and answer at once, but claim the time that a GPU of --speed rows/s
+would have taken, so that micro-batches and items are as large as with --workers such GPUs. A few
+processes, the callers, play all workers. The bare loop is the same callers with as many calls open
+to an async actor that does nothing, with payloads as long as the mean pickled ones of the first
+loop. Callers share the cores with the actor: on a small machine both rates are those of all
+together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ray
+from made_up_scores import WORKLOADS, ScoreTable
+
+from zsd_ray.data.classes import ClassList
+from zsd_ray.engine.plan import Plan, make_plan
+from zsd_ray.runtime.cluster import cluster
+from zsd_ray.runtime.driver import WORKERS_PER_SCHEDULER
+from zsd_ray.runtime.model_worker import IN_FLIGHT
+from zsd_ray.runtime.scheduler_actor import SchedulerActor
+from zsd_ray.runtime.sink import Sink
+from zsd_ray.spec.config import RunConfig, parse_config
+from zsd_ray.spec.records import MicroBatchScores
+
+WARM_UP_SECONDS = 2.0
+_SAMPLE_EVERY = 50  # micro-batches; pickling them all would slow the callers
+
+
+@dataclass
+class Tally:
+    """What one caller did between the warm-up and the end."""
+
+    calls: int = 0
+    items: int = 0
+    evaluations: int = 0
+    seconds: float = 0.0
+    bytes_sent: float = 0.0  # mean of one call
+    bytes_answered: float = 0.0
+
+
+@ray.remote(num_cpus=0)
+class Caller:
+    """Asks an actor as runtime/model_worker.py does."""
+
+    def __init__(self, workload: str, speed: float, batch_size: int) -> None:
+        self._table = ScoreTable(WORKLOADS[workload], seed=0)
+        self._speed = speed
+        self._batch_size = batch_size
+
+    def ready(self) -> None:
+        """Return once the table is made."""
+
+    def pull(self, names: list[str], scheduler: Any, seconds: float) -> Tally:
+        """Score from the table for some seconds, or until there is no more work."""
+
+        def ask(name: str, scores: MicroBatchScores | None) -> tuple[str, Any]:
+            return name, scheduler.exchange.remote(name, self._batch_size, scores)
+
+        requests = deque(ask(name, None) for _ in range(IN_FLIGHT) for name in names)
+        tally, sent, answered = Tally(), [], []
+        start = time.perf_counter() + WARM_UP_SECONDS
+        while (now := time.perf_counter()) < start + seconds:
+            name, request = requests.popleft()
+            micro_batch = ray.get(request)
+            if micro_batch is None:
+                break
+            n_rows = -(-micro_batch.n_scores // self._batch_size) * self._batch_size
+            scores = self._table.score(micro_batch, n_rows, n_rows / self._speed)
+            requests.append(ask(name, scores))
+            if now >= start:
+                if tally.calls % _SAMPLE_EVERY == 0:
+                    sent.append(len(pickle.dumps(scores, protocol=5)))
+                    answered.append(len(pickle.dumps(micro_batch, protocol=5)))
+                tally.calls += 1
+                tally.items += len(micro_batch.items)
+                tally.evaluations += micro_batch.n_scores
+        tally.seconds = time.perf_counter() - start
+        if not tally.calls:
+            raise SystemExit("nothing was measured: too few images for the time")
+        tally.bytes_sent = sum(sent) / len(sent)
+        tally.bytes_answered = sum(answered) / len(answered)
+        return tally
+
+    def call(self, actor: Any, n_open: int, payload: bytes, seconds: float) -> Tally:
+        """Call an actor that does nothing, with `n_open` calls open."""
+        requests = deque(actor.call.remote(payload) for _ in range(n_open))
+        tally = Tally()
+        start = time.perf_counter() + WARM_UP_SECONDS
+        while (now := time.perf_counter()) < start + seconds:
+            ray.get(requests.popleft())
+            requests.append(actor.call.remote(payload))
+            tally.calls += now >= start
+        tally.seconds = time.perf_counter() - start
+        return tally
+
+
+@ray.remote(num_cpus=0, max_concurrency=10_000)
+class Bare:
+    """Takes a payload and answers with another."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+
+    async def call(self, payload: bytes) -> bytes:
+        return self._answer
+
+
+@contextmanager
+def started_scheduler(plan: Plan, names: list[str]) -> Iterator[Any]:
+    """The scheduler actor with its sink, as the driver starts them for one shard."""
+    kept = ray.put(plan)
+    sink: Any = Sink.remote(  # type: ignore[attr-defined]
+        plan.output, plan.config.output.raw_scores, plan.config.storage
+    )
+    shared = ray.cloudpickle.dumps((kept, sink))
+    scheduler: Any = SchedulerActor.remote(shared, 0, 1)  # type: ignore[attr-defined]
+    try:
+        yield scheduler
+        ray.get([scheduler.lose.remote(name, False) for name in names])  # answers what is open
+    finally:
+        ray.kill(scheduler)
+        ray.kill(sink)
+
+
+def made_up_plan(config: RunConfig, workload: str, n_images: int) -> Plan:
+    """A plan whose data set is made up: only the workers would ever read an image."""
+    table = ScoreTable(WORKLOADS[workload], seed=0)
+    n_classes = WORKLOADS[workload].n_classes
+    return replace(
+        make_plan(config),
+        records=table.records(n_images),
+        classes=ClassList(tuple(f"class {k}" for k in range(n_classes)), None),
+        prompts=[],
+        todo=list(range(n_images)),
+        n_done=0,
+    )
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        tree = {
+            "data": {"source": "digits"},
+            "pruning": {"rule": "clark-jaini", "min_scores": 20, "max_scores": 2000},
+            "cluster": {"workers": options.workers, "batch_size": options.batch_size},
+            "output": {"path": folder},
+            "tracking": {"mlflow": "off"},
+        }
+        config = parse_config(RunConfig, tree)
+        plan = made_up_plan(config, options.workload, options.images)
+        with cluster(config):
+            callers: list[Any] = [
+                Caller.remote(  # type: ignore[attr-defined]
+                    options.workload, options.speed, options.batch_size
+                )
+                for _ in range(options.callers)
+            ]
+            ray.get([caller.ready.remote() for caller in callers])
+            names = [f"worker-{number}" for number in range(options.workers)]
+            shares = [names[number :: options.callers] for number in range(options.callers)]
+            seconds = options.seconds
+            with started_scheduler(plan, names) as scheduler:
+                ours: list[Tally] = ray.get(
+                    [
+                        c.pull.remote(n, scheduler, seconds)
+                        for c, n in zip(callers, shares, strict=True)
+                    ]
+                )
+            sent = sum(tally.bytes_sent for tally in ours) / len(ours)
+            answered = sum(tally.bytes_answered for tally in ours) / len(ours)
+            bare = Bare.remote(bytes(round(answered)))  # type: ignore[attr-defined]
+            payload = bytes(round(sent))
+            theirs: list[Tally] = ray.get(
+                [
+                    caller.call.remote(bare, IN_FLIGHT * len(share), payload, seconds)
+                    for caller, share in zip(callers, shares, strict=True)
+                ]
+            )
+    calls = sum(tally.calls / tally.seconds for tally in ours)
+    bare_calls = sum(tally.calls / tally.seconds for tally in theirs)
+    n_calls = sum(tally.calls for tally in ours)
+    return {
+        "ratio": round(calls / bare_calls, 3),
+        "evaluations_per_second": round(sum(t.evaluations / t.seconds for t in ours)),
+        "micro_batches_per_second": round(calls, 1),
+        "bare_calls_per_second": round(bare_calls, 1),
+        "evaluations_per_micro_batch": round(sum(t.evaluations for t in ours) / n_calls, 1),
+        "items_per_micro_batch": round(sum(tally.items for tally in ours) / n_calls, 1),
+        "bytes_sent": round(sent),
+        "bytes_answered": round(answered),
+        "workers": options.workers,
+        "callers": options.callers,
+        "workload": options.workload,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--workload", choices=sorted(WORKLOADS), default="cifar10")
+    parser.add_argument("--images", type=int, default=50_000)
+    parser.add_argument("--workers", type=int, default=WORKERS_PER_SCHEDULER)
+    parser.add_argument("--callers", type=int, default=2, help="processes that play them")
+    parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--speed", type=float, default=615.0, help="rows/s that workers claim")
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    options = parser.parse_args()
+    row = measure(options)
+    if options.json:
+        print(json.dumps(row))
+        return
+    print(
+        f"scheduler   {row['micro_batches_per_second']:10,.0f} micro-batches/s of "
+        f"{row['evaluations_per_micro_batch']:,.0f} evaluations in "
+        f"{row['items_per_micro_batch']:,.1f} items"
+    )
+    print(f"            {row['evaluations_per_second']:10,} evaluations/s")
+    print(
+        f"bare calls  {row['bare_calls_per_second']:10,.0f} calls/s of {row['bytes_sent']:,} "
+        f"bytes, answered with {row['bytes_answered']:,}"
+    )
+    print(f"ratio       {row['ratio']:10.3f}   goal at least 0.5")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""One fault at a time: a worker that hangs, an image that kills, a node that leaves, a lost driver.
+
+tests/runtime/test_chaos.py has them together.
+"""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import zsd_ray
+from tests.support.processes import actors, wait_until
+from zsd_ray.engine.plan import make_plan
+from zsd_ray.results.checkpoint import Checkpoint
+from zsd_ray.results.output import Output
+from zsd_ray.runtime.driver import run_on_ray
+from zsd_ray.spec.config import RunConfig, parse_config
+
+pytestmark = pytest.mark.end_to_end
+
+LIMIT = 40
+NUMBERS = ("prediction", "draws_per_class", "mean_scores", "n_draws", "n_evaluations", "error")
+
+
+def configure(path, **sections):
+    tree = {
+        "prompts": {"templates": ["a photo of the digit {}."]},
+        "data": {"limit": LIMIT},
+        "pruning": {"min_scores": 12, "max_scores": 60, "p_value": 0.01},
+        "tracking": {"mlflow": "off"},
+        "output": {"path": str(path), "flush_seconds": 0.2},
+    }
+    return parse_config(RunConfig, {**tree, **sections})
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    result = zsd_ray.run(configure(tmp_path_factory.mktemp("quiet")), local=True)
+    return numbers(result.table)
+
+
+def numbers(table):
+    rows = table.to_pylist()
+    found = {row["image_id"]: {name: row[name] for name in NUMBERS} for row in rows}
+    assert len(found) == len(rows), "an image has two rows"
+    return found
+
+
+def test_a_worker_that_hangs_is_given_up_and_replaced(local_ray, quiet, tmp_path):
+    warnings, stopped = [], []
+
+    def stop_one(progress):
+        if progress.n_decided >= 3 and not stopped:
+            stopped.append(actors(os.getpid(), "ModelWorker")[0])
+            os.kill(stopped[0], signal.SIGSTOP)
+
+    result = zsd_ray.run(
+        configure(tmp_path, cluster={"workers": 2, "hang_seconds": 2}),
+        on_progress=stop_one,
+        on_warning=warnings.append,
+    )
+    assert stopped
+    assert any("does not answer" in warning for warning in warnings)
+    assert numbers(result.table) == quiet
+
+
+def test_an_image_that_ends_three_workers_is_quarantined_and_tried_again_next_time(
+    local_ray, quiet, tmp_path
+):
+    config = configure(tmp_path, cluster={"workers": 2})
+    plan = make_plan(config)
+    poisoned = plan.todo[7]
+
+    class Poison:
+        """The same images; reading one of them ends the process."""
+
+        def __init__(self, dataset):
+            self.records = dataset.records
+            self.label_names = dataset.label_names
+            self.dataset = dataset
+
+        def read(self, index):
+            if index == poisoned:
+                os._exit(1)
+            return self.dataset.read(index)
+
+    warnings = []
+    broken = dataclasses.replace(plan, dataset=Poison(plan.dataset))
+    counters = run_on_ray(broken, lambda counters, n: None, warnings.append)
+    image_id = plan.records[poisoned].image_id
+    found = {row["image_id"]: row for row in plan.output.read_table("decisions").to_pylist()}
+    assert found[image_id]["stop_reason"] == "quarantined"
+    assert "3 workers died" in found[image_id]["error"]
+    assert len(warnings) == 3
+    assert (counters.decided, counters.errors) == (LIMIT, 1)
+    others = numbers(plan.output.read_table("decisions"))
+    del others[image_id]
+    assert others == {key: row for key, row in quiet.items() if key != image_id}
+    # Its fault was not the image's: the next session tries it again.
+    result = zsd_ray.run(config)
+    assert numbers(result.table) == quiet
+
+
+def test_a_store_that_is_away_costs_no_image(local_ray, quiet, tmp_path):
+    """Reading fails now and then, as it does when a worker's store stays away too long."""
+    plan = make_plan(configure(tmp_path, cluster={"workers": 2}))
+    away = tmp_path / "away"
+    away.mkdir()
+
+    class Away:
+        def __init__(self, dataset):
+            self.records = dataset.records
+            self.label_names = dataset.label_names
+            self.dataset = dataset
+
+        def read(self, index):
+            from zsd_ray.spec.errors import StoreError
+
+            first_time = away / str(index)
+            if index % 3 == 0 and not first_time.exists():
+                first_time.touch()
+                raise StoreError("the store did not answer")
+            return self.dataset.read(index)
+
+    broken = dataclasses.replace(plan, dataset=Away(plan.dataset))
+    run_on_ray(broken, lambda counters, n: None, lambda warning: None)
+    assert list(away.iterdir())
+    assert numbers(plan.output.read_table("decisions")) == quiet
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint(quiet, tmp_path):
+    config = configure(
+        tmp_path / "run",
+        output={
+            "path": str(tmp_path / "run"), "flush_seconds": 1000, "checkpoint_seconds": 0.2,
+        },
+    )  # fmt: skip
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    run = subprocess.Popen(
+        [sys.executable, "-m", "zsd_ray.cli", "run", str(tmp_path / "run.yaml"), "--local"],
+        stdout=subprocess.DEVNULL,
+    )
+    output = Output(str(tmp_path / "run"))
+
+    def saved():
+        checkpoints = [Checkpoint.from_bytes(content) for content in output.read_checkpoints()]
+        return [state for checkpoint in checkpoints for state in checkpoint.states]
+
+    try:
+        wait_until(lambda: any(state.n_draws for state in saved()))
+    finally:
+        run.kill()
+        run.wait()
+    assert output.read_table("decisions").num_rows == 0
+    known = sum(state.n_spent for state in saved())
+    result = zsd_ray.run(config, local=True)
+    assert numbers(result.table) == quiet
+    needed = sum(row["n_evaluations"] for row in quiet.values())
+    assert result.metrics["n_scored"] <= 1.1 * needed
+    assert result.metrics["n_scored"] + known >= needed
+    assert result.metrics["n_scored"] < needed, "nothing of the killed session was used"
+    assert output.read_checkpoints() == []
+
+
+@pytest.fixture
+def nodes():
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        cluster.add_node(num_cpus=1)
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def test_a_node_that_drains_hands_back_its_work_while_it_still_answers(nodes, quiet, tmp_path):
+    config = configure(tmp_path / "run", cluster={"address": nodes.address, "workers": 2})
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    leaving = nodes.list_all_nodes()[-1]
+    with (tmp_path / "log").open("w") as log:
+        run = subprocess.Popen(
+            [sys.executable, "-m", "zsd_ray.cli", "run", str(tmp_path / "run.yaml")],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        raylet = leaving.all_processes["raylet"][0].process.pid
+        decisions = tmp_path / "run" / "decisions"
+        wait_until(lambda: decisions.is_dir() and any(decisions.iterdir()))
+        wait_until(lambda: actors(raylet, "ModelWorker"))
+        drain = subprocess.run(
+            [
+                str(Path(sys.executable).with_name("ray")), "drain-node",
+                "--address", nodes.address, "--node-id", leaving.node_id,
+                "--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot",
+                "--deadline-remaining-seconds", "600",
+            ],
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        assert drain.returncode == 0, drain.stderr
+        assert run.wait(240) == 0, (tmp_path / "log").read_text()
+    finally:
+        run.kill()
+    assert "its node is leaving" in (tmp_path / "log").read_text()
+    assert numbers(Output(str(tmp_path / "run")).read_table("decisions")) == quiet
