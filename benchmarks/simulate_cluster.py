@@ -33,6 +33,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from virtual_cluster import Cluster
 from virtual_setting import CLOCKS, Setting
 
+from zsd_ray.engine.scheduler import WORKERS_PER_SCHEDULER
+
 SIZES = (1, 8, 64, 512, 1000, 4000)
 IMAGES_PER_GPU = {"imagenet": 4, "cifar10": 20}
 """In the table: enough for each GPU to be past its start, so that a row takes minutes."""
@@ -117,7 +119,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--gpus", type=int, help="one size, on the whole data set")
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="of the table")
     parser.add_argument("--images", type=int, help="default: all; in the table, some a GPU")
-    parser.add_argument("--shards", type=int, default=1)
+    parser.add_argument("--shards", type=int, help="schedulers; default: as a run has, 1 for 250")
     parser.add_argument("--speed", type=float, default=Setting.speed, help="rows/s of a GPU")
     parser.add_argument("--batch-size", type=int, default=Setting.batch_size)
     parser.add_argument("--message-ms", type=float, default=1e3 * Setting.message_seconds)
@@ -138,7 +140,7 @@ def main() -> None:
             workload=workload,
             gpus=gpus,
             images=images,
-            shards=min(chosen.shards, gpus),
+            shards=min(chosen.shards or -(-gpus // WORKERS_PER_SCHEDULER), gpus),
             speed=chosen.speed,
             batch_size=chosen.batch_size,
             message_seconds=chosen.message_ms / 1e3,

@@ -23,7 +23,9 @@ usage() {
 
 start() {
   # ZSD_RAY_LOCAL marks every process of this cluster, also those that Ray starts later: see down.
-  env RAY_AUTH_MODE=disabled RAY_USAGE_STATS_ENABLED=0 ZSD_RAY_LOCAL="$port" "$@"
+  # A stopped job has minutes to write what it knows, as on a cluster; Ray's own 3 s are short.
+  env RAY_AUTH_MODE=disabled RAY_USAGE_STATS_ENABLED=0 RAY_JOB_STOP_WAIT_TIME_S=240 \
+    ZSD_RAY_LOCAL="$port" "$@"
 }
 
 head_node() {

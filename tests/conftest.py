@@ -67,6 +67,7 @@ def local_ray():
     import ray
 
     ray.init(
+        address="local",  # not whatever else runs on this machine
         num_cpus=8,
         include_dashboard=False,
         log_to_driver=False,

@@ -156,12 +156,12 @@ def test_subsets_are_nested_and_deterministic(config: DataConfig, dataset: Image
     smaller: set[int] = set()
     for limit in (1, 5, n // 2, n - 1, n, n + 1):
         subset = choose_subset(dataset.records, limit)
-        assert subset == sorted(set(subset))
+        assert list(subset) == sorted(set(subset))
         assert len(subset) == min(limit, n)
         assert smaller <= set(subset)
         assert subset == choose_subset(open_dataset(config).records, limit)
         smaller = set(subset)
-    assert choose_subset(dataset.records, None) == list(range(n))
+    assert list(choose_subset(dataset.records, None)) == list(range(n))
 
 
 def test_a_subset_depends_on_ids_and_not_on_order(dataset: ImageDataset) -> None:

@@ -105,7 +105,7 @@ class Cluster:
         first_id = 1 + max((m.id for held in self.held.values() for m in held), default=-1)
         first_id = max(first_id, 1 + max((scores.id for _, scores in self.answered), default=-1))
         self.scheduler = make(
-            images=[n for n in range(len(self.pool.truth)) if n not in decided],
+            images=[n for n in range(len(self.pool.truth)) if n not in decided and n not in states],
             states=states,
             first_id=first_id,
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from zsd_ray.data.record_table import RecordTable
 from zsd_ray.spec.errors import ImageError, StoreError
-from zsd_ray.spec.records import ImageRecord
 
 
 class Pictures:
@@ -19,7 +19,9 @@ class Pictures:
         bad: tuple[int, ...] = (),
         away: tuple[int, ...] = (),
     ) -> None:
-        self.records = [ImageRecord(f"picture-{i}", "memory", i % n_classes) for i in range(n)]
+        self.records = RecordTable(
+            [f"picture-{i}" for i in range(n)], ["memory"] * n, [i % n_classes for i in range(n)]
+        )
         self.label_names = [f"class {k}" for k in range(n_classes)]
         self._bad = bad
         self._away = away

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from PIL import Image
 
+from zsd_ray.data.record_table import RecordTable
 from zsd_ray.spec.records import ImageRecord
 
 
@@ -19,7 +20,7 @@ class ImageDataset(Protocol):
         label_names: the data's own name of each label, or None where labels are bare numbers.
     """
 
-    records: Sequence[ImageRecord]
+    records: RecordTable
     label_names: Sequence[str] | None
 
     def read(self, index: int) -> Image.Image:
@@ -31,14 +32,14 @@ class ImageDataset(Protocol):
         """
 
 
-def choose_subset(records: Sequence[ImageRecord], limit: int | None) -> list[int]:
+def choose_subset(records: Sequence[ImageRecord], limit: int | None) -> Sequence[int]:
     """Return the numbers of at most `limit` records, ascending.
 
     The choice depends on image ids alone and is nested: a larger limit adds images and drops none,
     so a run can be extended.
     """
     if limit is None or limit >= len(records):
-        return list(range(len(records)))
+        return range(len(records))
     by_hash = sorted(range(len(records)), key=lambda index: spread(records[index].image_id))
     return sorted(by_hash[:limit])
 

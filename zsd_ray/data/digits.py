@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from zsd_ray.spec.records import ImageRecord
+from zsd_ray.data.record_table import RecordTable
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 N_TEST = 500
@@ -31,10 +31,11 @@ class Digits:
         )
         chosen = sorted(train if split == "train" else test)
         self._images = np.round(digits.images[chosen] * (255 / 16)).astype(np.uint8)
-        self.records = [
-            ImageRecord(f"digits/{row:04d}", f"sklearn.datasets.load_digits()[{row}]", int(label))
-            for row, label in zip(chosen, digits.target[chosen], strict=True)
-        ]
+        self.records = RecordTable(
+            [f"digits/{row:04d}" for row in chosen],
+            [f"sklearn.datasets.load_digits()[{row}]" for row in chosen],
+            digits.target[chosen].tolist(),
+        )
 
     def read(self, index: int) -> Image.Image:
         return Image.fromarray(self._images[index])

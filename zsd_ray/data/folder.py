@@ -11,8 +11,8 @@ from PIL import Image
 from zsd_ray.data.base import spread
 from zsd_ray.data.decoding import decode
 from zsd_ray.data.location import Location
+from zsd_ray.data.record_table import RecordTable
 from zsd_ray.spec.errors import UserError, some
-from zsd_ray.spec.records import ImageRecord
 
 EXTENSIONS = ("jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm")
 
@@ -27,7 +27,7 @@ class FolderDataset:
         UserError: no such folder, no class subfolders, or a class without images.
     """
 
-    records: Sequence[ImageRecord]
+    records: RecordTable
     label_names: Sequence[str] | None
 
     def __init__(self, path: str) -> None:
@@ -48,11 +48,12 @@ class FolderDataset:
             )
         self.label_names = sorted(n_images)
         label_of = {name: label for label, name in enumerate(self.label_names)}
-        self.records = [
-            ImageRecord(name, f"{shown}/{name}", label_of[name.partition("/")[0]])
-            for name in sorted(images, key=spread)
-            if "/" in name
-        ]
+        ids = [name for name in sorted(images, key=spread) if "/" in name]
+        self.records = RecordTable(
+            ids,
+            [f"{shown}/{name}" for name in ids],
+            [label_of[name.partition("/")[0]] for name in ids],
+        )
 
     def read(self, index: int) -> Image.Image:
         record = self.records[index]

@@ -19,8 +19,8 @@ from PIL import Image
 from zsd_ray.data.decoding import decode
 from zsd_ray.data.location import Location
 from zsd_ray.data.parquet_labels import LabelColumn
+from zsd_ray.data.record_table import RecordTable
 from zsd_ray.spec.errors import ImageError, UserError
-from zsd_ray.spec.records import ImageRecord
 
 _KEPT_ROW_GROUPS = 2
 
@@ -36,7 +36,7 @@ class ParquetDataset:
         UserError: nothing there, not Parquet, a column that is missing or of the wrong type.
     """
 
-    records: Sequence[ImageRecord]
+    records: RecordTable
     label_names: Sequence[str] | None
 
     def __init__(self, path: str, image_column: str, label_column: str | None) -> None:
@@ -50,7 +50,8 @@ class ParquetDataset:
         with self._location.user_errors(f"data.path {shown}"):
             files = _find(self._location)
         labels = LabelColumn(label_column)
-        ids: list[tuple[str, str]] = []  # image id, source
+        ids: list[str] = []
+        sources: list[str] = []
         for file_path, name in files:
             with self._location.user_errors(f"{name} of data.path {shown} as Parquet"):
                 n_rows = self._location.read(
@@ -62,12 +63,10 @@ class ParquetDataset:
                 self._starts.append(start)
                 start += n_rows_of_group
             file_shown = self._location.show(file_path)
-            ids += [(f"{name}:{row}", f"{file_shown}:{row}") for row in range(sum(n_rows))]
+            ids += [f"{name}:{row}" for row in range(sum(n_rows))]
+            sources += [f"{file_shown}:{row}" for row in range(sum(n_rows))]
         numbers, self.label_names = labels.number(len(ids))
-        self.records = [
-            ImageRecord(image_id, source, label)
-            for (image_id, source), label in zip(ids, numbers, strict=True)
-        ]
+        self.records = RecordTable(ids, sources, numbers)
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key not in ("_lock", "_kept")}

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from zsd_ray.engine.open_image import OpenImage
 from zsd_ray.spec.records import WorkItem
 
+_TRIES = 4
+
 
 class ImageQueues:
     """Heaps of image numbers: one for each owner, one (None) for images without.
@@ -69,9 +71,10 @@ class ImageQueues:
     def guess(self, room: int) -> list[WorkItem]:
         """Take draws beyond the next look, of images with nothing queued."""
         items: list[WorkItem] = []
+        in_vain = 0
         for number in list(itertools.islice(self._emptied, max(0, room))):
             image = self._images.get(number)
-            more = False
+            more, taken = False, []
             if image is not None and not image.queue and not image.strikes:
                 more = image.look_ahead(room)
                 taken = image.take(room)
@@ -79,7 +82,8 @@ class ImageQueues:
                 room -= n_scores(taken)
             if not more:
                 del self._emptied[number]  # until it is listed again
-            if room <= 0:
+            in_vain += more and not taken  # a whole draw of it is more than there is room for
+            if room <= 0 or in_vain == _TRIES:
                 break
         return items
 

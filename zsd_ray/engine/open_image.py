@@ -168,7 +168,7 @@ class OpenImage:
         )
 
     def _count(self) -> None:
-        now = sum(item.n_scores for item in self.queue)
+        now = sum([item.n_scores for item in self.queue]) if self.queue else 0
         self._backlog.n_scores += now - self._n_queued
         self._n_queued = now
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import heapq
 import uuid
+from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
 
 from zsd_ray.data.base import ImageDataset, choose_subset, spread
 from zsd_ray.data.classes import ClassList, fill_templates, resolve_classes
 from zsd_ray.data.open import open_dataset
+from zsd_ray.data.record_table import RecordTable
 from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.scheduler import Scheduler
 from zsd_ray.models.registry import check_model
@@ -21,7 +26,7 @@ from zsd_ray.results.run_file import RunFile
 from zsd_ray.spec.config import RunConfig
 from zsd_ray.spec.errors import StoreError, UserError
 from zsd_ray.spec.identity import differences, hash_of, identity_parts
-from zsd_ray.spec.records import ImageRecord, ImageState
+from zsd_ray.spec.records import ImageState
 from zsd_ray.spec.secrets import redacted
 from zsd_ray.stats.rules import make_rule
 
@@ -41,10 +46,10 @@ class Plan:
 
     config: RunConfig
     dataset: ImageDataset
-    records: Sequence[ImageRecord]
+    records: RecordTable
     classes: ClassList
     prompts: list[str]
-    todo: list[int]
+    todo: array[int]
     n_done: int
     output: Output
     identity: str
@@ -88,28 +93,31 @@ class Plan:
 
         It may be made again in the middle of a session: rows and checkpoints are read anew.
         """
-        share = {self.records[n].image_id: n for n in self.todo[shard::n_shards]}
+        share = self.todo[shard::n_shards]
         columns = ["image_id", "label", "prediction", "error", "n_evaluations", "n_spent"]
         rows = self.output.read_table("decisions", [*columns, "stop_reason"]).to_pylist()
-        rows = [r for r in rows if r["image_id"] in share and r["stop_reason"] not in GIVEN_UP]
-        done = {row["image_id"] for row in rows}
+        rows = [row for row in rows if row["stop_reason"] not in GIVEN_UP]
+        numbers = self._numbers_in(share, [row["image_id"] for row in rows])
+        rows = [row for row in rows if row["image_id"] in numbers]
+        done = set(numbers.values())
         checkpoints = [Checkpoint.from_bytes(c) for c in self.output.read_checkpoints()]
+        saved = [state for checkpoint in checkpoints for state in checkpoint.states]
+        numbers = self._numbers_in(share, [state.image_id for state in saved])
         states: dict[int, ImageState] = {}
-        # Where two tell of one image, the last that knows more.
-        for state in sorted(
-            (state for checkpoint in checkpoints for state in checkpoint.states),
-            key=lambda state: state.n_draws,
-        ):
-            if state.image_id in share and state.image_id not in done:
-                states[share[state.image_id]] = state
-        by_hash = sorted(self.todo, key=lambda n: spread(self.records[n].image_id))
+        for state in sorted(saved, key=lambda state: state.n_draws):
+            number = numbers.get(state.image_id)
+            if number is not None and number not in done:
+                states[number] = state  # of two, the one that knows more
+        traced = heapq.nsmallest(
+            N_TRACED, self.todo, key=lambda number: spread(self.records[number].image_id)
+        )
         scheduler = Scheduler(
             records=self.records,
-            images=[number for image_id, number in share.items() if image_id not in done],
+            images=array("i", (n for n in share if n not in done and n not in states)),
             rule=make_rule(self.config.pruning),
             n_classes=len(self.classes.names),
             n_templates=self.n_templates,
-            traced=frozenset(by_hash[:N_TRACED]),
+            traced=frozenset(traced),
             keep_all_raw=self.config.output.raw_scores,
             states=states,
             first_id=first_id,
@@ -118,6 +126,12 @@ class Plan:
             rows, [c.counters for c in checkpoints if c.writer == f"{self.session}/{shard}"]
         )
         return scheduler
+
+    def _numbers_in(self, share: array[int], ids: Sequence[str]) -> dict[str, int]:
+        """The number of each of `ids` that is in a share."""
+        numbers = self.records.numbers_of(ids)
+        mine = np.isin(numbers, np.asarray(share))
+        return {ids[i]: int(numbers[i]) for i in np.flatnonzero(mine).tolist()}
 
     def checkpoint(self, scheduler: Scheduler, shard: int = 0) -> Checkpoint:
         """What the next scheduler of this share goes on from."""
@@ -170,14 +184,15 @@ def make_plan(config: RunConfig) -> Plan:
         raise UserError(f"output.path cannot be read: {error}") from error
     done = {row["image_id"] for row in rows if row["stop_reason"] not in GIVEN_UP}
     records = dataset.records
-    todo = [n for n in choose_subset(records, config.data.limit) if records[n].image_id not in done]
+    chosen = choose_subset(records, config.data.limit)
+    done_numbers = set(records.numbers_of(list(done)).tolist())
     return Plan(
         config=config,
         dataset=dataset,
-        records=[replace(record, label=classes.class_of(record.label)) for record in records],
+        records=records.relabelled(classes.class_of(label) for label in labels),
         classes=classes,
         prompts=fill_templates(classes.names, config.prompts.templates),
-        todo=todo,
+        todo=array("i", (number for number in chosen if number not in done_numbers)),
         n_done=len(done),
         output=output,
         identity=hash_of(parts),

@@ -48,6 +48,10 @@ from zsd_ray.stats.rules import Rule
 MAX_STRIKES = 3
 """Workers that may die over one image, or fail to reach its store, before it is given up."""
 
+WORKERS_PER_SCHEDULER = 250
+"""What one scheduler carries with room to spare (docs/performance.md); above, there are several,
+each with its share of the images."""
+
 ANSWERS_PER_SECOND = 250
 """Micro-batches that one scheduler takes back a second, when it may choose: a quarter of what one
 core does through Ray (docs/performance.md), so that requests do not queue."""
@@ -75,7 +79,7 @@ class Scheduler:
         n_classes, n_templates: a class costs one evaluation a template and draw.
         traced: numbers of the images whose raw draws go into their decisions.
         keep_all_raw: every image's do.
-        states: what a checkpoint kept of some of `images`, by number; they are done first.
+        states: what a checkpoint kept of other images, by number; they are done first.
         first_id: of the micro-batches; ids that an earlier scheduler gave must not come again.
     """
 
@@ -91,9 +95,8 @@ class Scheduler:
         states: Mapping[int, ImageState] | None = None,
         first_id: int = 0,
     ) -> None:
-        states = states or {}
         self._records = records
-        self._images = [number for number in images if number not in states] if states else images
+        self._images = images
         self._rule = rule
         self._n_classes = n_classes
         self._n_templates = n_templates
@@ -110,7 +113,7 @@ class Scheduler:
         self._waiting: dict[str, None] = {}  # workers with unanswered requests, oldest first
         self._idle: dict[str, None] = {}  # those of them with nothing in flight
         self.counters = Counters()
-        for number, state in states.items():
+        for number, state in (states or {}).items():
             self._queues.add(self._open_image(number, state))
 
     @property

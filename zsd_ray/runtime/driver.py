@@ -11,6 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.plan import Plan
+from zsd_ray.engine.scheduler import WORKERS_PER_SCHEDULER
 from zsd_ray.runtime.cluster import cluster
 from zsd_ray.runtime.fleet import Fleet
 from zsd_ray.runtime.scheduler_actor import SchedulerActor, State
@@ -18,9 +19,6 @@ from zsd_ray.runtime.sink import Sink
 from zsd_ray.spec.errors import RunBrokenError, last_line
 
 POLL_SECONDS = 0.25
-
-WORKERS_PER_SCHEDULER = 250
-"""What one scheduler carries with room to spare (docs/performance.md); above, there are several."""
 
 OnProgress = Callable[[Counters, int], None]
 OnWarning = Callable[[str], None]
