@@ -103,6 +103,8 @@ def run(
         plan.output.remove_checkpoints()
     except KeyboardInterrupt:
         status = "interrupted"
+        # Somebody waits: what is to be written now is tried, and not waited for.
+        filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
         raise
     finally:
         result = session.close(status)
@@ -349,7 +351,7 @@ class _Session:
         self._tracker = Tracker(
             uri,
             config.tracking.experiment,
-            name=Path(config.output.path).name,
+            name=Path(redacted(config.output.path)).name,
             params=_flat(self._run.config),
             tags=redacted(tags),
             on_warning=self._on_warning,

@@ -303,3 +303,56 @@ def test_micro_batches_grow_with_speed_and_shrink_near_the_end():
     assert sizes[0] == 8
     assert max(sizes) == 200  # 2,000 a second for a tenth of a second
     assert np.mean(sizes[-5:]) <= 8
+
+
+def test_a_device_that_fails_always_costs_no_image():
+    """Replaced again and again, a bad worker gets nothing over which another died."""
+    pool = Pool(40, 4, RULE.max_scores, seed=3)
+    cluster = Cluster(make_scheduler(pool), pool, batch_size=8)
+    good = ["good-0", "good-1"]
+    for name in good:
+        cluster.join(name)
+    n_bad = 0
+    while not cluster.scheduler.finished:
+        bad = f"bad-{n_bad}"
+        if bad not in cluster.held:
+            cluster.join(bad)
+        for name in [*good, bad]:
+            while cluster.open_requests[name] + len(cluster.held[name]) < 2:
+                cluster.request(name)
+        if cluster.held[bad]:
+            cluster.lose(bad, blame=True)
+            n_bad += 1
+        for name in good:
+            if cluster.held[name]:
+                cluster.answer(name, 0)
+    assert n_bad > 3
+    check_against_replay(cluster.decisions, pool)
+
+
+def test_an_unreadable_image_is_given_up_after_three_workers():
+    pool = Pool(1, 4, RULE.max_scores, seed=4)
+    cluster = Cluster(make_scheduler(pool), pool, batch_size=100, away={0})
+    for n in range(3):
+        assert not cluster.decisions
+        cluster.join(f"w{n}")
+        cluster.request(f"w{n}")
+        cluster.answer(f"w{n}", 0)
+    assert cluster.decisions["image-0"].stop_reason == "unreadable"
+
+
+def test_items_of_one_image_that_a_worker_cannot_read_count_once():
+    pool = Pool(1, 4, RULE.max_scores, seed=4)
+    cluster = Cluster(make_scheduler(pool), pool, batch_size=3, away={0})
+    for worker in ("small-0", "small-1"):  # two cuts of the first look's 16 scores
+        cluster.join(worker)
+        cluster.request(worker)
+    cluster.batch_size = 100
+    cluster.lose("small-0")
+    cluster.lose("small-1")
+    cluster.join("large")
+    cluster.request("large")
+    (micro_batch,) = cluster.held["large"]
+    assert len(micro_batch.items) > 2
+    cluster.answer("large", 0)
+    assert not cluster.decisions

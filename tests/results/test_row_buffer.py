@@ -59,7 +59,7 @@ def test_everything_is_due_at_the_end_and_a_part_keeps_its_name_until_it_is_writ
 
 @pytest.mark.parametrize("rows", [
     [decision(n) for n in range(row_buffer._PART_ROWS)],
-    [decision(0, row_buffer._PART_DRAWS)],
+    [decision(0, row_buffer._PART_CELLS)],
 ])  # fmt: skip
 def test_a_large_part_is_due_at_once(rows):
     buffer = RowBuffer(flush_seconds=1000)
@@ -71,7 +71,7 @@ def test_a_large_part_is_due_at_once(rows):
 
 @pytest.mark.parametrize("rows", [
     [decision(n) for n in range(row_buffer._FULL_ROWS)],
-    [decision(0, row_buffer._FULL_DRAWS)],
+    [decision(0, row_buffer._FULL_CELLS)],
 ])  # fmt: skip
 def test_the_buffer_is_full_until_a_part_is_written(rows):
     buffer = RowBuffer(flush_seconds=0)

@@ -69,8 +69,9 @@ def test_a_worker_that_hangs_is_given_up_and_replaced(local_ray, quiet, tmp_path
     assert numbers(result.table) == quiet
 
 
+@pytest.mark.parametrize("way", ["exit", "raise"])
 def test_an_image_that_ends_three_workers_is_quarantined_and_tried_again_next_time(
-    local_ray, quiet, tmp_path
+    local_ray, quiet, tmp_path, way
 ):
     config = configure(tmp_path, cluster={"workers": 2})
     plan = make_plan(config)
@@ -85,8 +86,10 @@ def test_an_image_that_ends_three_workers_is_quarantined_and_tried_again_next_ti
             self.dataset = dataset
 
         def read(self, index):
-            if index == poisoned:
+            if index == poisoned and way == "exit":
                 os._exit(1)
+            if index == poisoned:
+                raise RuntimeError("CUDA error: an illegal memory access was encountered")
             return self.dataset.read(index)
 
     warnings = []
@@ -97,6 +100,7 @@ def test_an_image_that_ends_three_workers_is_quarantined_and_tried_again_next_ti
     assert found[image_id]["stop_reason"] == "quarantined"
     assert "3 workers died" in found[image_id]["error"]
     assert len(warnings) == 3
+    assert all(("CUDA error" in warning) == (way == "raise") for warning in warnings)
     assert (counters.decided, counters.errors) == (LIMIT, 1)
     others = numbers(plan.output.read_table("decisions"))
     del others[image_id]
@@ -133,13 +137,16 @@ def test_a_store_that_is_away_costs_no_image(local_ray, quiet, tmp_path):
     assert numbers(plan.output.read_table("decisions")) == quiet
 
 
-def test_a_killed_run_goes_on_from_its_checkpoint(quiet, tmp_path):
-    config = configure(
-        tmp_path / "run",
-        output={
+@pytest.mark.parametrize("kept_raw", [True, False])
+def test_a_killed_run_goes_on_from_its_checkpoint(quiet, tmp_path, kept_raw):
+    def configured(raw_scores):
+        output = {
             "path": str(tmp_path / "run"), "flush_seconds": 1000, "checkpoint_seconds": 0.2,
-        },
-    )  # fmt: skip
+            "raw_scores": raw_scores,
+        }  # fmt: skip
+        return configure(tmp_path / "run", output=output)
+
+    config = configured(kept_raw)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
     run = subprocess.Popen(
         [sys.executable, "-m", "zsd_ray.cli", "run", str(tmp_path / "run.yaml"), "--local"],
@@ -158,8 +165,16 @@ def test_a_killed_run_goes_on_from_its_checkpoint(quiet, tmp_path):
         run.wait()
     assert output.read_table("decisions").num_rows == 0
     known = sum(state.n_spent for state in saved())
-    result = zsd_ray.run(config, local=True)
+    result = zsd_ray.run(configured(True), local=True)
     assert numbers(result.table) == quiet
+    raw = output.read_table("scores").to_pylist()
+    for image_id, row in quiet.items():
+        draws = [r for r in raw if r["image_id"] == image_id]
+        assert [r["draw"] for r in draws] == list(range(row["n_draws"]))
+        left = [sum(n > draw for n in row["draws_per_class"]) for draw in range(row["n_draws"])]
+        assert [len(r["eps_error"]) for r in draws] == left
+    if not kept_raw:  # what was known could not be used: its draws were not kept
+        return
     needed = sum(row["n_evaluations"] for row in quiet.values())
     assert result.metrics["n_scored"] <= 1.1 * needed
     assert result.metrics["n_scored"] + known >= needed

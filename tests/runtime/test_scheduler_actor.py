@@ -1,6 +1,7 @@
 """The shell around the scheduler: pauses, silence, late voices, and its end and new beginning."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,8 @@ class Gate:
         pass
 
     def write(self, shard, epoch, part):
-        if not self.gate.exists():
-            raise ray.exceptions.RayActorError  # what the shell meets while a sink is restarted
+        while not self.gate.exists():
+            time.sleep(0.1)
         self.parts.append(part)
 
     def checkpoint(self, shard, epoch, content):
@@ -100,6 +101,25 @@ def test_while_rows_cannot_be_written_work_pauses_and_then_goes_on(
         counters = await scheduler.drain()
         assert counters.decided == N_IMAGES
         assert (await scheduler.progress()).n_unwritten == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_run_is_not_finished_before_its_rows_are_written(local_ray, tmp_path, pool):
+    gate = tmp_path / "gate"
+    sink = Gate.remote(str(gate))
+
+    async def scenario():
+        scheduler = shell(make_plan(configure(tmp_path)), sink)
+        micro_batch = await scheduler.exchange("w", BATCH, None)
+        while micro_batch is not None:
+            micro_batch = await scheduler.exchange("w", BATCH, pool.score_micro_batch(micro_batch))
+        state = await scheduler.progress()
+        assert (state.counters.decided, state.n_unwritten) == (N_IMAGES, N_IMAGES)
+        assert not state.finished
+        gate.touch()
+        await settled(lambda: scheduler._buffer.n_rows == 0)
+        assert (await scheduler.progress()).finished
 
     asyncio.run(scenario())
 

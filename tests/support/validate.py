@@ -7,18 +7,20 @@ def validate(scheduler):
     """Assert what must hold between events."""
     assert set(scheduler._open).isdisjoint(scheduler._images[scheduler._next :])
     workers = scheduler._workers
-    free = {name for name, w in workers.items() if w.requests and not w.on_trial}
+    free = {name for name, w in workers.items() if w.requests and not w.aside}
     assert set(scheduler._waiting) == free
     assert set(scheduler._idle) == {name for name in free if not workers[name].in_flight}
+    assert all(worker.in_flight for worker in workers.values() if worker.aside)
+    trials = {i.trial for i in scheduler._open.values() if i.trial is not None}
     for worker in workers.values():
-        if worker.on_trial:
+        if trials & set(worker.in_flight):
             (micro_batch,) = worker.in_flight.values()
             assert len({item.image for item in micro_batch.items}) == 1
     if free:
         stuck = [i for i in scheduler._open.values() if i.queue and not i.strikes]
         assert not stuck, "work waits for a request"
-    if scheduler._idle:
-        assert not scheduler._suspects, "a suspect waits for a worker that is idle"
+    proven = [name for name in scheduler._idle if workers[name].rows_per_second]
+    assert not (proven and scheduler._suspects), "a suspect waits for a worker that is idle"
     queued = sum(n_scores(tuple(image.queue)) for image in scheduler._open.values())
     assert scheduler._backlog.n_scores == queued
     flying = {number: [] for number in scheduler._open}

@@ -40,6 +40,7 @@ class Plan:
 
     records: the data set's images with labels as class numbers (None: unlabelled).
     todo: numbers of the images to decide; n_done: images that the output holds already.
+    again: ids of images that an earlier session gave up, which are tried again.
     session: a name for this attempt at the run.
     previous: the run.json that this run continues, if any.
     """
@@ -55,6 +56,7 @@ class Plan:
     identity: str
     identity_parts: dict[str, Any]
     model_fingerprint: str
+    again: frozenset[str]
     session: str
     previous: RunFile | None
 
@@ -95,30 +97,35 @@ class Plan:
         """
         share = self.todo[shard::n_shards]
         columns = ["image_id", "label", "prediction", "error", "n_evaluations", "n_spent"]
-        rows = self.output.read_table("decisions", [*columns, "stop_reason"]).to_pylist()
-        rows = [row for row in rows if row["stop_reason"] not in GIVEN_UP]
+        rows = self.output.read_table("decisions", columns).to_pylist()
+        rows = [row for row in rows if row["image_id"] not in self.again]
         numbers = self._numbers_in(share, [row["image_id"] for row in rows])
         rows = [row for row in rows if row["image_id"] in numbers]
         done = set(numbers.values())
         checkpoints = [Checkpoint.from_bytes(c) for c in self.output.read_checkpoints()]
         saved = [state for checkpoint in checkpoints for state in checkpoint.states]
         numbers = self._numbers_in(share, [state.image_id for state in saved])
+        # Of all images, so that a resumed run traces the same ones; any limit takes these first.
+        ids = enumerate(record.image_id for record in self.records)
+        first = heapq.nsmallest(N_TRACED, ids, key=lambda numbered: spread(numbered[1]))
+        traced = frozenset(number for number, _ in first)
+        keep_all_raw = self.config.output.raw_scores
         states: dict[int, ImageState] = {}
         for state in sorted(saved, key=lambda state: state.n_draws):
             number = numbers.get(state.image_id)
-            if number is not None and number not in done:
-                states[number] = state  # of two, the one that knows more
-        traced = heapq.nsmallest(
-            N_TRACED, self.todo, key=lambda number: spread(self.records[number].image_id)
-        )
+            if number is None or number in done:
+                continue
+            if state.n_draws and not len(state.raw) and (keep_all_raw or number in traced):
+                continue  # its draws were not kept, and now they are wanted
+            states[number] = state  # of two, the one that knows more
         scheduler = Scheduler(
             records=self.records,
             images=array("i", (n for n in share if n not in done and n not in states)),
             rule=make_rule(self.config.pruning),
             n_classes=len(self.classes.names),
             n_templates=self.n_templates,
-            traced=frozenset(traced),
-            keep_all_raw=self.config.output.raw_scores,
+            traced=traced,
+            keep_all_raw=keep_all_raw,
             states=states,
             first_id=first_id,
         )
@@ -182,7 +189,8 @@ def make_plan(config: RunConfig) -> Plan:
         rows = output.read_table("decisions", ["image_id", "stop_reason"]).to_pylist()
     except StoreError as error:
         raise UserError(f"output.path cannot be read: {error}") from error
-    done = {row["image_id"] for row in rows if row["stop_reason"] not in GIVEN_UP}
+    again = {row["image_id"] for row in rows if row["stop_reason"] in GIVEN_UP}
+    done = {row["image_id"] for row in rows} - again
     records = dataset.records
     chosen = choose_subset(records, config.data.limit)
     done_numbers = set(records.numbers_of(list(done)).tolist())
@@ -198,6 +206,7 @@ def make_plan(config: RunConfig) -> Plan:
         identity=hash_of(parts),
         identity_parts=redacted(parts),
         model_fingerprint=model_fingerprint,
+        again=frozenset(again),
         session=uuid.uuid4().hex[:12],
         previous=previous,
     )

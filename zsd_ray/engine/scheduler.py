@@ -5,7 +5,7 @@ It knows no clock, network, Ray or torch: durations arrive inside events. `runti
 
 Work is handed out on demand. A request is filled, in this order, with
 
-1. an image over which a worker died, alone, where the worker has nothing else;
+1. an image over which a worker died, alone, to a worker that has scored and has nothing else;
 2. queued work of the worker's own open images (those whose encoded form it holds), oldest first;
 3. queued work of images without an owner, then new images;
 4. queued work of other workers' images, so that no worker idles while another has a queue;
@@ -66,7 +66,7 @@ class _Worker:
     rows_per_second: float = 0.0
     in_flight: dict[int, MicroBatch] = field(default_factory=dict)  # oldest first
     requests: int = 0
-    on_trial: bool = False  # it has one image over which another died, and gets nothing else
+    aside: bool = False  # gets nothing: it has a suspect image, or empties its hands for one
 
 
 class Scheduler:
@@ -182,8 +182,9 @@ class Scheduler:
     def useful_workers(self, batch_size: int) -> int:
         """How many workers could be busy now."""
         busy = sum(bool(worker.in_flight) for worker in self._workers.values())
-        rows = self.n_unopened * self._rule.next_look(0) * self._n_classes * self._n_templates
-        return busy + self.n_queued + -(-rows // batch_size)
+        unopened = self.n_unopened * self._rule.next_look(0) * self._n_classes
+        rows = (unopened + self._backlog.n_scores) * self._n_templates
+        return busy + -(-rows // batch_size)
 
     def _arrive(self, name: str, scores: MicroBatchScores, out: list[Instruction]) -> None:
         worker = self._workers.get(name)
@@ -191,12 +192,13 @@ class Scheduler:
         micro_batch = worker.in_flight.pop(scores.id, None) if worker else None
         if worker is None or micro_batch is None:
             return
-        worker.on_trial = False
+        worker.aside = False
         self._wait(name)
         self.counters.n_rows += scores.n_rows
         self.counters.n_micro_batches += 1
         self._measure(worker, scores)
         size = int(self._speed / self._n_templates / ITEMS_PER_SECOND)
+        unread: set[int] = set()  # counted once a worker
         seconds_each = scores.seconds / micro_batch.n_scores
         for item, answer in zip(micro_batch.items, scores.unpack(micro_batch.items), strict=True):
             image = self._open.get(item.image)
@@ -204,6 +206,8 @@ class Scheduler:
                 image.strikes, image.trial = 0, None
             if isinstance(answer, ImageFailure):
                 if image is not None:
+                    image.unread += answer.unreadable and item.image not in unread
+                    unread.add(item.image)
                     self._fail(image, item, answer, name, out)
                 continue
             self.counters.n_scored += item.n_scores * self._n_templates
@@ -229,7 +233,6 @@ class Scheduler:
         worker: str,
         out: list[Instruction],
     ) -> None:
-        image.unread += failure.unreadable
         if failure.unreadable and image.unread < MAX_STRIKES:
             image.returned(item)
             image.owner = None  # perhaps another worker reaches the store
@@ -319,10 +322,12 @@ class Scheduler:
             self._waiting.clear()
             self._idle.clear()
             return
-        while self._suspects and self._idle:
-            self._try_alone(next(iter(self._idle)), out)
+        while self._suspects and (found := self._free_for_trial()) is not None:
+            self._try_alone(found, out)
         while self._waiting and (self._queues or self.n_unopened):
             name = next(iter(self._waiting))
+            if self._suspects and self._set_aside(name):
+                continue
             self._assign(name, self._fill(name), out)
         # An idle worker guesses ahead; one that has work waits for real work.
         while self._idle and self._queues.can_guess:
@@ -340,7 +345,7 @@ class Scheduler:
         micro_batch = MicroBatch(next(self._ids), tuple(items))
         first = self._open[items[0].image]
         if first.strikes:
-            first.trial, worker.on_trial = micro_batch.id, True
+            first.trial, worker.aside = micro_batch.id, True
         worker.requests -= 1
         worker.in_flight[micro_batch.id] = micro_batch
         del self._waiting[name]
@@ -351,7 +356,7 @@ class Scheduler:
     def _wait(self, name: str) -> None:
         """List a worker where its requests will be seen."""
         worker = self._workers[name]
-        if worker.requests and not worker.on_trial:
+        if worker.requests and not worker.aside:
             self._waiting[name] = None
             if not worker.in_flight:
                 self._idle[name] = None
@@ -370,6 +375,23 @@ class Scheduler:
             # A full batch costs what a part-filled one costs.
             items += self._queues.guess(-n_scores(items) % self._rows(name))
         return items
+
+    def _free_for_trial(self) -> str | None:
+        """An idle worker for a suspect: one that has scored, so its device is not the fault."""
+        proven = next((name for name in self._idle if self._workers[name].rows_per_second), None)
+        if proven is None and not any(w.rows_per_second for w in self._workers.values()):
+            return next(iter(self._idle), None)
+        return proven
+
+    def _set_aside(self, name: str) -> bool:
+        """Let a worker that has scored finish what it has, for a suspect; False: not this one."""
+        worker = self._workers[name]
+        enough = sum(other.aside for other in self._workers.values()) >= len(self._suspects)
+        if enough or not worker.in_flight or not worker.rows_per_second:
+            return False
+        worker.aside = True
+        del self._waiting[name]
+        return True
 
     def _try_alone(self, name: str, out: list[Instruction]) -> None:
         """Send one image over which a worker died, so that the next death tells which it was."""

@@ -84,13 +84,18 @@ class Scorer:
         start = time.perf_counter()
         answers: dict[int, ItemScores | ImageFailure] = {}
         parts = []
+        failed: dict[int, ImageFailure] = {}  # an image may have several items
         for position, item in enumerate(micro_batch.items):
             try:
-                parts.append(self._prepare(position, item))
+                if item.image not in failed:
+                    parts.append(self._prepare(position, item))
             except ImageError as error:
-                answers[position] = ImageFailure(str(error))
+                failed[item.image] = ImageFailure(str(error))
             except StoreError as error:
-                answers[position] = ImageFailure(str(error), unreadable=True)
+                failed[item.image] = ImageFailure(str(error), unreadable=True)
+            if item.image in failed:
+                answers[position] = failed[item.image]
+            self._read.pop(item.image, None)  # read twice, where both threads met it
         n_rows = 0
         if parts:
             errors, n_rows = self._errors(parts)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from zsd_ray.results.output import part_name
 from zsd_ray.spec.records import Decision
 
-_PART_ROWS, _PART_DRAWS = 5_000, 200_000
-_FULL_ROWS, _FULL_DRAWS = 20_000, 800_000
+# A cell is a number of a row: a class's mean, or its error in a raw draw; some 60 bytes.
+_PART_ROWS, _PART_CELLS = 5_000, 1_250_000
+_FULL_ROWS, _FULL_CELLS = 20_000, 5_000_000
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class RowBuffer:
         self._parts: deque[Part] = deque()
         self._rows: list[Decision] = []  # of the part that still grows
         self._since = 0.0
-        self._n_rows = self._n_draws = 0
+        self._n_rows = self._n_cells = self._n_open_cells = 0
 
     @property
     def n_rows(self) -> int:
@@ -45,7 +46,7 @@ class RowBuffer:
     @property
     def is_full(self) -> bool:
         """Whether so much is unwritten that no more should be scored."""
-        return self._n_rows >= _FULL_ROWS or self._n_draws >= _FULL_DRAWS
+        return self._n_rows >= _FULL_ROWS or self._n_cells >= _FULL_CELLS
 
     def add(self, decisions: Sequence[Decision]) -> None:
         """Take rows."""
@@ -53,7 +54,9 @@ class RowBuffer:
             self._since = self._clock()
         self._rows += decisions
         self._n_rows += len(decisions)
-        self._n_draws += _n_draws(decisions)
+        n_cells = _n_cells(decisions)
+        self._n_cells += n_cells
+        self._n_open_cells += n_cells
 
     def due(self, everything: bool = False) -> Part | None:
         """Return the oldest part that should be written now, again until `written` is told of it.
@@ -63,22 +66,25 @@ class RowBuffer:
         """
         if self._rows and (everything or self._is_time()):
             self._parts.append(Part(part_name(), self._rows))
-            self._rows = []
+            self._rows, self._n_open_cells = [], 0
         return self._parts[0] if self._parts else None
 
     def written(self, part: Part) -> None:
         """Forget a part: it is where nothing can lose it."""
         self._parts.remove(part)
         self._n_rows -= len(part.decisions)
-        self._n_draws -= _n_draws(part.decisions)
+        self._n_cells -= _n_cells(part.decisions)
 
     def _is_time(self) -> bool:
         return (
             len(self._rows) >= _PART_ROWS
-            or _n_draws(self._rows) >= _PART_DRAWS
+            or self._n_open_cells >= _PART_CELLS
             or self._clock() - self._since >= self._flush_seconds
         )
 
 
-def _n_draws(decisions: Sequence[Decision]) -> int:
-    return sum(len(decision.raw) for decision in decisions)
+def _n_cells(decisions: Sequence[Decision]) -> int:
+    return sum(
+        len(decision.mean_scores) + sum(len(raw.classes) for raw in decision.raw)
+        for decision in decisions
+    )

@@ -19,6 +19,7 @@ from zsd_ray.runtime.sink import Sink
 from zsd_ray.spec.errors import RunBrokenError, last_line
 
 POLL_SECONDS = 0.25
+_LAST_SECONDS = 60.0
 
 OnProgress = Callable[[Counters, int], None]
 OnWarning = Callable[[str], None]
@@ -46,6 +47,7 @@ class _Run:
 
     def __init__(self, plan: Plan, on_progress: OnProgress, on_warning: OnWarning) -> None:
         self._on_progress = on_progress
+        self._on_warning = on_warning
         self._workers = plan.config.cluster.workers
         # Beside the driver: worker nodes come and go.
         here = {
@@ -75,10 +77,11 @@ class _Run:
     def to_the_end(self) -> Counters:
         try:
             self._watch()
-        finally:
-            # Also after Ctrl-C in a Ray that lives on.
-            self._fleet.end()
-            counters = self._drain()
+        except BaseException:
+            # Also after Ctrl-C in a Ray that lives on. The output may be away: not for ever.
+            self._end(seconds=_LAST_SECONDS)
+            raise
+        counters = self._end(seconds=None)
         self._on_progress(counters, 0)
         return counters
 
@@ -118,13 +121,24 @@ class _Run:
     def _broken(self, what: str) -> RunBrokenError:
         return RunBrokenError(f"{what}; run the same command again to go on")
 
-    def _drain(self) -> Counters:
-        """Have everything known so far written, and end the last actors."""
+    def _end(self, seconds: float | None) -> Counters:
+        """Have everything known so far written, within `seconds`, and end every actor."""
+        self._fleet.end()
+        counters = Counters()
+        drains = [scheduler.drain.remote() for scheduler in self._schedulers]
         try:
-            counters = ray.get([scheduler.drain.remote() for scheduler in self._schedulers])
-            return sum(counters, Counters())
-        except (RayError, OSError) as error:
-            raise self._broken(f"the last rows cannot be written ({last_line(error)})") from error
+            ready, late = ray.wait(drains, num_returns=len(drains), timeout=seconds)
+            reasons = [] if not late else [f"the output did not take them in {seconds:g} s"]
+            for drain in ready:
+                try:
+                    counters += ray.get(drain)
+                except (RayError, OSError) as error:
+                    reasons.append(last_line(error))
         finally:
             for actor in [*self._schedulers, self._sink]:
                 ray.kill(actor)
+        if reasons and seconds is None:
+            raise self._broken(f"the last rows cannot be written ({reasons[0]})")
+        if reasons:
+            self._on_warning(f"the last rows cannot be written ({reasons[0]})")
+        return counters

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import ActorUnavailableError, RayError
 
 from zsd_ray.engine.plan import Plan
 from zsd_ray.runtime import nodes
@@ -32,7 +32,7 @@ class _Worker:
 
 
 class Fleet:
-    """Starts, watches, replaces and releases workers; every method returns soon.
+    """Starts, watches, replaces and releases workers; every method returns within seconds.
 
     A worker that has no place yet makes Ray's autoscaler add a node. One that is lost is replaced
     under a new name, so what it says later is known to be stale.
@@ -56,7 +56,7 @@ class Fleet:
         self._failures = 0  # starts that failed since one went well
         self._crashes = 0  # workers that died since the last micro-batch came back
         self._n_micro_batches = 0
-        self.reason = ""  # why the last worker was lost
+        self._reason = ""  # why the last worker failed
 
     @property
     def n_running(self) -> int:
@@ -82,8 +82,8 @@ class Fleet:
         Raises:
             RunBrokenError: workers fail again and again, and nothing comes back.
         """
-        if n_micro_batches > self._n_micro_batches:
-            self._n_micro_batches, self._crashes = n_micro_batches, 0
+        if n_micro_batches != self._n_micro_batches:  # a restarted scheduler may count less
+            self._n_micro_batches, self._crashes, self._failures = n_micro_batches, 0, 0
         answers = {worker.answer: name for name, worker in self._workers.items() if worker.answer}
         if not answers:
             time.sleep(seconds)
@@ -95,21 +95,26 @@ class Fleet:
         if now >= self._look_after:
             self._look_after = now + _NODES_SECONDS
             self._leave(nodes.leaving())
+        limit = self._plan.config.cluster.workers.max
+        if self._failures >= max(_FAILURES, limit) or self._crashes >= _CRASHES + limit:
+            raise RunBrokenError(f"every worker is lost ({self._reason})")
 
     def end_overdue(self, names: Iterable[str]) -> None:
         """Give up workers that should have answered, but for those whose file store is away."""
-        asked = {
-            self._workers[name].actor.waits_for_store.remote(): name
-            for name in names
-            if name in self._workers
-        }
+        asked = {}
+        for name in names:
+            if name in self._workers:
+                asked[self._workers[name].actor.waits_for_store.remote()] = name
+            else:  # it spoke to a scheduler that was started again after it was given up
+                self._tell_lost(name, blame=False)
+        if not asked:
+            return
+        ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_SECONDS)
+        leaving = nodes.leaving()
         for answer, name in asked.items():
-            try:
-                waits = ray.get(answer, timeout=_ANSWER_SECONDS)
-            except (GetTimeoutError, RayError):
-                waits = False
-            if not waits:
-                self._lost(name, "it does not answer", blame=True)
+            if answer not in ready or not _is_true(answer):
+                blame = self._workers[name].node not in leaving
+                self._lost(name, "it does not answer", blame)
 
     def end(self) -> None:
         """End every worker; a long call ends only by force."""
@@ -136,10 +141,10 @@ class Fleet:
             return
         match worker.task:
             case "start":
-                worker.node, self._failures = value, 0
+                worker.node = value
                 worker.task, worker.answer = "wait", None
             case "encode":
-                self._conditioning = ray.put(value)
+                self._conditioning, self._failures = ray.put(value), 0
                 worker.task, worker.answer = "wait", None
             case "run":  # no scheduler has more work
                 self._end(name, blame=False)
@@ -165,16 +170,12 @@ class Fleet:
 
     def _failed(self, name: str, worker: _Worker, error: RayError) -> None:
         reason = last_line(error).split(". ")[0]  # Ray goes on about what it might have been
-        started = worker.task == "run"
-        if not started:
-            self._failures += 1
-            delay = min(_LONGEST_DELAY, 2.0 ** (self._failures - 1))
-            self._start_after = time.monotonic() + delay
-        self._lost(name, reason, blame=started and worker.node not in nodes.leaving())
+        self._reason = reason
+        scored = worker.task == "run"
+        self._failures += not scored
+        gone = isinstance(error, ActorUnavailableError) or "node has died" in str(error)
+        self._lost(name, reason, blame=scored and not gone and worker.node not in nodes.leaving())
         self._set_to_work()
-        limit = self._plan.config.cluster.workers.max
-        if self._failures >= max(_FAILURES, limit) or self._crashes >= _CRASHES + limit:
-            raise RunBrokenError(f"every worker is lost ({reason})")
 
     def _leave(self, leaving: set[str]) -> None:
         """Take back the work of nodes that are about to go, while they still answer."""
@@ -183,14 +184,27 @@ class Fleet:
                 self._lost(name, "its node is leaving", blame=False)
 
     def _lost(self, name: str, reason: str, blame: bool) -> None:
-        self.reason = reason
         self._crashes += blame
+        in_a_row = max(self._failures, self._crashes - 1)
+        if in_a_row > 0:  # one crash may be chance, and is made good at once
+            delay = min(_LONGEST_DELAY, 2.0 ** (in_a_row - 1))
+            self._start_after = time.monotonic() + delay
         self._on_warning(f"{name} is lost ({reason})")
         self._end(name, blame)
 
     def _end(self, name: str, blame: bool) -> None:
         worker = self._workers.pop(name)
         ray.kill(worker.actor)
+        self._tell_lost(name, blame)
+
+    def _tell_lost(self, name: str, blame: bool) -> None:
         for scheduler in self._schedulers:
             # Not waited for: a scheduler that is being started again hears of it later.
             scheduler.lose.remote(name, blame)
+
+
+def _is_true(answer: Any) -> bool:
+    try:
+        return bool(ray.get(answer))
+    except RayError:
+        return False

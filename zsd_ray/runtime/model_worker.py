@@ -28,7 +28,8 @@ IN_FLIGHT = 2
 
 @ray.remote(concurrency_groups={"control": 1})
 class ModelWorker:
-    """One denoiser in one process. A failure ends the process: its device may be in any state."""
+    """One denoiser in one process. After a failure the driver ends it: its device may be in any
+    state."""
 
     def __init__(self, config: RunConfig, fingerprint: str) -> None:
         import torch
@@ -81,9 +82,13 @@ class ModelWorker:
             self._config.seed,
             self._config.cluster.batch_size,
         )
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="receive") as receiver:
+        receiver = ThreadPoolExecutor(max_workers=1, thread_name_prefix="receive")
+        try:
             for scheduler in schedulers:
                 self._serve(name, scheduler, scorer, receiver)
+        finally:
+            # Not waited for: after a failure a request may stay open as long as this worker lives.
+            receiver.shutdown(wait=False, cancel_futures=True)
 
     def _serve(
         self, name: str, scheduler: Any, scorer: Scorer, receiver: ThreadPoolExecutor

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import ActorUnavailableError
 
 from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.events import (
@@ -44,6 +44,7 @@ class State:
 
     useful: how many workers could be busy.
     idle: workers that have waited for work for a while; overdue: those that should have answered.
+    finished: every image is decided, and every row written.
     n_unwritten: rows on their way to the output; write_error: why they cannot be written, if so.
     """
 
@@ -104,6 +105,7 @@ class SchedulerShell:
             return None
         if worker not in self._workers:
             self._workers.add(worker)
+            self._heard[worker] = time.monotonic()
             self._handle(WorkerJoined(worker, batch_size))
         if scores is not None:
             self._heard[worker] = time.monotonic()
@@ -127,6 +129,7 @@ class SchedulerShell:
         self._workers.discard(worker)
         self._lost.add(worker)
         self._in_flight.pop(worker, None)
+        self._heard.pop(worker, None)
         for answer in self._requests.pop(worker, ()):
             _answer(answer, None)
         self._handle(WorkerLost(worker, blame))
@@ -144,7 +147,7 @@ class SchedulerShell:
                 if now - self._heard.get(worker, now) > IDLE_SECONDS
             ),
             overdue=tuple(worker for worker in self._workers if self._is_overdue(worker, now)),
-            finished=scheduler.finished,
+            finished=scheduler.finished and not self._buffer.n_rows,
             n_unwritten=self._buffer.n_rows,
             write_error=self._write_error,
         )
@@ -247,7 +250,7 @@ class SchedulerShell:
             try:
                 await getattr(self._sink, method).remote(self._shard, self._epoch, *arguments)
                 return
-            except RayActorError:  # it is being started again
+            except ActorUnavailableError:  # Ray repeats most calls by itself, but not every one
                 await asyncio.sleep(_TICK_SECONDS)
 
 

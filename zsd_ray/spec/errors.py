@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from zsd_ray.spec.secrets import redact
+
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -32,4 +34,4 @@ def some(names: Sequence[str]) -> str:
 
 def last_line(error: BaseException) -> str:
     """The last line of an error that crossed a process: what was raised there, without trace."""
-    return str(error).strip().split("\n")[-1].strip()[:300]
+    return redact(str(error).strip().split("\n")[-1].strip())[:300]
