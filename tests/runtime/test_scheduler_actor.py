@@ -147,6 +147,30 @@ def test_a_worker_that_was_given_up_gets_no_work_and_changes_nothing(local_ray, 
     asyncio.run(scenario())
 
 
+def test_a_call_that_ray_repeats_gets_the_same_answer(local_ray, tmp_path, pool):
+    plan = make_plan(configure(tmp_path))
+    sink = Sink.remote(plan.output, False, plan.config.storage)
+
+    async def scenario():
+        scheduler = shell(plan, sink)
+        first = await scheduler.exchange("w", BATCH, None, 0)
+        assert (await scheduler.exchange("w", BATCH, None, 0)).id == first.id
+        scores = pool.score_micro_batch(first)
+        second = await scheduler.exchange("w", BATCH, scores, 1)
+        assert second.id != first.id
+        assert (await scheduler.exchange("w", BATCH, scores, 1)).id == second.id
+        assert (await scheduler.progress()).counters.n_scored == first.n_scores
+        micro_batch, number = second, 2
+        while micro_batch is not None:
+            scores = pool.score_micro_batch(micro_batch)
+            micro_batch = await scheduler.exchange("w", BATCH, scores, number)
+            number += 1
+        assert (await scheduler.drain()).decided == N_IMAGES
+        assert len(scheduler._asked["w"]) <= 8
+
+    asyncio.run(scenario())
+
+
 def test_silence_is_measured_against_a_workers_own_speed(local_ray, tmp_path, pool, monkeypatch):
     plan = make_plan(configure(tmp_path, n_images=400, hang_seconds=2))
     sink = Sink.remote(plan.output, False, plan.config.storage)

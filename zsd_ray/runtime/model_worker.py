@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -102,9 +103,10 @@ class ModelWorker:
             return micro_batch
 
         def ask(scores: Any = None) -> Future[MicroBatch | None]:
-            answer = scheduler.exchange.remote(name, scorer.batch_size, scores)
+            answer = scheduler.exchange.remote(name, scorer.batch_size, scores, next(numbers))
             return receiver.submit(receive, answer)
 
+        numbers = itertools.count()
         requests = deque(ask() for _ in range(IN_FLIGHT))
         while requests:
             start = time.perf_counter()

@@ -36,6 +36,7 @@ IDLE_SECONDS = 5.0
 _TICK_SECONDS = 0.2
 _SLOW_FACTOR = 10.0
 _FIRST_FACTOR = 5.0
+_REMEMBERED = 8  # calls of a worker; it has two open
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ class SchedulerShell:
         self._workers: set[str] = set()
         self._lost: set[str] = set()
         self._requests: dict[str, deque[asyncio.Future[MicroBatch | None]]] = defaultdict(deque)
+        self._asked: dict[str, dict[int | None, asyncio.Future[MicroBatch | None]]]
+        self._asked = defaultdict(dict)
         self._in_flight: dict[str, deque[int]] = defaultdict(deque)
         self._heard: dict[str, float] = {}  # when a worker last answered, or was sent its first
         self._room = asyncio.Event()
@@ -92,9 +95,16 @@ class SchedulerShell:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def exchange(
-        self, worker: str, batch_size: int, scores: MicroBatchScores | None
+        self,
+        worker: str,
+        batch_size: int,
+        scores: MicroBatchScores | None,
+        number: int | None = None,
     ) -> MicroBatch | None:
         """Hand in the scores of a micro-batch (or none, at the start) and wait for the next.
+
+        `number` counts a worker's calls: Ray repeats one whose connection broke, and the same call
+        gets the same answer, so that no micro-batch waits for a worker that never received it.
 
         While the output takes no rows and too many wait, no more work is given out.
 
@@ -103,6 +113,13 @@ class SchedulerShell:
         self._start_tasks()
         if worker in self._lost:
             return None
+        asked = self._asked[worker]
+        if number in asked:
+            return await asked[number]
+        answer: asyncio.Future[MicroBatch | None] = asyncio.get_running_loop().create_future()
+        if number is not None:
+            asked[number] = answer
+            asked.pop(number - _REMEMBERED, None)
         if worker not in self._workers:
             self._workers.add(worker)
             self._heard[worker] = time.monotonic()
@@ -115,7 +132,6 @@ class SchedulerShell:
         await self._room.wait()
         if worker in self._lost:
             return None
-        answer: asyncio.Future[MicroBatch | None] = asyncio.get_running_loop().create_future()
         self._requests[worker].append(answer)
         self._handle(WorkRequested(worker))
         return await answer
@@ -130,6 +146,7 @@ class SchedulerShell:
         self._lost.add(worker)
         self._in_flight.pop(worker, None)
         self._heard.pop(worker, None)
+        self._asked.pop(worker, None)
         for answer in self._requests.pop(worker, ()):
             _answer(answer, None)
         self._handle(WorkerLost(worker, blame))
