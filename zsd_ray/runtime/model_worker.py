@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 IN_FLIGHT = 2
 """Requests a worker has open: it computes one while the next is on its way."""
 
+_OVERTAKEN_SECONDS = 0.1
+
 
 @ray.remote(concurrency_groups={"control": 1})
 class ModelWorker:
@@ -96,15 +98,24 @@ class ModelWorker:
     ) -> None:
         """Score what one scheduler has. One call hands in and asks for more."""
 
-        def receive(answer: Any) -> MicroBatch | None:
-            micro_batch: MicroBatch | None = ray.get(answer)
+        answers: list[Any] = []
+
+        def receive() -> MicroBatch | None:
+            # Whichever comes first: calls may overtake each other on their way to the scheduler,
+            # and a worker on trial has only one of its requests answered.
+            while not (ready := ray.wait(list(answers), timeout=_OVERTAKEN_SECONDS)[0]):
+                pass
+            answers.remove(ready[0])
+            micro_batch: MicroBatch | None = ray.get(ready[0])
             if micro_batch is not None:
                 scorer.read_ahead(micro_batch)
             return micro_batch
 
         def ask(scores: Any = None) -> Future[MicroBatch | None]:
-            answer = scheduler.exchange.remote(name, scorer.batch_size, scores, next(numbers))
-            return receiver.submit(receive, answer)
+            answers.append(
+                scheduler.exchange.remote(name, scorer.batch_size, scores, next(numbers))
+            )
+            return receiver.submit(receive)
 
         numbers = itertools.count()
         requests = deque(ask() for _ in range(IN_FLIGHT))
