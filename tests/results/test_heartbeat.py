@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.support.processes import wait_until
 from zsd_ray.results import heartbeat
 from zsd_ray.results.heartbeat import Heart, Heartbeat, read_heartbeat, refuse_second_driver
 from zsd_ray.results.output import Output
@@ -125,13 +126,6 @@ def test_no_run_no_wait(tmp_path):
 
 
 # ---- the thread
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_heart_beats_until_it_is_stopped_and_says_how_it_ended(tmp_path):

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.support.mlflow_server import MlflowServer
+from tests.support.processes import wait_until
 from zsd_ray.results.tracking import Tracker, tracking_uri
 
 
@@ -76,12 +77,6 @@ def test_a_server_that_is_killed_and_comes_back_gets_everything(mlflow_server):
 
     def points():
         return MlflowClient(mlflow_server.url).get_metric_history(tracker._run_id, "accuracy")
-
-    def wait_until(condition):
-        deadline = time.monotonic() + 30
-        while not condition():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
 
     warnings = []
     tracker = start(mlflow_server.url, warnings)

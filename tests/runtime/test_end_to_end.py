@@ -1,14 +1,11 @@
 """The whole of a run, as a user starts it: on Ray, in one process, resumed, and with bad images."""
 
-import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -17,6 +14,7 @@ import yaml
 import zsd_ray
 from tests.support import replay
 from tests.support.images import write_folder
+from tests.support.processes import actors, wait_until
 from zsd_ray.spec.config import RunConfig, parse_config
 from zsd_ray.spec.errors import RunBrokenError
 
@@ -198,27 +196,9 @@ def test_the_report_and_mlflow_are_there(local_run, tmp_path):
     assert result.run.mlflow_run_id == result.tracked.run_id
 
 
-def parent(pid):
-    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-
-
 def model_workers():
-    """Processes of model workers in this process's own Ray: children of its raylet."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            pid = int(entry.parent.name)
-            is_worker = entry.read_bytes().startswith(b"ray::ModelWorker")
-            if is_worker and parent(parent(pid)) == os.getpid():
-                found.append(pid)
-    return found
-
-
-def wait_until(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.1)
-    assert condition()
+    """Processes of model workers in this process's own Ray."""
+    return actors(os.getpid(), "ModelWorker")
 
 
 class Kill:

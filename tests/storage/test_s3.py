@@ -6,7 +6,6 @@ import io
 import os
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.support.processes import wait_until
 from tests.support.s3_server import ACCESS_KEY, HAS_CEPH, S3, SECRET_KEY
 from zsd_ray.data.classes import read_names
 from zsd_ray.data.folder import FolderDataset
@@ -53,13 +53,6 @@ def write_parquet(store: S3, key: str, levels: range, rows_a_group: int = 2) -> 
     buffer = io.BytesIO()
     pq.write_table(table, buffer, row_group_size=rows_a_group)
     store.client.put_object(Bucket=store.bucket, Key=key, Body=buffer.getvalue())
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def part(*image_ids: str) -> bytes:
