@@ -6,10 +6,11 @@ from zsd_ray.engine.image_queues import n_scores
 def validate(scheduler):
     """Assert what must hold between events."""
     assert set(scheduler._open).isdisjoint(scheduler._images[scheduler._next :])
-    workers = scheduler._workers
+    pool = scheduler._workers
+    workers = pool._workers
     free = {name for name, w in workers.items() if w.requests and not w.aside}
-    assert set(scheduler._waiting) == free
-    assert set(scheduler._idle) == {name for name in free if not workers[name].in_flight}
+    assert set(pool._waiting) == free
+    assert set(pool._idle) == {name for name in free if not workers[name].in_flight}
     assert all(worker.in_flight for worker in workers.values() if worker.aside)
     trials = {i.trial for i in scheduler._open.values() if i.trial is not None}
     for worker in workers.values():
@@ -19,12 +20,12 @@ def validate(scheduler):
     if free:
         stuck = [i for i in scheduler._open.values() if i.queue and not i.strikes]
         assert not stuck, "work waits for a request"
-    proven = [name for name in scheduler._idle if workers[name].rows_per_second]
+    proven = [name for name in pool.idle if workers[name].rows_per_second]
     assert not (proven and scheduler._suspects), "a suspect waits for a worker that is idle"
     queued = sum(n_scores(tuple(image.queue)) for image in scheduler._open.values())
     assert scheduler._backlog.n_scores == queued
     flying = {number: [] for number in scheduler._open}
-    for worker in scheduler._workers.values():
+    for worker in workers.values():
         for micro_batch in worker.in_flight.values():
             for item in micro_batch.items:
                 flying.get(item.image, []).append(item)

@@ -41,7 +41,7 @@ class Elimination:
         state: what a checkpoint kept of this image, to go on from.
 
     Attributes:
-        survivors: class numbers still in the race, ascending.
+        survivors: (S,) int32, class numbers still in the race, ascending; classes: the same.
         n_draws: draws that the rule has seen.
         target: draws after which it looks next.
         missing: scores that the next look waits for.
@@ -58,6 +58,8 @@ class Elimination:
             self.n_draws = 0
             self.target = rule.next_look(0)
             self.survivors = np.arange(n_classes, dtype=np.int32)
+            self.classes = tuple(range(n_classes))
+            self._known = 0  # no score is known from this draw on
             self._means = np.zeros(n_classes)
             self._draws = np.zeros(n_classes, dtype=np.int32)
             self._errors = np.full((self.target, n_classes), np.nan, dtype=np.float32)
@@ -68,6 +70,8 @@ class Elimination:
         self.n_draws = state.n_draws
         self.target = rule.next_look(state.n_draws)
         self.survivors = state.survivors.copy()
+        self.classes = _ints(self.survivors)
+        self._known = len(state.errors)
         self._means, self._draws = state.means.copy(), state.draws.copy()
         self._errors, self._table = state.errors.copy(), state.table.copy()
         self._raw = [state.raw] if len(state.raw) else []
@@ -80,20 +84,21 @@ class Elimination:
             return
         first, end = item.first_draw, item.first_draw + item.n_draws
         self._reserve(end)
-        columns, alive = self._columns(item)
-        if not alive.any():
-            return
-        self._table[first:end] = scores.draws
-        if len(columns) == len(self.survivors) and alive.all():
-            cells: NDArray[np.float32] = self._errors[first:end]  # a view: no copy
-            unknown = np.isnan(cells)
-            np.copyto(cells, scores.errors, where=unknown)
+        awaited = max(0, min(end, self.target) - first)  # draws of it
+        if first >= self._known and item.classes == self.classes:  # nearly always
+            self._errors[first:end] = scores.errors
+            self.missing -= awaited * len(self.classes)
         else:
+            columns, alive = self._columns(item)
+            if not alive.any():
+                return
             where = np.ix_(np.arange(first, end), columns[alive])
             cells = self._errors[where]
             unknown = np.isnan(cells)
             self._errors[where] = np.where(unknown, scores.errors[:, alive], cells)
-        self.missing -= int(np.count_nonzero(unknown[: max(0, self.target - first)]))
+            self.missing -= int(np.count_nonzero(unknown[:awaited]))
+        self._table[first:end] = scores.draws
+        self._known = max(self._known, end)
         while self.missing == 0 and self.outcome is None:
             self._look()
 
@@ -150,19 +155,22 @@ class Elimination:
 
     def _look(self) -> None:
         """Look as often as the draws allow, up to the first look that removes or stops."""
-        gaps = np.flatnonzero(np.isnan(self._errors[self.target :]).any(axis=1))
-        complete = self.target + int(gaps[0]) if len(gaps) else len(self._errors)
+        gaps = np.isnan(self._errors[self.target : self._known])
+        first_gap = int(gaps.argmax()) if gaps.size else 0
+        is_gap = gaps.size and gaps.flat[first_gap]
+        complete = self.target + first_gap // len(self.classes) if is_gap else self._known
         scores = self._table[:complete, _WEIGHT, None] * self._errors[:complete]
         verdict = self._rule.look(scores, self.n_draws)
         if self._keep_raw:
             self._raw.append(self._errors[self.n_draws : verdict.n_draws].ravel())
         self.n_draws = verdict.n_draws
-        all_stay = bool(verdict.keep.all())
+        all_stay = np.count_nonzero(verdict.keep) == len(verdict.keep)
         if not all_stay or verdict.stop_reason is not None:
             self._means[self.survivors] = scores[: self.n_draws].sum(axis=0) / self.n_draws
             self._draws[self.survivors] = self.n_draws
         if not all_stay:
             self.survivors = self.survivors[verdict.keep]
+            self.classes = _ints(self.survivors)
             # One memory layout, whatever the history: numpy's sums depend on it in the last bit.
             self._errors = np.ascontiguousarray(self._errors[:, verdict.keep])
         if verdict.stop_reason is not None:

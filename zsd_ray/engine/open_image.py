@@ -87,7 +87,7 @@ class OpenImage:
             if self.queue:
                 self.queue = deque(self._still_needed(self.queue))
             seen = elimination.n_draws
-            ahead = min(seen // 2, size // len(elimination.survivors))
+            ahead = min(seen // 2, size // len(elimination.classes))
             self._queue_up_to(max(elimination.target, min(seen + ahead, self._max_draws)))
             self._count()
 
@@ -114,7 +114,7 @@ class OpenImage:
         Returns:
             Whether more may be queued before the next look.
         """
-        n_survivors = len(self.elimination.survivors)
+        n_survivors = len(self.elimination.classes)
         limit = min(2 * self.elimination.n_draws, self._max_draws)
         self._queue_up_to(min(limit, self._queued_to + room // n_survivors))
         self._count()
@@ -174,15 +174,13 @@ class OpenImage:
 
     def _queue_up_to(self, n_draws: int) -> None:
         if n_draws > self._queued_to:
-            classes = tuple(self.elimination.survivors.tolist())
-            self.queue.append(
-                WorkItem(self.number, self._queued_to, n_draws - self._queued_to, classes)
-            )
+            first, n = self._queued_to, n_draws - self._queued_to
+            self.queue.append(WorkItem(self.number, first, n, self.elimination.classes))
             self._queued_to = n_draws
 
     def _still_needed(self, items: Iterable[WorkItem]) -> Iterator[WorkItem]:
         """The items without the classes that have been removed."""
-        alive = set(self.elimination.survivors.tolist())
+        alive = set(self.elimination.classes)
         for item in items:
             classes = tuple(class_ for class_ in item.classes if class_ in alive)
             if classes:

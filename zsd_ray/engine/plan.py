@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from zsd_ray.data.base import ImageDataset, choose_subset, spread
 from zsd_ray.data.classes import ClassList, fill_templates, resolve_classes
@@ -24,10 +25,10 @@ from zsd_ray.results.estimate import Bounds
 from zsd_ray.results.output import GIVEN_UP, Output
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.spec.config import RunConfig
-from zsd_ray.spec.errors import StoreError, UserError
+from zsd_ray.spec.errors import StoreError, UserError, last_line
 from zsd_ray.spec.identity import differences, hash_of, identity_parts
 from zsd_ray.spec.records import ImageState
-from zsd_ray.spec.secrets import redacted
+from zsd_ray.spec.secrets import redact, redacted
 from zsd_ray.stats.rules import make_rule
 
 N_TRACED = 24
@@ -102,7 +103,7 @@ class Plan:
         numbers = self._numbers_in(share, [row["image_id"] for row in rows])
         rows = [row for row in rows if row["image_id"] in numbers]
         done = set(numbers.values())
-        checkpoints = [Checkpoint.from_bytes(c) for c in self.output.read_checkpoints()]
+        checkpoints = self._checkpoints()
         saved = [state for checkpoint in checkpoints for state in checkpoint.states]
         numbers = self._numbers_in(share, [state.image_id for state in saved])
         # Of all images, so that a resumed run traces the same ones; any limit takes these first.
@@ -133,6 +134,16 @@ class Plan:
             rows, [c.counters for c in checkpoints if c.writer == f"{self.session}/{shard}"]
         )
         return scheduler
+
+    def _checkpoints(self) -> list[Checkpoint]:
+        try:
+            return [Checkpoint.from_bytes(content) for content in self.output.read_checkpoints()]
+        except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
+            raise UserError(
+                f"{redact(self.output.location('checkpoints'))} holds a file that is no checkpoint "
+                f"of this version ({last_line(error)}); remove that folder, and what is in it is "
+                "scored again"
+            ) from error
 
     def _numbers_in(self, share: array[int], ids: Sequence[str]) -> dict[str, int]:
         """The number of each of `ids` that is in a share."""

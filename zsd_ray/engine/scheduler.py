@@ -19,7 +19,6 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.events import (
@@ -35,6 +34,7 @@ from zsd_ray.engine.events import (
 )
 from zsd_ray.engine.image_queues import ImageQueues, n_scores
 from zsd_ray.engine.open_image import Backlog, OpenImage
+from zsd_ray.engine.worker_pool import WorkerPool
 from zsd_ray.spec.records import (
     ImageFailure,
     ImageRecord,
@@ -58,15 +58,6 @@ core does through Ray (docs/performance.md), so that requests do not queue."""
 
 ITEMS_PER_SECOND = 4000
 """Items, likewise; where workers are fast and classes few, an item takes several draws."""
-
-
-@dataclass
-class _Worker:
-    batch_size: int
-    rows_per_second: float = 0.0
-    in_flight: dict[int, MicroBatch] = field(default_factory=dict)  # oldest first
-    requests: int = 0
-    aside: bool = False  # gets nothing: it has a suspect image, or empties its hands for one
 
 
 class Scheduler:
@@ -108,10 +99,7 @@ class Scheduler:
         self._queues = ImageQueues(self._open)
         self._backlog = Backlog()
         self._suspects: deque[int] = deque()  # images over which a worker died
-        self._workers: dict[str, _Worker] = {}
-        self._speed = 0.0  # rows a second of all workers
-        self._waiting: dict[str, None] = {}  # workers with unanswered requests, oldest first
-        self._idle: dict[str, None] = {}  # those of them with nothing in flight
+        self._workers = WorkerPool()
         self.counters = Counters()
         for number, state in (states or {}).items():
             self._queues.add(self._open_image(number, state))
@@ -139,14 +127,12 @@ class Scheduler:
         out: list[Instruction] = []
         match event:
             case WorkerJoined(worker, batch_size):
-                if worker not in self._workers:
-                    self._workers[worker] = _Worker(batch_size)
+                self._workers.join(worker, batch_size)
             case WorkerLost(worker, blame):
                 self._lose(worker, blame, out)
             case WorkRequested(worker):
                 if worker in self._workers:
-                    self._workers[worker].requests += 1
-                    self._wait(worker)
+                    self._workers.request(worker)
                 else:
                     out.append(Release(worker))
             case ScoresArrived(worker, scores):
@@ -164,40 +150,25 @@ class Scheduler:
 
         None where its speed is not known yet, or the micro-batch is not with it.
         """
-        known = self._workers.get(worker)
-        if known is None or not known.rows_per_second or micro_batch not in known.in_flight:
-            return None
-        rows = 0
-        for id_, sent in known.in_flight.items():
-            batches = -(-sent.n_scores * self._n_templates // known.batch_size)
-            rows += batches * known.batch_size
-            if id_ == micro_batch:
-                break
-        return rows / known.rows_per_second
+        return self._workers.expected_seconds(worker, micro_batch, self._n_templates)
 
     def idle_workers(self) -> list[str]:
         """Workers that wait and have nothing in flight."""
-        return list(self._idle)
+        return self._workers.idle
 
     def useful_workers(self, batch_size: int) -> int:
         """How many workers could be busy now."""
-        busy = sum(bool(worker.in_flight) for worker in self._workers.values())
         unopened = self.n_unopened * self._rule.next_look(0) * self._n_classes
         rows = (unopened + self._backlog.n_scores) * self._n_templates
-        return busy + -(-rows // batch_size)
+        return self._workers.n_busy + -(-rows // batch_size)
 
     def _arrive(self, name: str, scores: MicroBatchScores, out: list[Instruction]) -> None:
-        worker = self._workers.get(name)
-        # Unknown where it was answered before, or taken back when its worker seemed lost.
-        micro_batch = worker.in_flight.pop(scores.id, None) if worker else None
-        if worker is None or micro_batch is None:
+        micro_batch = self._workers.answered(name, scores)
+        if micro_batch is None:
             return
-        worker.aside = False
-        self._wait(name)
         self.counters.n_rows += scores.n_rows
         self.counters.n_micro_batches += 1
-        self._measure(worker, scores)
-        size = int(self._speed / self._n_templates / ITEMS_PER_SECOND)
+        size = int(self._workers.speed / self._n_templates / ITEMS_PER_SECOND)
         unread: set[int] = set()  # counted once a worker
         seconds_each = scores.seconds / micro_batch.n_scores
         for item, answer in zip(micro_batch.items, scores.unpack(micro_batch.items), strict=True):
@@ -218,12 +189,6 @@ class Scheduler:
                 self._close(image, name, out)
             else:
                 self._ready(image)
-
-    def _measure(self, worker: _Worker, scores: MicroBatchScores) -> None:
-        if scores.seconds > 0 and scores.n_rows:
-            speed, known = scores.n_rows / scores.seconds, worker.rows_per_second
-            worker.rows_per_second = speed if not known else 0.7 * known + 0.3 * speed
-            self._speed += worker.rows_per_second - known
 
     def _fail(
         self,
@@ -261,12 +226,9 @@ class Scheduler:
         out.append(Decide(decision))
 
     def _lose(self, name: str, blame: bool, out: list[Instruction]) -> None:
-        worker = self._workers.pop(name, None)
+        worker = self._workers.leave(name)
         if worker is None:
             return
-        self._speed -= worker.rows_per_second
-        self._waiting.pop(name, None)
-        self._idle.pop(name, None)
         self._queues.disown(name)
         self.counters.n_retries += len(worker.in_flight)
         # It may have died of what it scored, or of what it read ahead.
@@ -316,22 +278,17 @@ class Scheduler:
 
     def _serve(self, out: list[Instruction]) -> None:
         if self.finished:
-            for name in self._waiting:
-                out += [Release(name)] * self._workers[name].requests
-                self._workers[name].requests = 0
-            self._waiting.clear()
-            self._idle.clear()
+            out += [Release(name) for name in self._workers.dismiss()]
             return
-        while self._suspects and (found := self._free_for_trial()) is not None:
-            self._try_alone(found, out)
-        while self._waiting and (self._queues or self.n_unopened):
-            name = next(iter(self._waiting))
-            if self._suspects and self._set_aside(name):
+        workers = self._workers
+        while self._suspects and (name := workers.free_for_trial()) is not None:
+            self._try_alone(name, out)
+        while (self._queues or self.n_unopened) and (name := workers.first_waiting) is not None:
+            if self._suspects and workers.set_aside(name, len(self._suspects)):
                 continue
             self._assign(name, self._fill(name), out)
         # An idle worker guesses ahead; one that has work waits for real work.
-        while self._idle and self._queues.can_guess:
-            name = next(iter(self._idle))
+        while self._queues.can_guess and (name := workers.first_idle) is not None:
             items = self._queues.guess(self._rows(name))
             if not items:
                 break
@@ -341,28 +298,15 @@ class Scheduler:
         """Answer a request of a worker; without items it goes on waiting."""
         if not items:
             return
-        worker = self._workers[name]
         micro_batch = MicroBatch(next(self._ids), tuple(items))
         first = self._open[items[0].image]
         if first.strikes:
-            first.trial, worker.aside = micro_batch.id, True
-        worker.requests -= 1
-        worker.in_flight[micro_batch.id] = micro_batch
-        del self._waiting[name]
-        self._idle.pop(name, None)
-        self._wait(name)  # behind the others
+            first.trial = micro_batch.id
+        self._workers.sent(name, micro_batch, alone=first.strikes > 0)
         out.append(Assign(name, micro_batch))
 
-    def _wait(self, name: str) -> None:
-        """List a worker where its requests will be seen."""
-        worker = self._workers[name]
-        if worker.requests and not worker.aside:
-            self._waiting[name] = None
-            if not worker.in_flight:
-                self._idle[name] = None
-
     def _fill(self, name: str) -> list[WorkItem]:
-        room = self._room(self._workers[name])
+        room = self._room(name)
         items = self._queues.take(name, room)
         room -= n_scores(items)
         while room > 0 and self._adopt(name):
@@ -376,41 +320,24 @@ class Scheduler:
             items += self._queues.guess(-n_scores(items) % self._rows(name))
         return items
 
-    def _free_for_trial(self) -> str | None:
-        """An idle worker for a suspect: one that has scored, so its device is not the fault."""
-        proven = next((name for name in self._idle if self._workers[name].rows_per_second), None)
-        if proven is None and not any(w.rows_per_second for w in self._workers.values()):
-            return next(iter(self._idle), None)
-        return proven
-
-    def _set_aside(self, name: str) -> bool:
-        """Let a worker that has scored finish what it has, for a suspect; False: not this one."""
-        worker = self._workers[name]
-        enough = sum(other.aside for other in self._workers.values()) >= len(self._suspects)
-        if enough or not worker.in_flight or not worker.rows_per_second:
-            return False
-        worker.aside = True
-        del self._waiting[name]
-        return True
-
     def _try_alone(self, name: str, out: list[Instruction]) -> None:
         """Send one image over which a worker died, so that the next death tells which it was."""
         image = self._open.get(self._suspects.popleft())
         if image is not None:
-            self._assign(name, image.take(self._room(self._workers[name])), out)
+            self._assign(name, image.take(self._room(name)), out)
 
     def _rows(self, name: str) -> int:
         """Scores that fill one batch of a worker."""
         return max(1, self._workers[name].batch_size // self._n_templates)
 
-    def _room(self, worker: _Worker) -> int:
+    def _room(self, name: str) -> int:
         """How many scores to send: what keeps the scheduler's load low, less near the end.
 
         One micro-batch lasts so long that all workers together send ANSWERS_PER_SECOND at most, and
         at least 0.1 s; near the end no worker takes more than a quarter of its share of the rest.
         """
-        workers = len(self._workers)
-        speed = worker.rows_per_second or self._speed / workers
+        worker, workers = self._workers[name], len(self._workers)
+        speed = worker.rows_per_second or self._workers.speed / workers
         unopened = self.n_unopened * self._rule.next_look(0) * self._n_classes
         share = (unopened + self._backlog.n_scores) * self._n_templates / (4 * workers)
         rows = min(speed * max(0.1, workers / ANSWERS_PER_SECOND), share)

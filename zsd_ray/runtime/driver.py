@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,9 @@ from zsd_ray.spec.errors import RunBrokenError, last_line
 
 POLL_SECONDS = 0.25
 _LAST_SECONDS = 60.0
+_SILENT_SECONDS = 600.0
+"""A scheduler that is started again reads the output first, so it is waited for; one that dies at
+every start is not waited for longer than this, or twice storage.retry_seconds."""
 
 OnProgress = Callable[[Counters, int], None]
 OnWarning = Callable[[str], None]
@@ -73,6 +77,8 @@ class _Run:
         self._fleet = Fleet(plan, self._schedulers, on_warning)
         self._states: list[State] = []
         self._asked: list[Any] = []
+        self._heard = time.monotonic()  # when all schedulers had answered
+        self._silent_seconds = max(_SILENT_SECONDS, 2 * config.storage.retry_seconds)
 
     def to_the_end(self) -> Counters:
         try:
@@ -110,12 +116,14 @@ class _Run:
         self._asked = self._asked or [s.progress.remote() for s in self._schedulers]
         ready, _ = ray.wait(self._asked, num_returns=len(self._asked), timeout=POLL_SECONDS)
         if len(ready) < len(self._asked):
+            if time.monotonic() - self._heard > self._silent_seconds:
+                raise self._broken(f"a scheduler is silent for {self._silent_seconds:g} s")
             return False
         try:
             self._states = ray.get(self._asked)
         except RayError as error:
             raise self._broken(f"a scheduler failed ({last_line(error)})") from error
-        self._asked = []
+        self._asked, self._heard = [], time.monotonic()
         return True
 
     def _broken(self, what: str) -> RunBrokenError:

@@ -21,6 +21,7 @@ _ANSWER_SECONDS = 10.0
 _FAILURES = 3
 _CRASHES = 10
 _LONGEST_DELAY = 30.0
+_ENCODE_FACTOR = 10.0  # of cluster.hang_seconds, for the prompts of a whole run
 
 
 @dataclass
@@ -29,6 +30,7 @@ class _Worker:
     answer: Any  # of the call that it is busy with; None: it waits for the prompts
     task: str  # "start", "encode", "wait" or "run"
     node: str = ""
+    since: float = 0.0  # when it was asked to encode
 
 
 class Fleet:
@@ -95,6 +97,7 @@ class Fleet:
         if now >= self._look_after:
             self._look_after = now + _NODES_SECONDS
             self._leave(nodes.leaving())
+            self.end_overdue(self._encoding_too_long(now))
         limit = self._plan.config.cluster.workers.max
         if self._failures >= max(_FAILURES, limit) or self._crashes >= _CRASHES + limit:
             raise RunBrokenError(f"every worker is lost ({self._reason})")
@@ -113,8 +116,10 @@ class Fleet:
         leaving = nodes.leaving()
         for answer, name in asked.items():
             if answer not in ready or not _is_true(answer):
-                blame = self._workers[name].node not in leaving
-                self._lost(name, "it does not answer", blame)
+                worker = self._workers[name]
+                scored = worker.task == "run"
+                self._failures += not scored
+                self._lost(name, "it does not answer", scored and worker.node not in leaving)
 
     def end(self) -> None:
         """End every worker; a long call ends only by force."""
@@ -157,7 +162,7 @@ class Fleet:
             encoding = any(worker.task == "encode" for worker in self._workers.values())
             if waiting and not encoding:
                 worker = waiting[0][1]
-                worker.task = "encode"
+                worker.task, worker.since = "encode", time.monotonic()
                 worker.answer = worker.actor.encode_prompts.remote(self._plan.prompts)
             return
         for name, worker in waiting:
@@ -170,7 +175,6 @@ class Fleet:
 
     def _failed(self, name: str, worker: _Worker, error: RayError) -> None:
         reason = last_line(error).split(". ")[0]  # Ray goes on about what it might have been
-        self._reason = reason
         scored = worker.task == "run"
         self._failures += not scored
         gone = isinstance(error, ActorUnavailableError) or "node has died" in str(error)
@@ -183,8 +187,17 @@ class Fleet:
             if worker.node in leaving:
                 self._lost(name, "its node is leaving", blame=False)
 
+    def _encoding_too_long(self, now: float) -> list[str]:
+        limit = _ENCODE_FACTOR * self._plan.config.cluster.hang_seconds
+        return [
+            name
+            for name, worker in self._workers.items()
+            if worker.task == "encode" and now - worker.since > limit
+        ]
+
     def _lost(self, name: str, reason: str, blame: bool) -> None:
         self._crashes += blame
+        self._reason = reason
         in_a_row = max(self._failures, self._crashes - 1)
         if in_a_row > 0:  # one crash may be chance, and is made good at once
             delay = min(_LONGEST_DELAY, 2.0 ** (in_a_row - 1))

@@ -34,19 +34,19 @@ class ClarkJaini:
         first, last = self.next_look(seen), min(len(scores_NK), self.max_draws)
         # Running sums: many looks cost what one costs, and each is the same, to the last bit,
         # whatever comes behind it.
-        totals = np.cumsum(scores_NK[:last], axis=0)
+        totals = scores_NK[:last].cumsum(axis=0)
         leaders = totals[first - 1 :].argmin(axis=1)
         n = first
         while n <= last:
             leader = leaders[n - first]
-            change = np.flatnonzero(leaders[n - first :] != leader)
-            end = n + int(change[0]) if len(change) else last + 1  # one leader in n .. end - 1
+            change = int((leaders[n - first :] != leader).argmax())  # 0: there is none
+            end = n + change if change else last + 1  # one leader in n .. end - 1
             worse = self._worse(scores_NK[: end - 1], leader, n)
-            found = np.flatnonzero(worse.any(axis=1))
-            if len(found):
-                keep = ~worse[found[0]]
-                n += int(found[0])
-                stop = "one-class-left" if keep.sum() == 1 else None
+            row, column = divmod(int(worse.argmax()), worse.shape[1])
+            if worse[row, column]:
+                keep = ~worse[row]
+                n += row
+                stop = "one-class-left" if np.count_nonzero(keep) == 1 else None
                 return Verdict(n, keep, stop or ("max-scores" if n >= self.max_draws else None))
             n = end
         keep = np.ones(scores_NK.shape[1], dtype=bool)
@@ -57,24 +57,30 @@ class ClarkJaini:
     def _worse(
         self, scores_NK: NDArray[np.float64], leader: np.intp, first: int
     ) -> NDArray[np.bool_]:
-        """Which classes a paired t-test tells from the leader, at each look from `first` to N."""
+        """Which classes a paired t-test tells from the leader, at each look from `first` to N.
+
+        |t| > c, squared and freed of its fractions. The leader itself, 0 > 0, is never found; a
+        constant difference always is, as by scipy.stats.ttest_rel.
+        """
         difference = scores_NK - scores_NK[:, leader, None]
-        sums = np.cumsum(difference, axis=0)[first - 1 :]
-        squares = np.cumsum(difference * difference, axis=0)[first - 1 :]
-        n = np.arange(first, len(scores_NK) + 1)[:, None]
-        variance = np.maximum(squares - sums * sums / n, 0.0) / (n - 1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            # As scipy.stats.ttest_rel: 0/0 is NaN, which removes nothing (the leader itself);
-            # a constant non-zero difference is infinitely significant.
-            t = sums / np.sqrt(variance * n)
-        worse: NDArray[np.bool_] = np.abs(t) > _critical(self.p_value, self.max_draws)[n - 1]
+        sums = difference.cumsum(axis=0)[first - 1 :]
+        squares = (difference * difference).cumsum(axis=0)[first - 1 :]
+        sums *= sums
+        n, factor = _factors(self.p_value, self.max_draws)[:, first : len(scores_NK) + 1, None]
+        squares *= n
+        squares -= sums
+        squares *= factor
+        worse: NDArray[np.bool_] = sums > squares
         return worse
 
 
 @lru_cache(maxsize=16)
-def _critical(p_value: float, max_draws: int) -> NDArray[np.float64]:
-    """|t| beyond which a two-sided test has p < `p_value`, by degrees of freedom."""
-    degrees = np.arange(max_draws, dtype=np.float64)
-    degrees[0] = np.nan  # one draw tells nothing
-    critical: NDArray[np.float64] = -stdtrit(degrees, p_value / 2)
-    return critical
+def _factors(p_value: float, max_draws: int) -> NDArray[np.float64]:
+    """By the number of draws n = 0, 1, ...: n, and c^2 / (n - 1).
+
+    c is the |t| of n - 1 degrees of freedom beyond which a two-sided test has p < `p_value`.
+    """
+    n = np.arange(max_draws + 1, dtype=np.float64)
+    factor = np.full(max_draws + 1, np.nan)  # less than two draws tell nothing
+    factor[2:] = stdtrit(n[2:] - 1, p_value / 2) ** 2 / (n[2:] - 1)
+    return np.stack([n, factor])
