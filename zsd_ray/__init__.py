@@ -7,7 +7,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zsd_ray.api import RunResult, run
+    from zsd_ray.api import run
+    from zsd_ray.session import RunResult
     from zsd_ray.spec.config import RunConfig, load_config
     from zsd_ray.spec.errors import UserError
 
@@ -17,7 +18,7 @@ _HOMES = {
     "RunConfig": "zsd_ray.spec.config",
     "UserError": "zsd_ray.spec.errors",
     "load_config": "zsd_ray.spec.config",
-    "RunResult": "zsd_ray.api",
+    "RunResult": "zsd_ray.session",
     "run": "zsd_ray.api",
 }
 

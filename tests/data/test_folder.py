@@ -19,7 +19,7 @@ from zsd_ray.data.folder import EXTENSIONS, FolderDataset
 from zsd_ray.data.open import open_dataset
 from zsd_ray.data.transforms import to_rgb
 from zsd_ray.spec.config import DataConfig
-from zsd_ray.spec.errors import ImageError, UserError
+from zsd_ray.spec.errors import ImageError, StoreError, UserError
 
 Picture = Callable[..., Image.Image]
 Encode = Callable[..., bytes]
@@ -213,7 +213,9 @@ def test_a_broken_link_is_an_image_error(pets: Path) -> None:
         dataset.read(index_of(dataset, "cat/link.png"))
 
 
-def test_missing_permission_is_an_image_error(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_permission_is_not_the_images_fault(
+    pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Root may read everything, so the refusal is played."""
 
     def refuse(self: LocalFileSystem, path: str) -> bytes:
@@ -221,7 +223,7 @@ def test_missing_permission_is_an_image_error(pets: Path, monkeypatch: pytest.Mo
 
     dataset = open_folder(pets)
     monkeypatch.setattr(LocalFileSystem, "cat_file", refuse)
-    with pytest.raises(ImageError, match=r"cannot be read \(Permission denied\)"):
+    with pytest.raises(StoreError, match=r"access is refused \(Permission denied\)"):
         dataset.read(0)
 
 

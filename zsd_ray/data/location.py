@@ -107,12 +107,15 @@ class Location:
     def image_errors(self, source: str) -> Iterator[None]:
         """Turn what reading the image `source` raises into an ImageError.
 
-        A StoreError passes: it says nothing about the image.
+        A StoreError passes: it says nothing about the image. Nor does a refused access, perhaps
+        of credentials that ran out, so it becomes one: a later session reads the image again.
         """
         try:
             yield
         except StoreError:
             raise
+        except PermissionError as error:
+            raise StoreError(f"{source}: access is refused ({self.reason(error)})") from error
         except Exception as error:  # likewise
             raise ImageError(f"{source}: cannot be read ({self.reason(error)})") from error
 

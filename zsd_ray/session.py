@@ -1,0 +1,258 @@
+"""One session of a run: what surrounds the deciding, from its record to its report."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+from PIL import Image
+
+from zsd_ray.engine.counters import Counters
+from zsd_ray.engine.plan import Plan
+from zsd_ray.results.heartbeat import Heart
+from zsd_ray.results.metrics import run_metrics
+from zsd_ray.results.progress import Before, Progress, ProgressMeter
+from zsd_ray.results.run_file import RunFile, Status
+from zsd_ray.results.tracking import TrackedRun, Tracker, tracking_uri
+from zsd_ray.spec.errors import ImageError, StoreError
+from zsd_ray.spec.identity import resolved
+from zsd_ray.spec.secrets import redacted
+
+OnProgress = Callable[[Progress], None]
+OnWarning = Callable[[str], None]
+
+_LOG_EVERY_SECONDS = 2.0
+_MLFLOW_STATUS: dict[Status, Literal["FINISHED", "FAILED", "KILLED"]] = {
+    "failed": "FAILED",
+    "interrupted": "KILLED",
+}
+_PACKAGES = ("zsd-ray", "ray", "torch", "diffusers", "transformers", "numpy", "scipy", "mlflow")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The end of a run.
+
+    table: one row an image (docs/results.md), with those of earlier sessions.
+    metrics: the totals of run.json: accuracy with its interval, evaluations, rates.
+    output, report: paths or URLs; tracked: where MLflow has it, None where off or away.
+    """
+
+    run: RunFile
+    table: pa.Table
+    output: str
+    report: str
+    tracked: TrackedRun | None
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        return self.run.totals
+
+
+class Session:
+    """Keeps run.json, the heartbeat, progress, MLflow and the report of one call of `run`."""
+
+    def __init__(self, plan: Plan, on_progress: OnProgress | None, on_warning: OnWarning) -> None:
+        self._plan = plan
+        self._on_progress = on_progress
+        self._on_warning = on_warning
+        self._tracker: Tracker | None = None
+        self._logged = 0.0
+        self._counters = Counters()
+        previous = plan.previous
+        before = run_metrics(plan.output.read_table("decisions"))
+        given_up = before["images"] - plan.n_done  # those are tried again
+        self._meter = ProgressMeter(
+            plan.n_images,
+            Before(plan.n_done, before["errors"] - given_up, before["labelled"], before["correct"]),
+        )
+        config = resolved(plan.config)
+        self._run = RunFile(
+            status="running",
+            config=config,
+            identity=plan.identity,
+            identity_parts=plan.identity_parts,
+            classes=list(plan.classes.names),
+            versions={"python": platform.python_version()}
+            | {package: version(package) for package in _PACKAGES},
+            seed=plan.config.seed,
+            n_images=plan.n_images,
+            n_done=before["images"] - before["errors"],
+            started=previous.started if previous else _now(),
+            totals=previous.totals if previous else {},
+            mlflow_run_id=previous.mlflow_run_id if previous else None,
+        )
+        plan.output.write_run(self._run)
+        self._heart = Heart(plan.output, plan.session, self._read(n_workers=0))
+
+    def update(self, counters: Counters, n_workers: int) -> None:
+        """Pass the scheduler's counters on to the caller and to MLflow."""
+        self._counters = counters
+        progress = self._heart.progress = self._read(n_workers)
+        if self._on_progress is not None:
+            self._on_progress(progress)
+        if counters.decided and progress.seconds - self._logged >= _LOG_EVERY_SECONDS:
+            self._logged = progress.seconds
+            self._log(progress)
+
+    def _read(self, n_workers: int) -> Progress:
+        counters = self._counters
+        return self._meter.read(
+            decided=counters.decided,
+            errors=counters.errors,
+            labelled=counters.labelled,
+            correct=counters.correct,
+            n_scored=counters.n_scored,
+            n_workers=n_workers,
+        )
+
+    def close(self, status: Status) -> RunResult:
+        """Write what the run came to, whatever ended it."""
+        try:
+            return self._close(status)
+        finally:
+            self._heart.stop(self._run.status if self._run.ended else "failed")
+
+    def _close(self, status: Status) -> RunResult:
+        from zsd_ray.reports.html import render_report
+
+        plan = self._plan
+        table = plan.output.read_table("decisions")
+        totals = run_metrics(table) | self._costs()
+        n_done = totals["images"] - totals["errors"]
+        if status == "finished" and n_done < plan.n_images:
+            status = "incomplete"
+        self._run = replace(
+            self._run,
+            status=status,
+            n_done=n_done,
+            ended=_now(),
+            totals=totals,
+        )
+        # First the record, then what is made from it.
+        plan.output.write_run(self._run)
+        traces = plan.output.read_table("traces")
+        page = render_report(self._run, table, traces, self._pictures(table, traces))
+        plan.output.write_bytes("report.html", page.encode())
+        tracked = self._close_tracker(page)
+        if tracked is not None:
+            self._run = replace(self._run, mlflow_run_id=tracked.run_id)
+            plan.output.write_run(self._run)
+        report = plan.output.location("report.html")
+        return RunResult(self._run, table, redacted(plan.output.path), redacted(report), tracked)
+
+    def _costs(self) -> dict[str, float]:
+        """Time and network rows, summed over the sessions of this run."""
+        counters, before = self._counters, self._run.totals
+        worked = self._meter.seconds if self._plan.todo else 0.0
+        seconds = worked + before.get("seconds", 0.0)
+        n_rows = counters.n_rows + before.get("n_rows", 0)
+        n_scored = counters.n_scored + before.get("n_scored", 0)
+        costs = {
+            "seconds": round(seconds, 3),
+            "n_rows": n_rows,
+            "n_scored": n_scored,
+            "padding_fraction": 1 - n_scored / n_rows if n_rows else 0.0,
+            "evaluations_per_second": n_scored / seconds if seconds else 0.0,
+        }
+        first = self._meter.seconds_to_first_score or before.get("seconds_to_first_score")
+        return costs | ({"seconds_to_first_score": round(first, 3)} if first else {})
+
+    def _pictures(self, table: pa.Table, traces: pa.Table) -> dict[str, Image.Image]:
+        """The pictures that the report shows, where they can still be read."""
+        from zsd_ray.reports.html import pictures_wanted
+
+        wanted = set(pictures_wanted(table, traces))
+        pictures = {}
+        for number, record in enumerate(self._plan.records):
+            if record.image_id in wanted:
+                try:
+                    pictures[record.image_id] = self._plan.dataset.read(number)
+                except (ImageError, StoreError):
+                    continue  # the report leaves a blank for it; its row has the error
+        return pictures
+
+    # ---- MLflow
+
+    def _log(self, progress: Progress) -> None:
+        # Not before the first image is decided: MLflow's import would slow the workers' start.
+        self._start_tracker()
+        if self._tracker is None or progress.accuracy is None:
+            return
+        self._tracker.log(
+            {
+                "accuracy": progress.accuracy,
+                "accuracy_low": progress.interval.low,
+                "accuracy_high": progress.interval.high,
+                "evaluations_per_second": progress.evaluations_per_second,
+                "images_per_second": progress.images_per_second,
+            },
+            step=progress.n_decided,
+        )
+
+    def _start_tracker(self) -> None:
+        config = self._plan.config
+        uri = tracking_uri(config.tracking.mlflow, config.output.path)
+        if self._tracker is not None or uri is None:
+            return
+        tags = {"zsd_ray.identity": self._plan.identity, "zsd_ray.output": config.output.path}
+        commit = _git_commit()
+        if commit is not None:
+            tags["mlflow.source.git.commit"] = tags["git_commit"] = commit
+        self._tracker = Tracker(
+            uri,
+            config.tracking.experiment,
+            name=Path(redacted(config.output.path)).name,
+            params=_flat(self._run.config),
+            tags=redacted(tags),
+            on_warning=self._on_warning,
+            run_id=self._run.mlflow_run_id,
+        )
+
+    def _close_tracker(self, page: str) -> TrackedRun | None:
+        import yaml
+
+        self._start_tracker()
+        if self._tracker is None:
+            return None
+        metrics = {k: float(v) for k, v in self._run.totals.items() if v is not None}
+        config = yaml.safe_dump(self._run.config, sort_keys=False)
+        artifacts = {"config.yaml": config, "report.html": page}
+        status = _MLFLOW_STATUS.get(self._run.status, "FINISHED")
+        return self._tracker.close(metrics, artifacts, status)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _git_commit() -> str | None:
+    """The commit of the source tree that this package runs from, if it is one."""
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
