@@ -25,7 +25,7 @@ import torch
 
 import zsd_ray
 from zsd_ray.diffusion import draws
-from zsd_ray.models.registry import load_model
+from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.results.progress import Progress
 from zsd_ray.spec.config import RunConfig, load_config
 
@@ -54,8 +54,9 @@ def bare_loop(config: RunConfig, seconds: float) -> float:
     denoiser = load_model(config.model)
     batch_size = config.cluster.batch_size
     prompts = [f"a photo of the digit {name}." for name in config.prompts.classes or ()]
-    conditioning = torch.from_numpy(denoiser.encode_prompts(prompts))
-    rows = torch.arange(batch_size) % len(prompts)
+    rows = np.arange(batch_size) % len(prompts)
+    encoded = encode_prompts(config.model, prompts)
+    conditioning = {name: torch.from_numpy(of[rows]) for name, of in encoded.items()}
     t = denoiser.schedule.snap(draws.times(0, "bare", range(batch_size), "uniform", (0.02, 0.98)))
     alpha, sigma = (
         torch.from_numpy(a).float()[:, None, None, None] for a in denoiser.schedule.alpha_sigma(t)
@@ -68,7 +69,7 @@ def bare_loop(config: RunConfig, seconds: float) -> float:
         start = time.perf_counter()
         while (elapsed := time.perf_counter() - start) < seconds:
             x_t = alpha * x_0 + sigma * eps
-            output = denoiser.predict(x_t, times, conditioning[rows])
+            output = denoiser.predict(x_t, times, conditioning)
             (eps - output).square().mean(dim=(1, 2, 3))
             n += batch_size
     return n / elapsed

@@ -26,8 +26,6 @@ for name in [name for name in os.environ if name.startswith("AWS_")]:
     del os.environ[name]
 os.environ.update(s3_server.environment())
 
-CAPTIONS = ["a photo of a cat.", "a photo of a dog.", "a drawing of a dog"]
-
 
 def pytest_report_header() -> str:
     return f"S3 server: {s3_server.KIND}"
@@ -36,19 +34,9 @@ def pytest_report_header() -> str:
 @pytest.fixture(scope="session")
 def tiny_components():
     """Random weights, a few thousand parameters; do not change them."""
-    from zsd_ray.models.tiny_stable_diffusion import build
-    from zsd_ray.spec.train_config import NetworkConfig
+    from tests.support.tiny_models.stable_diffusion import components
 
-    network = NetworkConfig(
-        image_size=16,
-        vae_channels=(8, 16),
-        unet_channels=(8, 32),
-        unet_layers=1,
-        text_width=32,
-        text_layers=1,
-        prompt_length=12,
-    )
-    return build(network, CAPTIONS, seed=0)
+    return components()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from zsd_ray.data.transforms import to_model_range, to_square
 from zsd_ray.diffusion import draws
 from zsd_ray.diffusion.weighting import WEIGHTINGS
 from zsd_ray.engine.worker import Scorer
-from zsd_ray.models.registry import load_model
+from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.spec.config import MethodConfig, ModelConfig
 from zsd_ray.spec.records import ImageFailure, MicroBatch, WorkItem
 
@@ -18,15 +18,22 @@ SEED = 11
 
 
 @pytest.fixture(scope="module")
-def denoiser(tiny_model):
-    return load_model(ModelConfig(path=str(tiny_model), device="cpu"))
+def config(tiny_model):
+    return ModelConfig(path=str(tiny_model), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def denoiser(config):
+    denoiser = load_model(config)
+    denoiser.conditioning = encode_prompts(config, PROMPTS)
+    return denoiser
 
 
 def make_scorer(denoiser, dataset, batch_size=8, n_templates=2, **method):
     return Scorer(
         denoiser,
         dataset,
-        denoiser.encode_prompts(PROMPTS),
+        denoiser.conditioning,
         n_templates,
         MethodConfig(**method),
         SEED,
@@ -36,7 +43,7 @@ def make_scorer(denoiser, dataset, batch_size=8, n_templates=2, **method):
 
 def plain_errors(denoiser, dataset, item, n_templates, loss):
     """One forward a row with everything spelled out: Li et al. 2023, Algorithm 1."""
-    conditioning = torch.from_numpy(denoiser.encode_prompts(PROMPTS))
+    hidden = torch.from_numpy(denoiser.conditioning["hidden"])
     pixels = to_square(dataset.read(item.image), denoiser.image_size)
     x_0 = denoiser.encode_images(torch.from_numpy(to_model_range(pixels[None])))
     image_id = dataset.records[item.image].image_id
@@ -51,9 +58,8 @@ def plain_errors(denoiser, dataset, item, n_templates, loss):
         for j, class_ in enumerate(item.classes):
             for template in range(n_templates):
                 row = class_ * n_templates + template
-                output = denoiser.predict(
-                    x_t, torch.tensor([float(step)]), conditioning[row : row + 1]
-                )
+                prompt = {"hidden": hidden[row : row + 1]}
+                output = denoiser.predict(x_t, torch.tensor([float(step)]), prompt)
                 gap = (eps - output).abs()
                 error = gap.mean() if loss == "l1" else (gap**2).mean()
                 out[i, j] += float(error) / n_templates

@@ -4,6 +4,7 @@ import fsspec
 import pytest
 
 from zsd_ray.models.source import fingerprint, resolve
+from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
 
 
@@ -12,11 +13,11 @@ def test_a_model_at_a_url_is_fetched_whole_and_once(tiny_model, monkeypatch, tmp
     memory = fsspec.filesystem("memory")
     memory.put(f"{tiny_model}/", "/models/tiny/", recursive=True)
     memory.pipe_file("/models/tiny/notes.bin", b"not wanted")
-    folder = resolve("memory://models/tiny", ())
+    folder = resolve(ModelConfig(path="memory://models/tiny"), ())
     assert fingerprint(folder) == fingerprint(tiny_model)
     assert not (folder / "notes.bin").exists()
     stamps = {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
-    assert resolve("memory://models/tiny", ()) == folder
+    assert resolve(ModelConfig(path="memory://models/tiny"), ()) == folder
     assert stamps == {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
 
 
@@ -24,12 +25,12 @@ def test_retrained_weights_of_the_same_size_are_fetched_again(tiny_model, monkey
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     origin = tmp_path / "origin"
     shutil.copytree(tiny_model, origin)
-    before = fingerprint(resolve(f"file://{origin}", ()))
+    before = fingerprint(resolve(ModelConfig(path=f"file://{origin}"), ()))
     (weights,) = (origin / "vae").glob("*.safetensors")
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 1
     weights.write_bytes(content)
-    after = fingerprint(resolve(f"file://{origin}", ()))
+    after = fingerprint(resolve(ModelConfig(path=f"file://{origin}"), ()))
     assert after == fingerprint(origin) != before
 
 
@@ -50,7 +51,7 @@ def test_large_files_are_told_apart_by_samples(tmp_path):
 def test_a_url_without_a_model_is_a_user_error(url, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(UserError, match=r"model\.path"):
-        resolve(url, ())
+        resolve(ModelConfig(path=url), ())
 
 
 def test_the_fingerprint_tells_weights_apart(tiny_model, tmp_path):

@@ -22,7 +22,7 @@ from zsd_ray.data.parquet import ParquetDataset
 from zsd_ray.models.source import fingerprint, resolve
 from zsd_ray.results.output import Output
 from zsd_ray.results.schema import DECISIONS
-from zsd_ray.spec.config import StorageConfig
+from zsd_ray.spec.config import ModelConfig, StorageConfig
 from zsd_ray.spec.errors import ImageError, StoreError, UserError
 from zsd_ray.storage.filesystem import configure
 from zsd_ray.storage.retry import waiting
@@ -158,19 +158,19 @@ def test_a_model(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     url = store.put_folder(tiny_model, "models/tiny")
-    folder = resolve(url, ())
+    folder = resolve(ModelConfig(path=url), ())
     assert fingerprint(folder) == fingerprint(tiny_model)
     (weights,) = (folder / "vae").glob("*.safetensors")
     index = folder / "model_index.json"
     fetched = weights.stat().st_mtime_ns, index.stat().st_mtime_ns
-    resolve(url, ())
+    resolve(ModelConfig(path=url), ())
     assert (weights.stat().st_mtime_ns, index.stat().st_mtime_ns) == fetched
     # Retrained: of the same size.
     key = f"models/tiny/vae/{weights.name}"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     store.client.put_object(Bucket=store.bucket, Key=key, Body=bytes(content))
-    resolve(url, ())
+    resolve(ModelConfig(path=url), ())
     assert weights.read_bytes() == content
     assert index.stat().st_mtime_ns == fetched[1]
 
@@ -313,7 +313,7 @@ def test_a_store_that_is_away_at_the_start_is_a_user_error(store: S3, pets: str)
         FolderDataset,
         lambda url: ParquetDataset(url, "image", "label"),
         read_names,
-        lambda url: resolve(url, ()),
+        lambda url: resolve(ModelConfig(path=url), ()),
         lambda url: Output(url).prepare(),
         lambda url: Output(url).read_run(),
     ):

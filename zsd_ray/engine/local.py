@@ -10,7 +10,7 @@ from zsd_ray.engine.events import Assign, Decide, Event, ScoresArrived, WorkerJo
 from zsd_ray.engine.plan import Plan
 from zsd_ray.engine.scheduler import Scheduler
 from zsd_ray.engine.worker import Scorer
-from zsd_ray.models.registry import load_model
+from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.results.row_buffer import RowBuffer
 from zsd_ray.storage import filesystem
 
@@ -32,7 +32,7 @@ def run_local(plan: Plan, on_progress: Callable[[Counters, int], None]) -> Count
     scorer = Scorer(
         denoiser,
         plan.dataset,
-        denoiser.encode_prompts(plan.prompts),
+        encode_prompts(config.model, plan.prompts),
         plan.n_templates,
         config.method,
         config.seed,

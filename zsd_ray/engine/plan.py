@@ -18,8 +18,7 @@ from zsd_ray.data.open import open_dataset
 from zsd_ray.data.record_table import RecordTable
 from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.scheduler import Scheduler
-from zsd_ray.models.registry import check_model
-from zsd_ray.models.source import fingerprint
+from zsd_ray.models.registry import check_model, check_prompts, fingerprint
 from zsd_ray.results.checkpoint import Checkpoint
 from zsd_ray.results.estimate import Bounds
 from zsd_ray.results.output import GIVEN_UP, Output
@@ -182,11 +181,13 @@ def make_plan(config: RunConfig) -> Plan:
     Raises:
         UserError: what is wrong, in one line; nothing has been started.
     """
-    folder = check_model(config.model)
+    check_model(config.model)
     dataset = open_dataset(config.data)
     labels = [record.label for record in dataset.records]
     classes = resolve_classes(config.prompts.classes, dataset.label_names, labels)
-    model_fingerprint = fingerprint(folder)
+    prompts = fill_templates(classes.names, config.prompts.templates)
+    check_prompts(config.model, prompts)
+    model_fingerprint = fingerprint(config.model)
     parts = identity_parts(config, classes.names, classes.of_label, model_fingerprint)
     output = Output(config.output.path)
     previous = output.read_run()
@@ -210,7 +211,7 @@ def make_plan(config: RunConfig) -> Plan:
         dataset=dataset,
         records=records.relabelled(classes.class_of(label) for label in labels),
         classes=classes,
-        prompts=fill_templates(classes.names, config.prompts.templates),
+        prompts=prompts,
         todo=array("i", (number for number in chosen if number not in done_numbers)),
         n_done=len(done),
         output=output,

@@ -15,7 +15,7 @@ from PIL import Image
 from zsd_ray.data.base import ImageDataset
 from zsd_ray.data.transforms import to_model_range, to_square
 from zsd_ray.methods.diffusion_classifier import DiffusionClassifier, Draws
-from zsd_ray.models.base import Denoiser
+from zsd_ray.models.base import Conditioning, Denoiser
 from zsd_ray.spec.config import MethodConfig
 from zsd_ray.spec.errors import ImageError, StoreError
 from zsd_ray.spec.records import (
@@ -43,7 +43,7 @@ class Scorer:
     """A denoiser bound to a data set and its prompts; keeps the images that it encoded last.
 
     Args:
-        conditioning: (n_classes * n_templates, L, D) float32, class-major.
+        conditioning: n_classes * n_templates rows in each array, class-major.
         batch_size: rows of every forward; the last one is padded, so that the network sees one
             shape and a row's numbers do not depend on what is scored beside it.
     """
@@ -52,7 +52,7 @@ class Scorer:
         self,
         denoiser: Denoiser,
         dataset: ImageDataset,
-        conditioning: NDArray[np.float32],
+        conditioning: Conditioning,
         n_templates: int,
         method: MethodConfig,
         seed: int,
@@ -60,7 +60,11 @@ class Scorer:
     ) -> None:
         self._denoiser = denoiser
         self._dataset = dataset
-        self._conditioning = torch.from_numpy(conditioning).to(denoiser.device)
+        # A copy: what an object store gives is read-only memory, and torch wants to own it.
+        self._conditioning = {
+            name: torch.from_numpy(rows.copy()).to(denoiser.device)
+            for name, rows in conditioning.items()
+        }
         self._n_templates = n_templates
         self._method = DiffusionClassifier(denoiser, method, seed)
         self.batch_size = batch_size
@@ -162,7 +166,7 @@ class Scorer:
                     alpha[draw],
                     sigma[draw],
                     times[draw],
-                    self._conditioning[prompt_rows[rows]],
+                    {name: of[prompt_rows[rows]] for name, of in self._conditioning.items()},
                 )
             )
         # The one place where the host waits for the device.

@@ -8,6 +8,7 @@ dtype; schedule and weights are float64, noising and error float32.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,14 +59,14 @@ class DiffusionClassifier:
         alpha: torch.Tensor,
         sigma: torch.Tensor,
         time: torch.Tensor,
-        conditioning: torch.Tensor,
+        conditioning: Mapping[str, torch.Tensor],
     ) -> torch.Tensor:
         """Return the eps-error of B rows, (B,) float32: mean |eps - eps_hat|^p over elements.
 
         Args:
             x_0, eps: (B, C, H, W) float32.
             alpha, sigma, time: (B,) float32; time as the network takes it.
-            conditioning: (B, L, D).
+            conditioning: B rows in each tensor.
         """
         alpha, sigma = alpha[:, None, None, None], sigma[:, None, None, None]
         x_t = alpha * x_0 + sigma * eps

@@ -3,43 +3,61 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from zsd_ray.models import source
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a check does not need it
-    from zsd_ray.models.base import Denoiser
+    import torch
+
+    from zsd_ray.models.base import Conditioning, Denoiser
 
 
 @dataclass(frozen=True)
 class Family:
-    """What a pipeline folder of this family holds, and who loads it.
+    """What a model folder of this family holds, and who loads it.
 
-    loader: "module:Class", imported when used.
+    module: has `load` and `encode_prompts` (models/base.py), imported when used.
+    about: one line for `zsd-ray models`; example: a `model` section that works.
+    takes: what tells its classes apart: prompts, its own labels, or nothing.
     pipelines: values of `_class_name` in model_index.json.
-    components: its subfolders.
-    predictions: values of `prediction_type` in the scheduler's configuration.
+    components: subfolders that it needs; optional: those that it reads where they are.
+    predictions: values of `prediction_type` in the scheduler's configuration; none: it has none.
+    keys: of ModelConfig, beyond those of every family.
     """
 
-    loader: str
+    module: str
+    about: str
+    example: str
+    takes: Literal["text", "labels"]
     pipelines: tuple[str, ...]
     components: tuple[str, ...]
-    predictions: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    predictions: tuple[str, ...] = ("epsilon",)
+    keys: tuple[str, ...] = ()
 
 
 FAMILIES = {
     "stable-diffusion": Family(
-        loader="zsd_ray.models.stable_diffusion:StableDiffusion",
+        module="zsd_ray.models.stable_diffusion",
+        about="Stable Diffusion 1.x and 2.x",
+        example="{family: stable-diffusion, path: CompVis/stable-diffusion-v1-4}",
+        takes="text",
         pipelines=("StableDiffusionPipeline",),
         components=("vae", "unet", "text_encoder", "tokenizer", "scheduler"),
         predictions=("epsilon", "v_prediction", "sample"),
+        keys=("image_size",),
     ),
 }
+
+_OWN_KEYS = ("image_size", "labels")
+"""Keys of ModelConfig that only some families take."""
 
 
 def check_model(config: ModelConfig) -> Path:
@@ -49,7 +67,10 @@ def check_model(config: ModelConfig) -> Path:
         UserError: what is missing or does not fit, in one line.
     """
     family = FAMILIES[config.family]
-    folder = source.resolve(config.path, family.components)
+    for key in _OWN_KEYS:
+        if key not in family.keys and getattr(config, key) != ModelConfig.model_fields[key].default:
+            raise UserError(f"model.{key} is of no use to model.family {config.family}; remove it")
+    folder = source.resolve(config, (*family.components, *family.optional))
     index = folder / source.INDEX
     if not index.is_file():
         raise UserError(
@@ -64,15 +85,29 @@ def check_model(config: ModelConfig) -> Path:
     missing = [name for name in family.components if not (folder / name).is_dir()]
     if missing:
         raise UserError(f"model.path {folder} lacks the folders {', '.join(missing)}")
-    for name in family.components:
-        has_weights = (folder / name / "config.json").is_file()
-        if has_weights and not any((folder / name).glob("*.safetensors")):
-            raise UserError(
-                f"model.path {folder}/{name} has no .safetensors file; other weight formats are "
-                "not read"
-            )
-    _check_schedule(folder / "scheduler" / "scheduler_config.json", family)
+    for name in (*family.components, *family.optional):
+        _check_weights(folder / name, config)
+    if family.predictions:
+        _check_schedule(folder / "scheduler" / "scheduler_config.json", family)
     return folder
+
+
+def check_prompts(config: ModelConfig, prompts: Sequence[str]) -> None:
+    """Check that a checked model can tell classes by these prompts; loads no weights.
+
+    Raises:
+        UserError: it cannot.
+    """
+    family = FAMILIES[config.family]
+    if family.takes == "labels":
+        from zsd_ray.models.labels import label_numbers
+
+        label_numbers(check_model(config), config, prompts)
+
+
+def fingerprint(config: ModelConfig) -> str:
+    """Hash the content of the model's files."""
+    return source.fingerprint(check_model(config))
 
 
 def load_model(config: ModelConfig) -> Denoiser:
@@ -82,17 +117,49 @@ def load_model(config: ModelConfig) -> Denoiser:
         UserError: it does not fit its family, or its device is not there.
     """
     folder = check_model(config)
+    denoiser: Denoiser = _module(config).load(folder, config, _device(config))
+    return denoiser
+
+
+def encode_prompts(config: ModelConfig, prompts: Sequence[str]) -> Conditioning:
+    """Load what encodes prompts, encode them, and free it.
+
+    Raises:
+        UserError: as `load_model`.
+    """
+    folder, device = check_model(config), _device(config)
+    conditioning: Conditioning = _module(config).encode_prompts(folder, config, prompts, device)
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.empty_cache()
+    return conditioning
+
+
+def _module(config: ModelConfig) -> Any:
+    return import_module(FAMILIES[config.family].module)
+
+
+def _device(config: ModelConfig) -> torch.device:
     import torch
 
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"model.device {device}: torch sees no CUDA device; set auto or cpu")
-    module, name = FAMILIES[config.family].loader.split(":")
-    loader = getattr(import_module(module), name)
-    denoiser: Denoiser = loader.load(folder, getattr(torch, config.dtype), torch.device(device))
-    return denoiser
+    name = config.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"model.device {name}: torch sees no CUDA device; set auto or cpu")
+    return torch.device(name)
+
+
+def _check_weights(folder: Path, config: ModelConfig) -> None:
+    if not (folder / "config.json").is_file():
+        return  # a tokenizer or scheduler, or an optional part that is not there
+    kinds = [".safetensors", ".bin"] if config.pickle else [".safetensors"]
+    variant = f".{config.variant}" if config.variant else ""
+    if not any(file.suffix in kinds and variant in file.name for file in folder.iterdir()):
+        wanted = " or ".join(variant + kind for kind in kinds)
+        other = "" if config.pickle else "; .bin files can run code, and need model.pickle: true"
+        raise UserError(f"model.path {folder} has no {wanted} file{other}")
 
 
 def _check_schedule(path: Path, family: Family) -> None:
@@ -103,7 +170,9 @@ def _check_schedule(path: Path, family: Family) -> None:
         raise UserError(
             f"{path}: prediction_type {prediction!r} is not one of {', '.join(family.predictions)}"
         )
-    if not {"beta_start", "beta_end", "beta_schedule"} <= config.keys():
+    if config.get("trained_betas") is None and not (
+        {"beta_start", "beta_end", "beta_schedule"} <= config.keys()
+    ):
         raise UserError(
             f"{path} names no beta_start, beta_end and beta_schedule: not a schedule of this family"
         )

@@ -12,18 +12,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.secrets import redact
 from zsd_ray.storage import filesystem
 
 INDEX = "model_index.json"
 _ASSETS = Path(__file__).parent.parent / "assets"
-_SUFFIXES = (".json", ".txt", ".safetensors")
+_TEXTS = (".json", ".txt", ".model")  # .model: the vocabulary of a T5 tokenizer
+_PICKLED = (".bin",)
+_SUFFIXES = (*_TEXTS, ".safetensors")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _READ_WHOLE, _STRIDE, _SAMPLE = 64 << 20, 1 << 20, 1 << 16
 
 
-def resolve(path: str, components: tuple[str, ...]) -> Path:
+def resolve(config: ModelConfig, components: tuple[str, ...]) -> Path:
     """Return a local folder with the model's files, fetching them where they are elsewhere.
 
     Args:
@@ -32,15 +35,18 @@ def resolve(path: str, components: tuple[str, ...]) -> Path:
     Raises:
         UserError: there is no such model.
     """
+    path = config.path
+    if config.revision and not _HUB_NAME.fullmatch(path):
+        raise UserError(f"model.revision is of a model on the hub, and model.path is {path}")
     if path.startswith("builtin:"):
         return _built_in(path)
     if "://" in path:
-        return _fetch_url(path)
+        return _fetch_url(path, config.pickle)
     folder = Path(path).expanduser()
     if folder.is_dir():
         return folder
     if _HUB_NAME.fullmatch(path):
-        return _fetch_hub(path, components)
+        return _fetch_hub(config, components)
     raise UserError(f"model.path {path} is not a folder; give a diffusers pipeline folder")
 
 
@@ -51,7 +57,11 @@ def fingerprint(folder: Path) -> str:
     changes every tensor, so this tells models apart without reading gigabytes.
     """
     digest = hashlib.blake2b(digest_size=16)
-    files = (path for path in folder.rglob("*") if path.suffix in _SUFFIXES and path.is_file())
+    files = (
+        path
+        for path in folder.rglob("*")
+        if path.suffix in (*_SUFFIXES, *_PICKLED) and path.is_file()
+    )
     for path in sorted(files):
         size = path.stat().st_size
         digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
@@ -73,13 +83,14 @@ def _built_in(path: str) -> Path:
     return folder
 
 
-def _fetch_url(url: str) -> Path:
+def _fetch_url(url: str, pickle: bool) -> Path:
+    suffixes = (*_SUFFIXES, *_PICKLED) if pickle else _SUFFIXES
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "zsd_ray" / "models"
     target = cache / hashlib.blake2b(url.encode(), digest_size=12).hexdigest()
     try:
         fs, root = filesystem.open_filesystem(url)
         found = filesystem.ask(url, lambda: fs.find(root))
-        names = [name for name in found if Path(name).suffix in _SUFFIXES]
+        names = [name for name in found if Path(name).suffix in suffixes]
         for name in names:
             local = target / os.path.relpath(name, root)
             filesystem.ask(url, partial(_fetch_file, fs, name, local))
@@ -106,16 +117,19 @@ def _fetch_file(fs: Any, name: str, local: Path) -> None:
     mark.write_text(version)
 
 
-def _fetch_hub(name: str, components: tuple[str, ...]) -> Path:
+def _fetch_hub(config: ModelConfig, components: tuple[str, ...]) -> Path:
     from huggingface_hub import snapshot_download
 
-    wanted = [f"{part}/*{suffix}" for part in components for suffix in _SUFFIXES]
+    name, variant = config.path, f".{config.variant}" if config.variant else ""
+    kinds = (".safetensors", *(_PICKLED if config.pickle else ()))
+    suffixes = [*_TEXTS, *(f"{variant}*{kind}" if variant else kind for kind in kinds)]
     try:
         folder = snapshot_download(
             name,
-            allow_patterns=[INDEX, *wanted],
+            revision=config.revision,
+            allow_patterns=[INDEX, *(f"{part}/*{end}" for part in components for end in suffixes)],
             # Copies of the same weights in another precision, and training-only ones.
-            ignore_patterns=["*.fp16.*", "*non_ema*"],
+            ignore_patterns=["*non_ema*", *([] if variant else ["*.fp16.*", "*.fp16-*"])],
         )
     except Exception as error:
         reason = str(error).strip().split("\n")[0]

@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import ray
-from numpy.typing import NDArray
 
 from zsd_ray.runtime.metrics import WorkerMetrics
 from zsd_ray.spec.config import RunConfig
@@ -22,6 +20,7 @@ from zsd_ray.storage import filesystem, retry
 
 if TYPE_CHECKING:
     from zsd_ray.engine.worker import Scorer
+    from zsd_ray.models.base import Conditioning
 
 IN_FLIGHT = 2
 """Requests a worker has open: it computes one while the next is on its way."""
@@ -37,11 +36,10 @@ class ModelWorker:
     def __init__(self, config: RunConfig, fingerprint: str) -> None:
         import torch
 
-        from zsd_ray.models import registry, source
+        from zsd_ray.models import registry
 
         filesystem.configure(config.storage)
-        found = source.fingerprint(registry.check_model(config.model))
-        if found != fingerprint:
+        if registry.fingerprint(config.model) != fingerprint:
             raise UserError(
                 f"model.path {config.model.path} has other files here than at the driver"
             )
@@ -56,9 +54,11 @@ class ModelWorker:
         node: str = ray.get_runtime_context().get_node_id()
         return node
 
-    def encode_prompts(self, prompts: list[str]) -> NDArray[np.float32]:
+    def encode_prompts(self, prompts: list[str]) -> Conditioning:
         """Conditioning of every prompt; done by one worker, shared through the object store."""
-        return self._denoiser.encode_prompts(prompts)
+        from zsd_ray.models import registry
+
+        return registry.encode_prompts(self._config.model, prompts)
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
     def waits_for_store(self) -> bool:
@@ -70,7 +70,7 @@ class ModelWorker:
         name: str,
         schedulers: Sequence[Any],
         dataset: Any,
-        conditioning: NDArray[np.float32],
+        conditioning: Conditioning,
     ) -> None:
         """Score until no scheduler has more work; they are asked in turn."""
         from zsd_ray.engine.worker import Scorer
@@ -78,8 +78,7 @@ class ModelWorker:
         scorer = Scorer(
             self._denoiser,
             dataset,
-            # What the object store gives is read-only memory; torch wants to own it.
-            conditioning.copy(),
+            conditioning,
             len(self._config.prompts.templates),
             self._config.method,
             self._config.seed,

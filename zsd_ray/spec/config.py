@@ -21,6 +21,9 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
+ModelFamily = Literal["stable-diffusion"]
+
+
 class Section(BaseModel):
     """Base of every section: frozen, and an unknown key is an error."""
 
@@ -30,13 +33,20 @@ class Section(BaseModel):
 class ModelConfig(Section):
     """Which denoiser scores, and how its network runs.
 
-    `path` is `builtin:NAME`, a folder, an fsspec URL of a folder, or a name on the model hub.
+    `path` is `builtin:NAME`, a folder, an fsspec URL of a folder, or a name on the model hub, of
+    which `revision` pins a commit and `variant` ("fp16") chooses files. Weights are safetensors
+    unless `pickle` allows files that can run code.
     """
 
-    family: Literal["stable-diffusion"] = "stable-diffusion"
+    family: ModelFamily = "stable-diffusion"
     path: str = "builtin:digits"
+    revision: str | None = None
+    variant: str | None = None
+    pickle: bool = False
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
+    image_size: Count | None = None
+    labels: list[str] | None = None
 
 
 class DataConfig(Section):

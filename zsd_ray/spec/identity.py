@@ -31,7 +31,9 @@ def identity_parts(
     """
     tree = config.model_dump(mode="json")
     del tree["cluster"], tree["output"], tree["storage"], tree["tracking"]
-    del tree["model"]["device"], tree["model"]["path"], tree["data"]["limit"]
+    for name in ("device", "path", "revision", "variant", "pickle"):  # the fingerprint tells
+        del tree["model"][name]
+    del tree["data"]["limit"]
     tree["model"]["fingerprint"] = model_fingerprint
     tree["prompts"]["classes"] = list(classes)
     tree["prompts"]["of_label"] = None if of_label is None else list(of_label)

@@ -1,0 +1,112 @@
+"""The parts of a diffusers pipeline folder, each loaded as users' folders hold them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zsd_ray.diffusion.schedule import DiscreteSchedule
+from zsd_ray.models.torchvision_ops import declare_missing_operators
+from zsd_ray.spec.config import ModelConfig
+
+_PROMPTS_AT_ONCE = 64
+
+
+def load_network(kind: str, folder: Path, config: ModelConfig, dtype: torch.dtype) -> Any:
+    """Load a diffusers model, by the name of its class, from one folder of a pipeline."""
+    declare_missing_operators()
+    import diffusers
+
+    # diffusers saves memory while loading where accelerate is installed, and else only nags.
+    sparing = importlib.util.find_spec("accelerate") is not None
+    return _frozen(
+        getattr(diffusers, kind).from_pretrained(
+            str(folder),
+            torch_dtype=dtype,
+            low_cpu_mem_usage=sparing,
+            use_safetensors=not config.pickle or None,
+            variant=config.variant,
+            local_files_only=True,
+        )
+    )
+
+
+def load_text_encoder(kind: str, folder: Path, config: ModelConfig, dtype: torch.dtype) -> Any:
+    """Load a transformers model, by the name of its class."""
+    declare_missing_operators()
+    import transformers
+
+    return _frozen(
+        getattr(transformers, kind).from_pretrained(
+            str(folder),
+            dtype=dtype,
+            use_safetensors=not config.pickle or None,
+            variant=config.variant,
+            local_files_only=True,
+        )
+    )
+
+
+def load_tokenizer(kind: str, folder: Path) -> Any:
+    """Load a transformers tokenizer; no code that comes with it is run."""
+    import transformers
+
+    return getattr(transformers, kind).from_pretrained(str(folder), local_files_only=True)
+
+
+def discrete_schedule(folder: Path) -> DiscreteSchedule:
+    """The schedule that a pipeline's scheduler configuration describes, whichever its sampler."""
+    declare_missing_operators()
+    from diffusers import DDPMScheduler
+
+    # Not its alphas_cumprod: that product is float32, ours is float64.
+    betas = DDPMScheduler.from_config(read_json(scheduler_file(folder))).betas
+    return DiscreteSchedule.from_betas(betas.double().numpy())
+
+
+def scheduler_file(folder: Path) -> Path:
+    """Where a pipeline folder keeps its schedule."""
+    return folder / "scheduler" / "scheduler_config.json"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def network_dtype(config: ModelConfig) -> torch.dtype:
+    """The dtype that the network runs in."""
+    dtype: torch.dtype = getattr(torch, config.dtype)
+    return dtype
+
+
+def as_rows(hidden: Sequence[torch.Tensor], config: ModelConfig) -> NDArray[Any]:
+    """Join encoded prompts on the CPU, in the dtype that a Conditioning has."""
+    dtype = np.float32 if config.dtype == "float32" else np.float16
+    return np.concatenate([part.float().cpu().numpy().astype(dtype) for part in hidden])
+
+
+def chunks(prompts: Sequence[str]) -> Iterator[list[str]]:
+    """Cut prompts into what an encoder takes at once; where there are none, none."""
+    for start in range(0, len(prompts), _PROMPTS_AT_ONCE):
+        yield list(prompts[start : start + _PROMPTS_AT_ONCE])
+
+
+def placed(network: Any, device: torch.device) -> Any:
+    """Move a text encoder to the device, or leave it on the CPU where it would not fit there."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if sum(p.numel() * p.element_size() for p in network.parameters()) * 1.3 > free:
+            return network
+    return network.to(device)
+
+
+def _frozen(network: Any) -> Any:
+    return network.eval().requires_grad_(False)

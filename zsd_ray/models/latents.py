@@ -1,0 +1,53 @@
+"""Where x lives: in the latent space of a VAE, or in the image's own pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from zsd_ray.models.components import load_network
+from zsd_ray.spec.config import ModelConfig
+from zsd_ray.spec.errors import UserError
+
+
+class Autoencoder:
+    """The VAE of a latent diffusion model, always in float32.
+
+    Attributes:
+        downsampling: pixels of an image to one of its latent, along a side.
+    """
+
+    def __init__(self, vae: Any, device: torch.device) -> None:
+        self._vae = vae.to(device)
+        self._device = device
+        self.downsampling: int = 2 ** (len(vae.config.block_out_channels) - 1)
+        self._scale = float(vae.config.scaling_factor)
+        self._shift = float(getattr(vae.config, "shift_factor", None) or 0.0)
+
+    @classmethod
+    def load(cls, folder: Path, config: ModelConfig, device: torch.device) -> Autoencoder:
+        """Load `vae` of a pipeline folder."""
+        return cls(load_network("AutoencoderKL", folder / "vae", config, torch.float32), device)
+
+    def sample_shape(self, image_size: int) -> tuple[int, int, int]:
+        """(C, H, W) of the latents of an image.
+
+        Raises:
+            UserError: images of this size have no whole latent.
+        """
+        if image_size % self.downsampling:
+            raise UserError(
+                f"model.image_size {image_size} must be a multiple of {self.downsampling}"
+            )
+        side = image_size // self.downsampling
+        return (int(self._vae.config.latent_channels), side, side)
+
+    def encode(self, images_B3HW: torch.Tensor) -> torch.Tensor:
+        """Posterior mean, shifted and scaled as the model was trained on it, (B, C, H, W) float32.
+
+        Rombach et al. 2022, app. G (scaling); Esser et al. 2024 (shift): (mean - shift) * scale.
+        """
+        posterior = self._vae.encode(images_B3HW.to(self._device)).latent_dist
+        return cast(torch.Tensor, (posterior.mean - self._shift) * self._scale)
