@@ -18,3 +18,11 @@ def test_every_parametrisation_gives_back_the_noise(parametrisation, dtype):
     assert estimate.dtype == torch.float32
     tolerance = 1e-5 if dtype == torch.float32 else 0.1
     torch.testing.assert_close(estimate, eps, atol=tolerance, rtol=tolerance)
+
+
+def test_the_velocity_of_a_straight_path_gives_back_the_noise():
+    generator = torch.Generator().manual_seed(0)
+    x_0, eps = torch.randn(2, 5, 4, 3, 3, generator=generator)
+    t = torch.linspace(0.1, 0.9, 5)[:, None, None, None]
+    x_t = (1 - t) * x_0 + t * eps
+    torch.testing.assert_close(to_epsilon(eps - x_0, x_t, 1 - t, t, "flow"), eps)

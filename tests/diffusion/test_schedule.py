@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsd_ray.diffusion.schedule import DiscreteSchedule
+from zsd_ray.diffusion.schedule import DiscreteSchedule, FlowSchedule, KarrasSchedule
 
 
 def stable_diffusion_betas(dtype=np.float64):
@@ -50,3 +50,30 @@ def test_log_snr_slope_integrates_to_the_log_snr():
     integral = np.cumsum(slope)[inner] / 1000
     np.testing.assert_allclose(np.diff(integral), np.diff(log_snr[inner]), rtol=0.1)
     assert slope[300] == pytest.approx((log_snr[301] - log_snr[299]) / 0.002, rel=1e-9)
+
+
+@pytest.mark.parametrize("schedule", [FlowSchedule(1000.0), KarrasSchedule()])
+def test_continuous_schedules_fade_as_fast_as_their_slope_says(schedule):
+    t = np.linspace(0.02, 0.98, 97)
+    log_snr = [2 * np.log(np.divide(*schedule.alpha_sigma(t + h))) for h in (-1e-6, 1e-6)]
+    np.testing.assert_allclose(
+        schedule.log_snr_slope(t), (log_snr[1] - log_snr[0]) / 2e-6, rtol=1e-5
+    )
+    np.testing.assert_array_equal(schedule.snap(t), t)
+
+
+def test_a_straight_path_and_its_time():
+    schedule = FlowSchedule(1000.0)
+    alpha, sigma = schedule.alpha_sigma(np.array([0.25]))
+    assert (alpha[0], sigma[0], schedule.model_time(np.array([0.25]))[0]) == (0.75, 0.25, 250.0)
+
+
+def test_the_ramp_of_karras_is_that_of_the_paper():
+    """Eq. 5 with N = 18 steps, which runs from sigma_max down."""
+    i, n, rho = np.arange(18), 18, 7
+    paper = (80 ** (1 / rho) + i / (n - 1) * (0.002 ** (1 / rho) - 80 ** (1 / rho))) ** rho
+    schedule = KarrasSchedule()
+    alpha, sigma = schedule.alpha_sigma(1 - i / (n - 1))
+    np.testing.assert_allclose(sigma, paper, rtol=1e-9)
+    assert (alpha == 1).all()
+    np.testing.assert_array_equal(schedule.model_time(1 - i / (n - 1)), sigma)

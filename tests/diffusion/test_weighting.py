@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.diffusion.test_schedule import SCHEDULE
+from zsd_ray.diffusion.schedule import FlowSchedule
 from zsd_ray.diffusion.weighting import WEIGHTINGS
 
 T = (np.arange(20, 980, 7) + 0.5) / 1000
@@ -62,3 +63,13 @@ def test_the_default_range_of_t_bounds_the_heuristic_weight():
     inside = (T >= 0.02) & (T <= 0.98)
     weights = WEIGHTINGS["heuristic"](SCHEDULE, T[inside], "l2")
     assert weights.max() / np.median(weights) < 5
+
+
+def test_on_a_straight_path_the_elbo_weights_the_velocity_error_by_its_snr():
+    """Kingma & Gao 2023, eq. 4, for x_t = (1 - t) x_0 + t eps: eps-error is (1 - t)^2 u-error."""
+    schedule, t = FlowSchedule(1000.0), np.linspace(0.05, 0.95, 19)
+    rng = np.random.default_rng(0)
+    u, u_hat = rng.normal(size=(2, len(t), 64))
+    eps_error = ((1 - t) ** 2) * ((u - u_hat) ** 2).mean(axis=1)
+    expected = (1 - t) / t * ((u - u_hat) ** 2).mean(axis=1)
+    np.testing.assert_allclose(WEIGHTINGS["vdm"](schedule, t, "l2") * eps_error, expected)

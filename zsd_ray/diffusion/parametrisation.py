@@ -2,7 +2,8 @@
 
 With x_t = alpha x0 + sigma eps:  eps = (x_t - alpha x0) / sigma,  and for v-prediction
 v = alpha eps - sigma x0 (Salimans & Ho 2022, section 4):  eps = alpha v + sigma x_t  (where
-alpha^2 + sigma^2 = 1).
+alpha^2 + sigma^2 = 1). The velocity of a straight path (Esser et al. 2024, section 2), where
+alpha + sigma = 1, is u = eps - x0:  eps = x_t + alpha u.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Literal
 
 import torch
 
-Parametrisation = Literal["epsilon", "v_prediction", "sample"]
+Parametrisation = Literal["epsilon", "v_prediction", "sample", "flow"]
 
 
 def to_epsilon(
@@ -29,4 +30,6 @@ def to_epsilon(
         return alpha * output + sigma * x_t
     if parametrisation == "sample":
         return (x_t - alpha * output) / sigma
+    if parametrisation == "flow":
+        return x_t + alpha * output
     raise AssertionError(f"unknown parametrisation {parametrisation!r}")

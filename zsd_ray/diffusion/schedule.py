@@ -65,3 +65,59 @@ class DiscreteSchedule:
 
     def model_time(self, t: Array) -> Array:
         return self.steps(t).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class FlowSchedule:
+    """The straight path of flow matching (Liu et al. 2022; Esser et al. 2024, section 2).
+
+    x_t = (1 - t) x_0 + t eps, in continuous time; the network predicts the velocity eps - x_0.
+
+    Args:
+        scale: the network's time input is `scale` * t.
+    """
+
+    scale: float
+
+    def snap(self, t: Array) -> Array:
+        return np.asarray(t, dtype=np.float64)
+
+    def alpha_sigma(self, t: Array) -> tuple[Array, Array]:
+        return 1.0 - t, np.asarray(t, dtype=np.float64)
+
+    def log_snr_slope(self, t: Array) -> Array:
+        return -2.0 / (t * (1.0 - t))
+
+    def model_time(self, t: Array) -> Array:
+        return self.scale * t
+
+
+@dataclass(frozen=True)
+class KarrasSchedule:
+    """Noise levels sigma without fading (Karras et al. 2022, eq. 5): x_t = x_0 + sigma eps.
+
+    t in [0, 1] runs from sigma_min to sigma_max along their ramp, uniform in sigma^(1/rho). The
+    network's time input is sigma itself; the adapter applies the preconditioning.
+    """
+
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+    rho: float = 7.0
+
+    def snap(self, t: Array) -> Array:
+        return np.asarray(t, dtype=np.float64)
+
+    def alpha_sigma(self, t: Array) -> tuple[Array, Array]:
+        sigma = self._root(t) ** self.rho
+        return np.ones_like(sigma), sigma
+
+    def log_snr_slope(self, t: Array) -> Array:
+        # log SNR = -2 log sigma = -2 rho log(root), and root is linear in t.
+        return -2.0 * self.rho * (self._root(1.0) - self._root(0.0)) / self._root(t)
+
+    def model_time(self, t: Array) -> Array:
+        return self.alpha_sigma(t)[1]
+
+    def _root(self, t: Array | float) -> Array:
+        low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
+        return low + np.asarray(t, dtype=np.float64) * (high - low)
