@@ -108,7 +108,7 @@ class KarrasSchedule:
         return np.asarray(t, dtype=np.float64)
 
     def alpha_sigma(self, t: Array) -> tuple[Array, Array]:
-        sigma = self._root(t) ** self.rho
+        sigma: Array = self._root(t) ** self.rho
         return np.ones_like(sigma), sigma
 
     def log_snr_slope(self, t: Array) -> Array:
@@ -120,4 +120,5 @@ class KarrasSchedule:
 
     def _root(self, t: Array | float) -> Array:
         low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
-        return low + np.asarray(t, dtype=np.float64) * (high - low)
+        root: Array = low + np.asarray(t, dtype=np.float64) * (high - low)
+        return root
