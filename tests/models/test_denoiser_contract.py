@@ -21,7 +21,7 @@ def tiny(request, tmp_path_factory):
     family = request.param[0]
     folder = tmp_path_factory.mktemp("model") / family
     prompts, keys = BUILDERS[request.param](folder)
-    return ModelConfig(family=family, path=str(folder), device="cpu", **keys), prompts
+    return ModelConfig(**{"family": family, "path": str(folder), "device": "cpu", **keys}), prompts
 
 
 @pytest.fixture(scope="session")
@@ -121,5 +121,7 @@ def test_bfloat16_follows_float32(tiny, denoiser, inputs):
 def test_a_model_has_a_fingerprint_and_only_safe_files(tiny):
     folder = check_model(tiny[0])
     assert len(fingerprint(tiny[0])) == 32
+    if FAMILIES[tiny[0].family].checks:
+        return  # it is no pipeline folder
     assert not list(folder.rglob("*.bin"))
     assert list(folder.rglob("*.safetensors"))

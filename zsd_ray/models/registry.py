@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from zsd_ray.models import source
 from zsd_ray.spec.config import ModelConfig
@@ -25,22 +25,30 @@ class Family:
 
     module: has `load` and `encode_prompts` (models/base.py), imported when used.
     about: one line for `zsd-ray models`; example: a `model` section that works.
-    takes: what tells its classes apart: prompts, its own labels, or nothing.
-    pipelines: values of `_class_name` in model_index.json.
+    takes: what tells its classes apart: prompts, its own labels, or what the user's class says.
+    pipelines: values of `_class_name` in model_index.json; none: any.
     components: subfolders that it needs; optional: those that it reads where they are.
+    classes: (component, the classes that model_index.json may give it), where pipelines differ.
     predictions: values of `prediction_type` in the scheduler's configuration; none: it has none.
+    schedule: keys that the scheduler's configuration needs where it has a `prediction_type`.
     keys: of ModelConfig, beyond those of every family.
+    checks: for models that are no pipeline folder: a module with `check(config) -> Path`, which
+        raises UserError, and `fingerprint(config) -> str`. Neither imports torch; what `check`
+        returns is the `folder` of `load` and `encode_prompts`.
     """
 
     module: str
     about: str
     example: str
-    takes: Literal["text", "labels"]
-    pipelines: tuple[str, ...]
-    components: tuple[str, ...]
+    takes: Literal["text", "labels", "either"]
+    pipelines: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    classes: tuple[tuple[str, tuple[str, ...]], ...] = ()
     predictions: tuple[str, ...] = ("epsilon",)
+    schedule: tuple[str, ...] = ("beta_start", "beta_end", "beta_schedule")
     keys: tuple[str, ...] = ()
+    checks: str | None = None
 
 
 FAMILIES = {
@@ -56,32 +64,44 @@ FAMILIES = {
     ),
 }
 
-_OWN_KEYS = ("image_size", "labels")
+_OWN_KEYS = ("image_size", "labels", "kwargs")
 """Keys of ModelConfig that only some families take."""
+_FOLDER_KEYS = ("revision", "variant", "pickle")
+"""Keys that say which files of a pipeline folder to read."""
 
 
 def check_model(config: ModelConfig) -> Path:
-    """Find the model's folder and check that it is a whole one of its family; loads nothing.
+    """Find the model's files and check that they are whole and of its family; loads nothing.
 
     Raises:
         UserError: what is missing or does not fit, in one line.
     """
     family = FAMILIES[config.family]
-    for key in _OWN_KEYS:
+    for key in (*_OWN_KEYS, *(_FOLDER_KEYS if family.checks else ())):
         if key not in family.keys and getattr(config, key) != ModelConfig.model_fields[key].default:
             raise UserError(f"model.{key} is of no use to model.family {config.family}; remove it")
+    if family.checks:
+        return cast(Path, import_module(family.checks).check(config))
     folder = source.resolve(config, (*family.components, *family.optional))
     index = folder / source.INDEX
     if not index.is_file():
         raise UserError(
             f"model.path {folder} is not a diffusers pipeline folder: it has no {source.INDEX}"
         )
-    pipeline = _read(index).get("_class_name")
-    if pipeline not in family.pipelines:
+    content = _read(index)
+    pipeline = content.get("_class_name")
+    if family.pipelines and pipeline not in family.pipelines:
         raise UserError(
             f"model.path {folder} holds a {pipeline}, and model.family {config.family} takes "
             f"{', '.join(family.pipelines)}"
         )
+    for name, allowed in family.classes:
+        kind = (content.get(name) or [None])[-1]
+        if kind not in allowed:
+            raise UserError(
+                f"model.path {folder} has {kind} as its {name}, and model.family {config.family} "
+                f"takes {', '.join(allowed)}"
+            )
     missing = [name for name in family.components if not (folder / name).is_dir()]
     if missing:
         raise UserError(f"model.path {folder} lacks the folders {', '.join(missing)}")
@@ -107,6 +127,9 @@ def check_prompts(config: ModelConfig, prompts: Sequence[str]) -> None:
 
 def fingerprint(config: ModelConfig) -> str:
     """Hash the content of the model's files."""
+    checks = FAMILIES[config.family].checks
+    if checks:
+        return cast(str, import_module(checks).fingerprint(config))
     return source.fingerprint(check_model(config))
 
 
@@ -170,12 +193,9 @@ def _check_schedule(path: Path, family: Family) -> None:
         raise UserError(
             f"{path}: prediction_type {prediction!r} is not one of {', '.join(family.predictions)}"
         )
-    if config.get("trained_betas") is None and not (
-        {"beta_start", "beta_end", "beta_schedule"} <= config.keys()
-    ):
-        raise UserError(
-            f"{path} names no beta_start, beta_end and beta_schedule: not a schedule of this family"
-        )
+    absent = [key for key in family.schedule if key not in config]
+    if absent and config.get("trained_betas") is None:
+        raise UserError(f"{path} names no {', '.join(absent)}: not a schedule of this family")
 
 
 def _read(path: Path) -> dict[str, Any]:

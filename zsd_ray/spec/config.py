@@ -47,6 +47,7 @@ class ModelConfig(Section):
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
     image_size: Count | None = None
     labels: list[str] | None = None
+    kwargs: dict[str, Any] = {}
 
 
 class DataConfig(Section):
