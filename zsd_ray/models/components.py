@@ -89,14 +89,19 @@ def network_dtype(config: ModelConfig) -> torch.dtype:
 
 def as_rows(hidden: Sequence[torch.Tensor], config: ModelConfig) -> NDArray[Any]:
     """Join encoded prompts on the CPU, in the dtype that a Conditioning has."""
-    dtype = np.float32 if config.dtype == "float32" else np.float16
+    dtype = row_dtype(config)
     return np.concatenate([part.float().cpu().numpy().astype(dtype) for part in hidden])
 
 
-def chunks(prompts: Sequence[str]) -> Iterator[list[str]]:
+def row_dtype(config: ModelConfig) -> np.dtype[Any]:
+    """The dtype of floats in a Conditioning."""
+    return np.dtype("float32" if config.dtype == "float32" else "float16")
+
+
+def chunks(prompts: Sequence[str], at_once: int = _PROMPTS_AT_ONCE) -> Iterator[list[str]]:
     """Cut prompts into what an encoder takes at once; where there are none, none."""
-    for start in range(0, len(prompts), _PROMPTS_AT_ONCE):
-        yield list(prompts[start : start + _PROMPTS_AT_ONCE])
+    for start in range(0, len(prompts), at_once):
+        yield list(prompts[start : start + at_once])
 
 
 def placed(network: Any, device: torch.device) -> Any:

@@ -23,24 +23,27 @@ class Autoencoder:
         self._vae = vae.to(device)
         self._device = device
         self.downsampling: int = 2 ** (len(vae.config.block_out_channels) - 1)
-        self._scale = float(vae.config.scaling_factor)
-        self._shift = float(getattr(vae.config, "shift_factor", None) or 0.0)
+        self._scale: torch.Tensor | float = float(vae.config.scaling_factor)
+        self._shift: torch.Tensor | float = float(getattr(vae.config, "shift_factor", None) or 0.0)
+        mean, std = (getattr(vae.config, f"latents_{kind}", None) for kind in ("mean", "std"))
+        if mean is not None and std is not None:
+            self._shift = torch.tensor(mean, device=device).view(-1, 1, 1)
+            self._scale = self._scale / torch.tensor(std, device=device).view(-1, 1, 1)
 
     @classmethod
     def load(cls, folder: Path, config: ModelConfig, device: torch.device) -> Autoencoder:
         """Load `vae` of a pipeline folder."""
         return cls(load_network("AutoencoderKL", folder / "vae", config, torch.float32), device)
 
-    def sample_shape(self, image_size: int) -> tuple[int, int, int]:
-        """(C, H, W) of the latents of an image.
+    def sample_shape(self, image_size: int, patch_size: int = 1) -> tuple[int, int, int]:
+        """(C, H, W) of the latents of an image, for a network that cuts them into patches.
 
         Raises:
-            UserError: images of this size have no whole latent.
+            UserError: images of this size have no whole latent, or no whole patches.
         """
-        if image_size % self.downsampling:
-            raise UserError(
-                f"model.image_size {image_size} must be a multiple of {self.downsampling}"
-            )
+        unit = self.downsampling * patch_size
+        if image_size % unit:
+            raise UserError(f"model.image_size {image_size} must be a multiple of {unit}")
         side = image_size // self.downsampling
         return (int(self._vae.config.latent_channels), side, side)
 
@@ -48,6 +51,7 @@ class Autoencoder:
         """Posterior mean, shifted and scaled as the model was trained on it, (B, C, H, W) float32.
 
         Rombach et al. 2022, app. G (scaling); Esser et al. 2024 (shift): (mean - shift) * scale.
+        A configuration with `latents_mean` and `latents_std` has a shift and scale a channel.
         """
         posterior = self._vae.encode(images_B3HW.to(self._device)).latent_dist
         return cast(torch.Tensor, (posterior.mean - self._shift) * self._scale)

@@ -62,9 +62,48 @@ FAMILIES = {
         predictions=("epsilon", "v_prediction", "sample"),
         keys=("image_size",),
     ),
+    "sd3": Family(
+        module="zsd_ray.models.sd3",
+        about="Stable Diffusion 3 and 3.5, with T5 or without",
+        example="{family: sd3, path: stabilityai/stable-diffusion-3.5-medium, dtype: bfloat16}",
+        takes="text",
+        pipelines=("StableDiffusion3Pipeline",),
+        components=(
+            "vae",
+            "transformer",
+            "text_encoder",
+            "text_encoder_2",
+            "tokenizer",
+            "tokenizer_2",
+            "scheduler",
+        ),
+        optional=("text_encoder_3", "tokenizer_3"),
+        classes=(("scheduler", ("FlowMatchEulerDiscreteScheduler",)),),
+        predictions=(),
+        keys=("image_size", "max_prompt_tokens"),
+    ),
+    "flux": Family(
+        module="zsd_ray.models.flux",
+        about="FLUX.1 dev and schnell",
+        example="{family: flux, path: black-forest-labs/FLUX.1-schnell, dtype: bfloat16}",
+        takes="text",
+        pipelines=("FluxPipeline",),
+        components=(
+            "vae",
+            "transformer",
+            "text_encoder",
+            "text_encoder_2",
+            "tokenizer",
+            "tokenizer_2",
+            "scheduler",
+        ),
+        classes=(("scheduler", ("FlowMatchEulerDiscreteScheduler",)),),
+        predictions=(),
+        keys=("image_size", "max_prompt_tokens"),
+    ),
 }
 
-_OWN_KEYS = ("image_size", "labels", "kwargs")
+_OWN_KEYS = ("image_size", "labels", "kwargs", "max_prompt_tokens")
 """Keys of ModelConfig that only some families take."""
 _FOLDER_KEYS = ("revision", "variant", "pickle")
 """Keys that say which files of a pipeline folder to read."""

@@ -21,7 +21,7 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
-ModelFamily = Literal["stable-diffusion"]
+ModelFamily = Literal["stable-diffusion", "sd3", "flux"]
 
 
 class Section(BaseModel):
@@ -47,6 +47,7 @@ class ModelConfig(Section):
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
     image_size: Count | None = None
     labels: list[str] | None = None
+    max_prompt_tokens: Annotated[int, Field(ge=1, le=512)] | None = None
     kwargs: dict[str, Any] = {}
 
 

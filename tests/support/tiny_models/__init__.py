@@ -6,11 +6,17 @@ and `save_pretrained`, and returns prompts (or names of labels) and keys of the 
 
 from functools import partial
 
+from tests.support.tiny_models.flux import flux
+from tests.support.tiny_models.sd3 import sd3
 from tests.support.tiny_models.stable_diffusion import stable_diffusion
 
 BUILDERS = {
     ("stable-diffusion", "epsilon"): partial(stable_diffusion, prediction="epsilon"),
     ("stable-diffusion", "v"): partial(stable_diffusion, prediction="v_prediction"),
+    ("sd3", "t5"): partial(sd3, with_t5=True),
+    ("sd3", "without-t5"): partial(sd3, with_t5=False),
+    ("flux", "dev"): partial(flux, guidance_embeds=True),
+    ("flux", "schnell"): partial(flux, guidance_embeds=False),
 }
 """(family, kind) -> builder."""
 
