@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,53 +14,111 @@ from numpy.typing import NDArray
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError, some
 
-_COUNTS = ("num_class_embeds", "num_embeds_ada_norm")
-
 
 def label_numbers(folder: Path, config: ModelConfig, names: Sequence[str]) -> NDArray[np.int64]:
-    """The label of each name, (N,) int64.
+    """The label of each name for the model in a pipeline folder, (N,) int64.
 
-    A name is one of `model.labels`, or one of the synonyms of model_index.json's `id2label`
-    (ImageNet: "tench, Tinca tinca"), or the label's number.
+    What the labels are called is said by `model.labels`, else by model_index.json's `id2label`.
 
     Raises:
         UserError: the model has no such labels.
     """
-    n_labels = _count(folder)
-    known = _known(folder, config)
-    if config.labels is not None and len(config.labels) > n_labels:
-        raise UserError(f"model.labels has {len(config.labels)} names for {n_labels} labels")
-    unknown = [name for name in names if name.strip().lower() not in known]
-    unknown = [name for name in unknown if not (name.isdecimal() and int(name) < n_labels)]
+    n_labels = _count(folder, config)
+    if config.labels is None:
+        texts = _named_by_the_pipeline(folder, n_labels)
+    else:
+        texts = dict(enumerate(config.labels))
+        if len(texts) > n_labels:
+            raise UserError(f"model.labels has {len(texts)} names for {n_labels} labels")
+    return match(texts, n_labels, names)
+
+
+def match(texts: Mapping[int, str], n_labels: int, names: Sequence[str]) -> NDArray[np.int64]:
+    """The label of each name, (N,) int64.
+
+    A name is a label's whole text ("tench, Tinca tinca"), one of its synonyms ("Tinca tinca"),
+    with or without its capitals, or its number. ImageNet calls a dog Cardigan and a garment
+    cardigan, and has a maillot beside a "maillot, tank suit", so the more exact match is meant.
+
+    Args:
+        texts: what labels are called; those that have no text are known by their number.
+
+    Raises:
+        UserError: a name means no label or several, or two names mean the same.
+    """
+    tables = _tables(texts)
+    meant = {name: _meant(name.strip(), tables, n_labels) for name in names}
+    unknown = [name for name, found in meant.items() if not found]
     if unknown:
         raise UserError(
             f"this model has {n_labels} labels, and none for {some(unknown)}: name its labels (or "
             "their numbers, or set model.labels) in prompts.classes; prompts.templates is ['{}']"
         )
-    numbers = [known.get(name.strip().lower(), -1) for name in names]
-    numbers = [n if n >= 0 else int(name) for n, name in zip(numbers, names, strict=True)]
-    return np.asarray(numbers, dtype=np.int64)
+    name_of: dict[int, str] = {}
+    for name, found in meant.items():
+        if len(found) > 1:
+            numbers = " and ".join(str(number) for number in sorted(found))
+            raise UserError(f"{name} may be the labels {numbers} of this model: give the number")
+        (number,) = found
+        other = name_of.setdefault(number, name)
+        if other != name:
+            raise UserError(f"{other} and {name} are the same label {number} of this model")
+    return np.asarray([next(iter(meant[name])) for name in names], dtype=np.int64)
 
 
-def _count(folder: Path) -> int:
-    for part in ("transformer", "unet"):
-        path = folder / part / "config.json"
-        if path.is_file():
-            network = json.loads(path.read_text(encoding="utf-8"))
-            for key in _COUNTS:
-                if network.get(key):
-                    return int(network[key])
+Table = Mapping[str, set[int]]
+
+
+def _meant(name: str, tables: Sequence[Table], n_labels: int) -> set[int]:
+    for table, key in zip(tables, (name, name, name.lower(), name.lower()), strict=True):
+        if key in table:
+            return table[key]
+    return {int(name)} if name.isdecimal() and int(name) < n_labels else set()
+
+
+def _tables(texts: Mapping[int, str]) -> tuple[Table, Table, Table, Table]:
+    """Labels by whole text and by synonym, then by either in small letters."""
+    whole, whole_small, synonym, synonym_small = (defaultdict(set) for _ in range(4))
+    for number, text in texts.items():
+        whole[text.strip()].add(number)
+        whole_small[text.strip().lower()].add(number)
+        for part in text.split(","):
+            synonym[part.strip()].add(number)
+            synonym_small[part.strip().lower()].add(number)
+    return whole, synonym, whole_small, synonym_small
+
+
+def _count(folder: Path, config: ModelConfig) -> int:
+    """How many labels the network knows; DiT's null label is one more than it says."""
+    transformer, unet = (_network(folder / part) for part in ("transformer", "unet"))
+    if transformer.get("num_embeds_ada_norm"):
+        return int(transformer["num_embeds_ada_norm"])
+    embedding = unet.get("class_embed_type")
+    if embedding == "timestep":
+        if config.labels is None:
+            raise UserError(
+                f"model.path {folder} embeds any number as a label: set model.labels, which says "
+                "how many there are"
+            )
+        return len(config.labels)
+    if embedding == "identity":
+        raise UserError(f"model.path {folder} takes vectors for classes, and no labels")
+    if unet.get("num_class_embeds"):
+        return int(unet["num_class_embeds"])
     raise UserError(
-        f"model.path {folder} holds an unconditional model: it cannot tell classes apart"
+        f"model.path {folder} holds an unconditional model: it has no labels to tell classes apart"
     )
 
 
-def _known(folder: Path, config: ModelConfig) -> dict[str, int]:
-    if config.labels is not None:
-        return {name.strip().lower(): number for number, name in enumerate(config.labels)}
+def _network(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.is_file():
+        return {}
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _named_by_the_pipeline(folder: Path, n_labels: int) -> dict[int, str]:
     index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    return {
-        synonym.strip().lower(): int(number)
-        for number, synonyms in (index.get("id2label") or {}).items()
-        for synonym in str(synonyms).split(",")
-    }
+    named = (index.get("id2label") or {}).items()
+    return {int(number): str(text) for number, text in named if int(number) < n_labels}

@@ -101,6 +101,80 @@ FAMILIES = {
         predictions=(),
         keys=("image_size", "max_prompt_tokens"),
     ),
+    "dit": Family(
+        module="zsd_ray.models.dit",
+        about="DiT, told a label of ImageNet",
+        example="{family: dit, path: facebook/DiT-XL-2-256}",
+        takes="labels",
+        pipelines=("DiTPipeline",),
+        components=("vae", "transformer", "scheduler"),
+        predictions=("epsilon", "v_prediction", "sample"),
+        keys=("labels",),
+    ),
+    "ddpm": Family(
+        module="zsd_ray.models.ddpm",
+        about="DDPM and Improved DDPM in pixels, told a label",
+        example="{family: ddpm, path: /models/my-ddpm}",
+        takes="labels",
+        components=("unet", "scheduler"),
+        classes=(("unet", ("UNet2DModel",)),),
+        predictions=("epsilon", "v_prediction", "sample"),
+        keys=("image_size", "labels"),
+    ),
+    "edm": Family(
+        module="zsd_ray.models.edm",
+        about="EDM of Karras et al. in pixels, told a label",
+        example="{family: edm, path: /models/my-edm}",
+        takes="labels",
+        components=("unet", "scheduler"),
+        classes=(
+            ("unet", ("UNet2DModel",)),
+            ("scheduler", ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler")),
+        ),
+        predictions=("epsilon", "v_prediction"),
+        schedule=("sigma_min", "sigma_max", "sigma_data", "rho"),
+        keys=("image_size", "labels"),
+    ),
+    "sdxl": Family(
+        module="zsd_ray.models.sdxl",
+        about="Stable Diffusion XL, the base model",
+        example=(
+            "{family: sdxl, path: stabilityai/stable-diffusion-xl-base-1.0, variant: fp16, "
+            "dtype: float16}"
+        ),
+        takes="text",
+        pipelines=("StableDiffusionXLPipeline",),
+        components=(
+            "vae",
+            "unet",
+            "text_encoder",
+            "text_encoder_2",
+            "tokenizer",
+            "tokenizer_2",
+            "scheduler",
+        ),
+        predictions=("epsilon", "v_prediction", "sample"),
+        keys=("image_size",),
+    ),
+    "pixart": Family(
+        module="zsd_ray.models.pixart",
+        about="PixArt-alpha and PixArt-Sigma",
+        example="{family: pixart, path: PixArt-alpha/PixArt-XL-2-512x512, dtype: bfloat16}",
+        takes="text",
+        pipelines=("PixArtAlphaPipeline", "PixArtSigmaPipeline"),
+        components=("vae", "transformer", "text_encoder", "tokenizer", "scheduler"),
+        keys=("image_size", "max_prompt_tokens"),
+    ),
+    "deepfloyd-if": Family(
+        module="zsd_ray.models.deepfloyd_if",
+        about="DeepFloyd IF, stage I",
+        example=(
+            "{family: deepfloyd-if, path: DeepFloyd/IF-I-XL-v1.0, variant: fp16, dtype: bfloat16}"
+        ),
+        takes="text",
+        pipelines=("IFPipeline",),
+        components=("unet", "text_encoder", "tokenizer", "scheduler"),
+    ),
 }
 
 _OWN_KEYS = ("image_size", "labels", "kwargs", "max_prompt_tokens")
@@ -141,6 +215,12 @@ def check_model(config: ModelConfig) -> Path:
                 f"model.path {folder} has {kind} as its {name}, and model.family {config.family} "
                 f"takes {', '.join(allowed)}"
             )
+    parts = {name for name, kind in content.items() if isinstance(kind, list) and kind[-1]}
+    if not family.pipelines and parts - set(family.components):
+        raise UserError(
+            f"model.path {folder} holds {', '.join(sorted(parts - set(family.components)))} too, "
+            f"which model.family {config.family} has no use for: it is of another family"
+        )
     missing = [name for name in family.components if not (folder / name).is_dir()]
     if missing:
         raise UserError(f"model.path {folder} lacks the folders {', '.join(missing)}")

@@ -21,7 +21,17 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
-ModelFamily = Literal["stable-diffusion", "sd3", "flux"]
+ModelFamily = Literal[
+    "stable-diffusion",
+    "sd3",
+    "flux",
+    "dit",
+    "ddpm",
+    "edm",
+    "sdxl",
+    "pixart",
+    "deepfloyd-if",
+]
 
 
 class Section(BaseModel):

@@ -1,0 +1,54 @@
+"""DDPM (Ho et al. 2020) and Improved DDPM (Nichol & Dhariwal 2021): a U-Net over pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from zsd_ray.diffusion.parametrisation import Parametrisation
+from zsd_ray.models.base import Conditioning
+from zsd_ray.models.components import discrete_schedule, read_json, scheduler_file
+from zsd_ray.models.labels import label_numbers
+from zsd_ray.models.pixel_unet import PixelUNet
+from zsd_ray.spec.config import ModelConfig
+
+
+class DDPM:
+    """A `Denoiser` over a UNet2DModel with a chain of discrete steps."""
+
+    def __init__(self, unet: PixelUNet, folder: Path) -> None:
+        self._unet = unet
+        self.device = unet.device
+        self.image_size = unet.image_size
+        self.sample_shape = unet.sample_shape
+        self.schedule = discrete_schedule(folder)
+        prediction = read_json(scheduler_file(folder)).get("prediction_type", "epsilon")
+        self.parametrisation = cast(Parametrisation, prediction)
+
+    @torch.inference_mode()
+    def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:
+        return self._unet.encode(images_B3HW)
+
+    @torch.inference_mode()
+    def predict(
+        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        return self._unet(x_BCHW, time_B, conditioning)
+
+
+def load(folder: Path, config: ModelConfig, device: torch.device) -> DDPM:
+    """Load a checked pipeline folder (see `registry.check_model`).
+
+    An unconditional model is loaded too: its `predict` takes an empty conditioning.
+    """
+    return DDPM(PixelUNet.load(folder, config, device), folder)
+
+
+def encode_prompts(
+    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+) -> Conditioning:
+    """`labels`: the label of each name, (N,) int64."""
+    return {"labels": label_numbers(folder, config, prompts)}

@@ -1,0 +1,74 @@
+"""DiT (Peebles & Xie 2023), behind the convention: a transformer over latents, told a label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from zsd_ray.diffusion.parametrisation import Parametrisation
+from zsd_ray.models.base import Conditioning
+from zsd_ray.models.components import (
+    discrete_schedule,
+    load_network,
+    network_dtype,
+    read_json,
+    scheduler_file,
+)
+from zsd_ray.models.labels import label_numbers
+from zsd_ray.models.latents import Autoencoder
+from zsd_ray.spec.config import ModelConfig
+
+
+class DiT:
+    """A `Denoiser` over a VAE and a DiTTransformer2DModel; its size is fixed."""
+
+    def __init__(
+        self,
+        transformer: Any,
+        vae: Autoencoder,
+        folder: Path,
+        device: torch.device,
+    ) -> None:
+        self._transformer = transformer.to(device)
+        self._vae = vae
+        self.device = device
+        self.image_size = int(transformer.config.sample_size) * vae.downsampling
+        self.sample_shape = vae.sample_shape(self.image_size)
+        self.schedule = discrete_schedule(folder)
+        prediction = read_json(scheduler_file(folder)).get("prediction_type", "epsilon")
+        self.parametrisation = cast(Parametrisation, prediction)
+
+    @torch.inference_mode()
+    def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:
+        return self._vae.encode(images_B3HW)
+
+    @torch.inference_mode()
+    def predict(
+        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        output = self._transformer(
+            x_BCHW.to(self._transformer.dtype),
+            timestep=time_B,
+            class_labels=conditioning["labels"],
+            return_dict=False,
+        )[0]
+        # The second half of the channels is the learned variance of the reverse step.
+        return cast(torch.Tensor, output[:, : self.sample_shape[0]].float())
+
+
+def load(folder: Path, config: ModelConfig, device: torch.device) -> DiT:
+    """Load a checked pipeline folder (see `registry.check_model`)."""
+    transformer = load_network(
+        "DiTTransformer2DModel", folder / "transformer", config, network_dtype(config)
+    )
+    return DiT(transformer, Autoencoder.load(folder, config, device), folder, device)
+
+
+def encode_prompts(
+    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+) -> Conditioning:
+    """`labels`: the label of each name, (N,) int64."""
+    return {"labels": label_numbers(folder, config, prompts)}
