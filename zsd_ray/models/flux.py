@@ -15,14 +15,11 @@ import torch
 from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.diffusion.schedule import FlowSchedule
 from zsd_ray.models.base import Conditioning
+from zsd_ray.models.clip import clip_outputs
 from zsd_ray.models.components import (
     as_rows,
-    chunks,
     load_network,
-    load_text_encoder,
-    load_tokenizer,
     network_dtype,
-    placed,
     read_json,
     scheduler_file,
 )
@@ -108,8 +105,11 @@ def encode_prompts(
     """
     guided = read_json(folder / "transformer" / "config.json").get("guidance_embeds", False)
     length = config.max_prompt_tokens or (512 if guided else 256)
+    outputs = clip_outputs(
+        "CLIPTextModel", folder / "text_encoder", folder / "tokenizer", config, prompts, device
+    )
     return {
-        "pooled": _pooled(folder, config, prompts, device),
+        "pooled": as_rows([output.pooler_output for output in outputs], config),
         "t5": encode_tokens(
             folder / "text_encoder_2", folder / "tokenizer_2", config, prompts, length, device
         ),
@@ -133,19 +133,3 @@ def _positions(side: int, device: torch.device) -> torch.Tensor:
     rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     grid = torch.stack([torch.zeros_like(rows), rows, columns], dim=-1)
     return grid.reshape(-1, 3).float().to(device)
-
-
-@torch.inference_mode()
-def _pooled(folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device) -> Any:
-    tokenizer = load_tokenizer("CLIPTokenizer", folder / "tokenizer")
-    encoder = placed(
-        load_text_encoder("CLIPTextModel", folder / "text_encoder", config, torch.float32), device
-    )
-    length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
-    pooled = []
-    for some in chunks(prompts):
-        tokens = tokenizer(
-            some, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
-        )
-        pooled.append(encoder(tokens.input_ids.to(encoder.device)).pooler_output)
-    return as_rows(pooled, config)

@@ -18,14 +18,11 @@ from numpy.typing import NDArray
 from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.diffusion.schedule import FlowSchedule
 from zsd_ray.models.base import Conditioning
+from zsd_ray.models.clip import clip_outputs
 from zsd_ray.models.components import (
     as_rows,
-    chunks,
     load_network,
-    load_text_encoder,
-    load_tokenizer,
     network_dtype,
-    placed,
     read_json,
     scheduler_file,
 )
@@ -132,24 +129,18 @@ def encode_prompts(
     return conditioning
 
 
-@torch.inference_mode()
 def _encode_clip(
     folder: Path, suffix: str, config: ModelConfig, prompts: Sequence[str], device: torch.device
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    tokenizer = load_tokenizer("CLIPTokenizer", folder / f"tokenizer{suffix}")
-    encoder = placed(
-        load_text_encoder(
-            "CLIPTextModelWithProjection", folder / f"text_encoder{suffix}", config, torch.float32
-        ),
-        device,
-    )
-    length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
     hidden, pooled = [], []
-    for some in chunks(prompts):
-        tokens = tokenizer(
-            some, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
-        )
-        output = encoder(tokens.input_ids.to(encoder.device), output_hidden_states=True)
-        hidden.append(output.hidden_states[-2])
+    for output in clip_outputs(
+        "CLIPTextModelWithProjection",
+        folder / f"text_encoder{suffix}",
+        folder / f"tokenizer{suffix}",
+        config,
+        prompts,
+        device,
+    ):
+        hidden.append(output.hidden_states[-2].cpu())
         pooled.append(output.text_embeds)
     return as_rows(hidden, config), as_rows(pooled, config)
