@@ -15,7 +15,7 @@ import torch
 from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.diffusion.schedule import FlowSchedule
 from zsd_ray.models.base import Conditioning
-from zsd_ray.models.clip import clip_outputs
+from zsd_ray.models.clip_text import clip_outputs
 from zsd_ray.models.components import (
     as_rows,
     load_network,
