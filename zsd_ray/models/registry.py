@@ -16,7 +16,7 @@ from zsd_ray.spec.errors import UserError
 if TYPE_CHECKING:  # torch takes seconds to import, and a check does not need it
     import torch
 
-    from zsd_ray.models.base import Conditioning, Denoiser
+    from zsd_ray.models.base import Classifier, Conditioning, Denoiser
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,10 @@ class Family:
     schedule: keys that the scheduler's configuration needs where it has a `prediction_type`.
     keys: of ModelConfig, beyond those of every family.
     checks: for models that are no pipeline folder: a module with `check(config) -> Path`, which
-        raises UserError, and `fingerprint(config) -> str`. Neither imports torch; what `check`
-        returns is the `folder` of `load` and `encode_prompts`.
+        raises UserError, and `fingerprint(config) -> str`; where it takes labels, also
+        `check_prompts(config, prompts)`. They import torch only where a library's own list of
+        names needs it; what `check` returns is the `folder` of `load` and `encode_prompts`.
+    method: by which its models classify; those of `classifier` load a Classifier.
     """
 
     module: str
@@ -49,6 +51,7 @@ class Family:
     schedule: tuple[str, ...] = ("beta_start", "beta_end", "beta_schedule")
     keys: tuple[str, ...] = ()
     checks: str | None = None
+    method: Literal["diffusion-classifier", "classifier"] = "diffusion-classifier"
 
 
 FAMILIES = {
@@ -175,9 +178,35 @@ FAMILIES = {
         pipelines=("IFPipeline",),
         components=("unet", "text_encoder", "tokenizer", "scheduler"),
     ),
+    "clip": Family(
+        module="zsd_ray.models.clip",
+        about="CLIP, SigLIP and their kin from open_clip: a zero-shot baseline",
+        example="{family: clip, path: ViT-B-32-quickgelu, pretrained: openai}",
+        takes="text",
+        keys=("pretrained", "pickle", "revision"),
+        checks="zsd_ray.models.clip_files",
+        method="classifier",
+    ),
+    "timm": Family(
+        module="zsd_ray.models.timm_classifier",
+        about="supervised classifiers from timm: a trained baseline",
+        example="{family: timm, path: resnet50.a1_in1k}",
+        takes="labels",
+        keys=("pretrained", "pickle", "revision", "labels"),
+        checks="zsd_ray.models.timm_files",
+        method="classifier",
+    ),
+    "custom": Family(
+        module="zsd_ray.models.custom",
+        about="a torch module of yours (docs/custom-models.md)",
+        example='{family: custom, path: "my_model.py:MyModel", kwargs: {width: 64}}',
+        takes="either",
+        keys=("kwargs",),
+        checks="zsd_ray.models.custom_class",
+    ),
 }
 
-_OWN_KEYS = ("image_size", "labels", "kwargs", "max_prompt_tokens")
+_OWN_KEYS = ("image_size", "labels", "kwargs", "pretrained", "max_prompt_tokens")
 """Keys of ModelConfig that only some families take."""
 _FOLDER_KEYS = ("revision", "variant", "pickle")
 """Keys that say which files of a pipeline folder to read."""
@@ -238,10 +267,16 @@ def check_prompts(config: ModelConfig, prompts: Sequence[str]) -> None:
         UserError: it cannot.
     """
     family = FAMILIES[config.family]
-    if family.takes == "labels":
+    if family.takes == "labels" and family.checks:
+        import_module(family.checks).check_prompts(config, prompts)
+    elif family.takes == "labels":
         from zsd_ray.models.labels import label_numbers
 
         label_numbers(check_model(config), config, prompts)
+    elif family.takes == "either":
+        from zsd_ray.models import custom_class
+
+        custom_class.check_prompts(config, prompts)
 
 
 def fingerprint(config: ModelConfig) -> str:
@@ -252,15 +287,15 @@ def fingerprint(config: ModelConfig) -> str:
     return source.fingerprint(check_model(config))
 
 
-def load_model(config: ModelConfig) -> Denoiser:
+def load_model(config: ModelConfig) -> Denoiser | Classifier:
     """Load the model that `config` names, on its device and in its dtype.
 
     Raises:
         UserError: it does not fit its family, or its device is not there.
     """
     folder = check_model(config)
-    denoiser: Denoiser = _module(config).load(folder, config, _device(config))
-    return denoiser
+    model: Denoiser | Classifier = _module(config).load(folder, config, _device(config))
+    return model
 
 
 def encode_prompts(config: ModelConfig, prompts: Sequence[str]) -> Conditioning:

@@ -31,6 +31,9 @@ ModelFamily = Literal[
     "sdxl",
     "pixart",
     "deepfloyd-if",
+    "clip",
+    "timm",
+    "custom",
 ]
 
 
@@ -41,11 +44,12 @@ class Section(BaseModel):
 
 
 class ModelConfig(Section):
-    """Which denoiser scores, and how its network runs.
+    """Which model scores, and how its network runs.
 
     `path` is `builtin:NAME`, a folder, an fsspec URL of a folder, or a name on the model hub, of
     which `revision` pins a commit and `variant` ("fp16") chooses files. Weights are safetensors
-    unless `pickle` allows files that can run code.
+    unless `pickle` allows files that can run code. For a class of the user's own (family custom)
+    it is `package.module:Class` or `file.py:Class`, and `kwargs` are its arguments.
     """
 
     family: ModelFamily = "stable-diffusion"
@@ -53,8 +57,10 @@ class ModelConfig(Section):
     revision: str | None = None
     variant: str | None = None
     pickle: bool = False
+    pretrained: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
+    compile: bool | None = None
     image_size: Count | None = None
     labels: list[str] | None = None
     max_prompt_tokens: Annotated[int, Field(ge=1, le=512)] | None = None
@@ -84,11 +90,12 @@ class PromptConfig(Section):
     """The text for each class.
 
     `classes` is a list of names, a mapping from the data's label to a name, a text file with one
-    name a line, or null for the data's own class names. Each template has one `{}`.
+    name a line, or null for the data's own class names. Each template has one `{}`; `openai` stands
+    for the 80 of CLIP's evaluation.
     """
 
     classes: list[str] | dict[str, str] | str | None = None
-    templates: list[str] = Field(["a photo of a {}."], min_length=1)
+    templates: Annotated[list[str], Field(min_length=1)] | Literal["openai"] = ["a photo of a {}."]
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -114,7 +121,9 @@ class PromptConfig(Section):
 
     @field_validator("templates")
     @classmethod
-    def _one_slot(cls, templates: list[str]) -> list[str]:
+    def _one_slot(cls, templates: list[str] | str) -> list[str] | str:
+        if isinstance(templates, str):
+            return templates
         for template in templates:
             if template.count("{}") != 1:
                 raise ValueError(f"each template needs exactly one {{}}, but came {template!r}")
@@ -124,9 +133,12 @@ class PromptConfig(Section):
 
 
 class MethodConfig(Section):
-    """How one (image, class, draw) is scored; see methods/ and diffusion/weighting.py."""
+    """How one (image, class, draw) is scored; see methods/ and diffusion/weighting.py.
 
-    name: Literal["diffusion-classifier"] = "diffusion-classifier"
+    `classifier` is a baseline's own score (models/base.py), and takes no other key.
+    """
+
+    name: Literal["diffusion-classifier", "classifier"] = "diffusion-classifier"
     weighting: Literal["simple", "vdm", "heuristic"] = "heuristic"
     loss: Literal["l2", "l1"] = "l2"
     timesteps: Literal["uniform", "stratified"] = "uniform"

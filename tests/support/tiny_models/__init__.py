@@ -6,12 +6,13 @@ and `save_pretrained`, and returns prompts (or names of labels) and keys of the 
 
 from functools import partial
 
+from tests.support.tiny_models.custom import custom
+from tests.support.tiny_models.deepfloyd_if import deepfloyd_if
 from tests.support.tiny_models.dit import dit
 from tests.support.tiny_models.flux import flux
+from tests.support.tiny_models.pixart import pixart
 from tests.support.tiny_models.pixel_unet import ddpm, edm
 from tests.support.tiny_models.sd3 import sd3
-from tests.support.tiny_models.deepfloyd_if import deepfloyd_if
-from tests.support.tiny_models.pixart import pixart
 from tests.support.tiny_models.sdxl import sdxl
 from tests.support.tiny_models.stable_diffusion import stable_diffusion
 
@@ -22,6 +23,8 @@ BUILDERS = {
     ("ddpm", "labels"): ddpm,
     ("ddpm", "numbers"): partial(ddpm, class_embed_type="timestep"),
     ("edm", "epsilon"): edm,
+    ("custom", "labels"): partial(custom, kind="Told"),
+    ("custom", "prompts"): partial(custom, kind="Encoding"),
     ("edm", "v"): partial(edm, prediction="v_prediction"),
     ("sd3", "t5"): partial(sd3, with_t5=True),
     ("sd3", "without-t5"): partial(sd3, with_t5=False),

@@ -9,7 +9,7 @@ PROMPTS = ["a photo of a cat.", "a drawing of a dog", ""]
 T5_WIDTH = 48
 
 
-def clip(width, projection=None, n_layers=3):
+def clip(width, projection=None, n_layers=3, initializer_factor=10.0):
     """A tokenizer and text encoder; with a projection, of the class that has one."""
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -25,7 +25,7 @@ def clip(width, projection=None, n_layers=3):
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        initializer_factor=10.0,  # at 1 all prompts are nearly alike
+        initializer_factor=initializer_factor,  # at 1 all prompts are nearly alike
     )
     kind = CLIPTextModelWithProjection if projection else CLIPTextModel
     return tokenizer, kind(config)
