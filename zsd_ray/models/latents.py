@@ -55,3 +55,16 @@ class Autoencoder:
         """
         posterior = self._vae.encode(images_B3HW.to(self._device)).latent_dist
         return cast(torch.Tensor, (posterior.mean - self._shift) * self._scale)
+
+
+_LUMA = (0.299, 0.587, 0.114)
+"""ITU-R BT.601: how Pillow and torchvision make the grey images that such models learn."""
+
+
+def in_pixels(images_B3HW: torch.Tensor, n_channels: int) -> torch.Tensor:
+    """x_0 of a model of pixels, (B, C, H, W) float32: the image, or its luma where C is 1."""
+    images = images_B3HW.float()
+    if n_channels == 3:
+        return images
+    weights = torch.tensor(_LUMA, device=images.device)
+    return torch.einsum("bchw,c->bhw", images, weights)[:, None]

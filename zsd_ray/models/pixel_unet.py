@@ -9,11 +9,9 @@ from typing import Any, cast
 import torch
 
 from zsd_ray.models.components import load_network, network_dtype
+from zsd_ray.models.latents import in_pixels
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
-
-_LUMA = (0.299, 0.587, 0.114)
-"""ITU-R BT.601: how Pillow and torchvision make the grey images that 1-channel models learn."""
 
 
 class PixelUNet:
@@ -52,11 +50,7 @@ class PixelUNet:
 
     def encode(self, images_B3HW: torch.Tensor) -> torch.Tensor:
         """The image itself, in [-1, 1]; its luma for a model of one channel."""
-        images = images_B3HW.to(self.device, torch.float32)
-        if self.sample_shape[0] == 3:
-            return images
-        weights = torch.tensor(_LUMA, device=self.device)
-        return torch.einsum("bchw,c->bhw", images, weights)[:, None]
+        return in_pixels(images_B3HW.to(self.device), self.sample_shape[0])
 
     def __call__(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]

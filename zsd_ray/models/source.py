@@ -63,16 +63,27 @@ def fingerprint(folder: Path) -> str:
         if path.suffix in (*_SUFFIXES, *_PICKLED) and path.is_file()
     )
     for path in sorted(files):
-        size = path.stat().st_size
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
-        with path.open("rb") as file:
-            if size <= _READ_WHOLE:
-                digest.update(file.read())
-                continue
-            for start in [*range(0, size - _SAMPLE, _STRIDE), size - _SAMPLE]:
-                file.seek(start)
-                digest.update(file.read(_SAMPLE))
+        _add(digest, path.relative_to(folder).as_posix(), path)
     return digest.hexdigest()
+
+
+def file_fingerprint(name: str, path: Path) -> str:
+    """Hash one file in the same way, under a name of the caller's."""
+    digest = hashlib.blake2b(digest_size=16)
+    _add(digest, name, path)
+    return digest.hexdigest()
+
+
+def _add(digest: hashlib.blake2b, name: str, path: Path) -> None:
+    size = path.stat().st_size
+    digest.update(f"{name}\0{size}\0".encode())
+    with path.open("rb") as file:
+        if size <= _READ_WHOLE:
+            digest.update(file.read())
+            return
+        for start in [*range(0, size - _SAMPLE, _STRIDE), size - _SAMPLE]:
+            file.seek(start)
+            digest.update(file.read(_SAMPLE))
 
 
 def _built_in(path: str) -> Path:

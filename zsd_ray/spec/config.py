@@ -230,7 +230,7 @@ class ClusterConfig(Section):
     gpus_per_worker: float = Field(0, ge=0)
     cpus_per_worker: Count = 1
     address: str | None = None
-    batch_size: Count = 64
+    batch_size: Count | Literal["auto"] = 64
     hang_seconds: float = Field(120, gt=0)
 
     @field_validator("workers", mode="before")

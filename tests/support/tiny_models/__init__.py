@@ -6,6 +6,7 @@ and `save_pretrained`, and returns prompts (or names of labels) and keys of the 
 
 from functools import partial
 
+from tests.support.tiny_models.clip import clip_file, clip_folder
 from tests.support.tiny_models.custom import custom
 from tests.support.tiny_models.deepfloyd_if import deepfloyd_if
 from tests.support.tiny_models.dit import dit
@@ -15,6 +16,7 @@ from tests.support.tiny_models.pixel_unet import ddpm, edm
 from tests.support.tiny_models.sd3 import sd3
 from tests.support.tiny_models.sdxl import sdxl
 from tests.support.tiny_models.stable_diffusion import stable_diffusion
+from tests.support.tiny_models.timm_classifier import timm_file, timm_folder
 
 BUILDERS = {
     ("stable-diffusion", "epsilon"): partial(stable_diffusion, prediction="epsilon"),
@@ -37,4 +39,21 @@ BUILDERS = {
 }
 """(family, kind) -> builder."""
 
-__all__ = ["BUILDERS", "ddpm", "dit", "edm", "stable_diffusion"]
+CLASSIFIER_BUILDERS = {
+    ("clip", "folder"): clip_folder,
+    ("clip", "file"): clip_file,
+    ("timm", "folder"): timm_folder,
+    ("timm", "file"): timm_file,
+}
+"""Likewise, of those that are no diffusion models."""
+
+__all__ = [
+    "BUILDERS",
+    "CLASSIFIER_BUILDERS",
+    "clip_folder",
+    "ddpm",
+    "dit",
+    "edm",
+    "stable_diffusion",
+    "timm_folder",
+]

@@ -1,0 +1,149 @@
+"""Where a user's own model class is: found, checked and hashed before anything is loaded.
+
+`model.path` is `package.module:Class` or `file.py:Class`. Nothing here imports torch, except
+through the user's own module.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from zsd_ray.models import source
+from zsd_ray.models.labels import match
+from zsd_ray.spec.config import ModelConfig
+from zsd_ray.spec.errors import UserError, last_line
+
+_FORM = "model.family custom takes package.module:Class or file.py:Class"
+
+
+def check(config: ModelConfig) -> Path:
+    """Find the source file of the class's module, which is not run.
+
+    Raises:
+        UserError: there is none.
+    """
+    module, name = _parts(config)
+    if not module or not name.isidentifier():
+        raise UserError(f"model.path {config.path} names no class: {_FORM}")
+    if module.endswith(".py"):
+        path = Path(module).expanduser()
+        if not path.is_file():
+            raise UserError(f"model.path {config.path}: there is no file {module}; {_FORM}")
+        return path
+    try:
+        spec = importlib.util.find_spec(module)
+    except Exception as error:  # finding a.b runs a, which is the user's
+        raise UserError(f"model.path {config.path}: {_said(error)}; {_FORM}") from error
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        raise UserError(f"model.path {config.path}: there is no module {module}; {_FORM}")
+    return Path(spec.origin)
+
+
+def check_prompts(config: ModelConfig, prompts: Sequence[str]) -> None:
+    """Check that the class is there, and knows these prompts where it has `labels` of its own.
+
+    Raises:
+        UserError: it is not there, or has no such labels.
+    """
+    labels = getattr(load_class(config), "labels", None)
+    if isinstance(labels, list | tuple):  # else it has them once it is made
+        match(dict(enumerate(labels)), len(labels), prompts)
+
+
+def fingerprint(config: ModelConfig) -> str:
+    """Hash the source file, the class's name, the kwargs, and the files that those name."""
+    digest = hashlib.blake2b(digest_size=16)
+    kwargs = json.dumps(config.kwargs, sort_keys=True, default=str)
+    digest.update(f"{_parts(config)[1]}\0{kwargs}\0".encode())
+    digest.update(source.file_fingerprint("source", check(config)).encode())
+    for key, value in _texts(config.kwargs):
+        if Path(value).is_file():
+            digest.update(source.file_fingerprint(key, Path(value)).encode())
+        elif value and Path(value).is_dir():
+            digest.update(f"{key}\0{source.fingerprint(Path(value))}".encode())
+    return digest.hexdigest()
+
+
+def load_class(config: ModelConfig) -> Any:
+    """Import the user's class.
+
+    Raises:
+        UserError: its module fails, or has no such class.
+    """
+    path, name = check(config), _parts(config)[1]
+    try:
+        module = _import(_parts(config)[0], path)
+    except Exception as error:  # it is the user's own
+        raise UserError(
+            f"model.path {config.path}: its module fails with {_said(error)}"
+        ) from error
+    found = getattr(module, name, None)
+    if not isinstance(found, type):
+        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+        there = f"; it has {', '.join(sorted(classes))}" if classes else ""
+        raise UserError(f"model.path {config.path}: {path.name} has no class {name}{there}")
+    return found
+
+
+def make(config: ModelConfig) -> Any:
+    """Call the user's class with `model.kwargs`.
+
+    Raises:
+        UserError: it fails.
+    """
+    kind = load_class(config)
+    try:
+        return kind(**config.kwargs)
+    except Exception as error:  # it is the user's own
+        raise UserError(
+            f"model.path {config.path}: {kind.__name__}(**model.kwargs) fails with {_said(error)}"
+        ) from error
+
+
+def _parts(config: ModelConfig) -> tuple[str, str]:
+    module, _, name = config.path.rpartition(":")
+    return module, name
+
+
+def _import(module: str, path: Path) -> ModuleType:
+    if not module.endswith(".py"):
+        return import_module(module)
+    # By content, so that an edited file is not taken for the one that was imported before.
+    name = f"zsd_ray_custom_{source.file_fingerprint(str(path.resolve()), path)}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    sys.modules[name] = made  # dataclasses and pickle look it up there
+    try:
+        spec.loader.exec_module(made)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return made
+
+
+def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """The texts in nested kwargs, each with where it is, in an order that is always the same."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, dict):
+        for name in sorted(value, key=str):
+            yield from _texts(value[name], f"{key}.{name}")
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _texts(item, f"{key}.{number}")
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {last_line(error)}"
