@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.tiny_models import BUILDERS
+from tests.support.tiny_models import BUILDERS, CLASSIFIER_BUILDERS
 from zsd_ray.models.registry import FAMILIES, check_model, encode_prompts, fingerprint, load_model
 from zsd_ray.spec.config import ModelConfig
 
@@ -12,7 +12,7 @@ N_ROWS = 7
 
 
 def test_every_family_has_a_tiny_model():
-    assert {family for family, _ in BUILDERS} == set(FAMILIES)
+    assert {family for family, _ in [*BUILDERS, *CLASSIFIER_BUILDERS]} == set(FAMILIES)
 
 
 @pytest.fixture(scope="session", params=sorted(BUILDERS), ids="-".join)

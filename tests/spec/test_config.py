@@ -15,7 +15,7 @@ def write(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("name", ["digits"])
+@pytest.mark.parametrize("name", ["digits", "baselines/clip_imagenet", "baselines/timm_imagenet"])
 def test_the_configurations_that_ship_are_valid(name):
     config = load_config(RunConfig, f"configs/{name}.yaml")
     assert parse_config(RunConfig, config.model_dump(mode="json")) == config

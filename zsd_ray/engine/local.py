@@ -9,7 +9,7 @@ from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.events import Assign, Decide, Event, ScoresArrived, WorkerJoined, WorkRequested
 from zsd_ray.engine.plan import Plan
 from zsd_ray.engine.scheduler import Scheduler
-from zsd_ray.engine.worker import Scorer
+from zsd_ray.engine.worker import make_scorer
 from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.results.row_buffer import RowBuffer
 from zsd_ray.storage import filesystem
@@ -28,16 +28,8 @@ def run_local(plan: Plan, on_progress: Callable[[Counters, int], None]) -> Count
     scheduler = plan.scheduler()
     if scheduler.finished:
         return scheduler.counters
-    denoiser = load_model(config.model)
-    scorer = Scorer(
-        denoiser,
-        plan.dataset,
-        encode_prompts(config.model, plan.prompts),
-        plan.n_templates,
-        config.method,
-        config.seed,
-        config.cluster.batch_size,
-    )
+    model = load_model(config.model)
+    scorer = make_scorer(config, model, plan.dataset, encode_prompts(config.model, plan.prompts))
     files = _Files(plan, scheduler)
     events: list[Event] = [WorkerJoined(_WORKER, scorer.batch_size), WorkRequested(_WORKER)]
     try:

@@ -17,6 +17,7 @@ from zsd_ray.data.classes import ClassList, fill_templates, resolve_classes
 from zsd_ray.data.open import open_dataset
 from zsd_ray.data.record_table import RecordTable
 from zsd_ray.engine.counters import Counters
+from zsd_ray.engine.defaults import with_defaults
 from zsd_ray.engine.scheduler import Scheduler
 from zsd_ray.models.registry import check_model, check_prompts, fingerprint
 from zsd_ray.results.checkpoint import Checkpoint
@@ -70,10 +71,21 @@ class Plan:
         return len(self.config.prompts.templates)
 
     @property
+    def evaluations_per_score(self) -> int:
+        """Of one draw of a class. A classifier's templates are averaged before it sees an image."""
+        return 1 if self.config.method.name == "classifier" else self.n_templates
+
+    @property
+    def evaluations_per_batch(self) -> int:
+        """Of one forward: a classifier's rows are images, each with all its classes."""
+        rows = self.config.cluster.batch_size
+        return rows * len(self.classes.names) if self.config.method.name == "classifier" else rows
+
+    @property
     def bounds(self) -> Bounds:
         """What is known of the run before anything is scored."""
         config, rule = self.config, make_rule(self.config.pruning)
-        one_draw = len(self.classes.names) * self.n_templates
+        one_draw = len(self.classes.names) * self.evaluations_per_score
         return Bounds(
             output=redacted(config.output.path),
             n_listed=len(self.records),
@@ -123,7 +135,7 @@ class Plan:
             images=array("i", (n for n in share if n not in done and n not in states)),
             rule=make_rule(self.config.pruning),
             n_classes=len(self.classes.names),
-            n_templates=self.n_templates,
+            n_templates=self.evaluations_per_score,
             traced=traced,
             keep_all_raw=keep_all_raw,
             states=states,
@@ -181,10 +193,12 @@ def make_plan(config: RunConfig) -> Plan:
     Raises:
         UserError: what is wrong, in one line; nothing has been started.
     """
+    config = with_defaults(config)
     check_model(config.model)
     dataset = open_dataset(config.data)
     labels = [record.label for record in dataset.records]
     classes = resolve_classes(config.prompts.classes, dataset.label_names, labels)
+    assert not isinstance(config.prompts.templates, str)
     prompts = fill_templates(classes.names, config.prompts.templates)
     check_prompts(config.model, prompts)
     model_fingerprint = fingerprint(config.model)

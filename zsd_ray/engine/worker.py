@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from zsd_ray.data.base import ImageDataset
 from zsd_ray.data.transforms import to_model_range, to_square
+from zsd_ray.engine.classifier_scorer import ClassifierScorer
+from zsd_ray.engine.micro_batch_scorer import MicroBatchScorer
 from zsd_ray.methods.diffusion_classifier import DiffusionClassifier, Draws
-from zsd_ray.models.base import Conditioning, Denoiser
-from zsd_ray.spec.config import MethodConfig
-from zsd_ray.spec.errors import ImageError, StoreError
-from zsd_ray.spec.records import (
-    ImageFailure,
-    ItemScores,
-    MicroBatch,
-    MicroBatchScores,
-    WorkItem,
-)
+from zsd_ray.models.base import Classifier, Conditioning, Denoiser
+from zsd_ray.spec.config import MethodConfig, RunConfig
+from zsd_ray.spec.errors import ImageError
+from zsd_ray.spec.records import ImageFailure, ItemScores, WorkItem
 
 _CACHE_BYTES = 256 << 20
+
+
+def make_scorer(
+    config: RunConfig,
+    model: Denoiser | Classifier,
+    dataset: ImageDataset,
+    conditioning: Conditioning,
+) -> MicroBatchScorer[Any]:
+    """The scorer of a planned run's method, for the model that its family loads."""
+    n_templates, batch_size = len(config.prompts.templates), config.cluster.batch_size
+    if config.method.name == "classifier":
+        classifier = cast(Classifier, model)
+        return ClassifierScorer(classifier, dataset, conditioning, n_templates, batch_size)
+    return Scorer(
+        cast(Denoiser, model),
+        dataset,
+        conditioning,
+        n_templates,
+        config.method,
+        config.seed,
+        batch_size,
+    )
 
 
 @dataclass(frozen=True)
@@ -39,7 +55,7 @@ class _Part:
     draws: Draws
 
 
-class Scorer:
+class Scorer(MicroBatchScorer[_Part]):
     """A denoiser bound to a data set and its prompts; keeps the images that it encoded last.
 
     Args:
@@ -58,8 +74,8 @@ class Scorer:
         seed: int,
         batch_size: int,
     ) -> None:
+        super().__init__(dataset)
         self._denoiser = denoiser
-        self._dataset = dataset
         # A copy: what an object store gives is read-only memory, and torch wants to own it.
         self._conditioning = {
             name: torch.from_numpy(rows.copy()).to(denoiser.device)
@@ -69,44 +85,10 @@ class Scorer:
         self._method = DiffusionClassifier(denoiser, method, seed)
         self.batch_size = batch_size
         self._cache: OrderedDict[int, torch.Tensor] = OrderedDict()
-        self._read: dict[int, Image.Image] = {}  # ahead of their micro-batch
         self._cache_size = max(1, _CACHE_BYTES // (4 * int(np.prod(denoiser.sample_shape))))
 
-    def read_ahead(self, micro_batch: MicroBatch) -> None:
-        """Read the images of a micro-batch that is scored next; from another thread than `score`.
-
-        What cannot be read is left to `score`, which says why.
-        """
-        for image in {item.image for item in micro_batch.items}:
-            if image not in self._cache and image not in self._read:
-                with contextlib.suppress(ImageError, StoreError):
-                    self._read[image] = self._dataset.read(image)
-
-    @torch.inference_mode()
-    def score(self, micro_batch: MicroBatch) -> MicroBatchScores:
-        """Score every item; an image that cannot be read or scored becomes an ImageFailure."""
-        start = time.perf_counter()
-        answers: dict[int, ItemScores | ImageFailure] = {}
-        parts = []
-        failed: dict[int, ImageFailure] = {}  # an image may have several items
-        for position, item in enumerate(micro_batch.items):
-            try:
-                if item.image not in failed:
-                    parts.append(self._prepare(position, item))
-            except ImageError as error:
-                failed[item.image] = ImageFailure(str(error))
-            except StoreError as error:
-                failed[item.image] = ImageFailure(str(error), unreadable=True)
-            if item.image in failed:
-                answers[position] = failed[item.image]
-            self._read.pop(item.image, None)  # read twice, where both threads met it
-        n_rows = 0
-        if parts:
-            errors, n_rows = self._errors(parts)
-            answers |= _split(parts, errors, self._n_templates)
-        in_order = [answers[position] for position in range(len(micro_batch.items))]
-        seconds = time.perf_counter() - start
-        return MicroBatchScores.pack(micro_batch.id, in_order, n_rows, seconds)
+    def _remembers(self, image: int) -> bool:
+        return image in self._cache
 
     def _prepare(self, position: int, item: WorkItem) -> _Part:
         image_id = self._dataset.records[item.image].image_id
@@ -123,8 +105,7 @@ class Scorer:
         if image in self._cache:
             self._cache.move_to_end(image)
             return self._cache[image]
-        picture = self._read.pop(image, None) or self._dataset.read(image)
-        pixels = to_square(picture, self._denoiser.image_size)
+        pixels = to_square(self._picture(image), self._denoiser.image_size)
         x_0 = self._denoiser.encode_images(torch.from_numpy(to_model_range(pixels[None])))[0]
         if not bool(torch.isfinite(x_0).all()):
             raise ImageError("the model encodes this image to values that are not finite")
@@ -132,6 +113,10 @@ class Scorer:
         if len(self._cache) > self._cache_size:
             self._cache.popitem(last=False)
         return x_0
+
+    def _score_parts(self, parts: list[_Part]) -> tuple[dict[int, ItemScores | ImageFailure], int]:
+        errors, n_rows = self._errors(parts)
+        return _split(parts, errors, self._n_templates), n_rows
 
     def _errors(self, parts: list[_Part]) -> tuple[NDArray[np.float32], int]:
         """The eps-errors of all rows of all parts, and how many rows the network saw."""

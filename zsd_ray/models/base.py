@@ -1,10 +1,10 @@
-"""The convention at the border: what every denoiser can do, whichever family it is of.
+"""The convention at the border: what every model can do, whichever family it is of.
 
-Shapes: B rows, C channels, H x W latent (or pixel) size, N prompts.
+Shapes: B rows, C channels, H x W latent (or pixel) size, N prompts, K classes.
 
 A family's module has two functions, which the registry calls:
 
-    load(folder, config, device) -> Denoiser
+    load(folder, config, device) -> Denoiser, or Classifier
         the network and what encodes images; no text encoder
     encode_prompts(folder, config, prompts, device) -> Conditioning
         loads what encodes prompts, and frees it before it returns
@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.diffusion.schedule import Schedule
@@ -61,4 +62,31 @@ class Denoiser(Protocol):
 
         Returns:
             (B, *sample_shape), float32, meaning what `parametrisation` says.
+        """
+
+
+class Classifier(Protocol):
+    """A model that scores an image for all classes in one forward: a baseline.
+
+    Attributes:
+        device: where tensors given to `classes` and `scores` live.
+    """
+
+    device: torch.device
+
+    def preprocess(self, image: Image.Image) -> torch.Tensor:
+        """Make an RGB picture the input that the model was trained on: (3, H, W) float32, CPU."""
+
+    def classes(self, conditioning: Mapping[str, torch.Tensor], n_templates: int) -> torch.Tensor:
+        """Make the rows of all prompts, class-major, one row a class: K rows, for `scores`."""
+
+    def scores(self, images_B3HW: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        """One forward an image.
+
+        Args:
+            images_B3HW: preprocessed, float32.
+            classes: what `classes` returned.
+
+        Returns:
+            (B, K) float32, lower is better.
         """

@@ -292,7 +292,9 @@ def _settings(run: RunFile) -> list[tuple[str, str]]:
     rule = dict(run.config.get("pruning", {}))
     name = str(rule.pop("rule", "pruning"))
     numbers = ", ".join(f"{key} {value}" for key, value in rule.items())
-    method = f"{_setting(run, 'method', 'name')}, weighting {_setting(run, 'method', 'weighting')}"
+    method = _setting(run, "method", "name")
+    if method != "classifier":
+        method += f", weighting {_setting(run, 'method', 'weighting')}"
     return [
         ("method", method),
         ("pruning", f"{name} ({numbers})" if numbers else name),

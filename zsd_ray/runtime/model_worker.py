@@ -19,7 +19,7 @@ from zsd_ray.spec.secrets import redact
 from zsd_ray.storage import filesystem, retry
 
 if TYPE_CHECKING:
-    from zsd_ray.engine.worker import Scorer
+    from zsd_ray.engine.micro_batch_scorer import MicroBatchScorer
     from zsd_ray.models.base import Conditioning
 
 IN_FLIGHT = 2
@@ -30,7 +30,7 @@ _OVERTAKEN_SECONDS = 0.1
 
 @ray.remote(concurrency_groups={"control": 1})
 class ModelWorker:
-    """One denoiser in one process. After a failure the driver ends it: its device may be in any
+    """One model in one process. After a failure the driver ends it: its device may be in any
     state."""
 
     def __init__(self, config: RunConfig, fingerprint: str) -> None:
@@ -46,7 +46,7 @@ class ModelWorker:
 
         torch.set_num_threads(config.cluster.cpus_per_worker)
         self._config = config
-        self._denoiser = registry.load_model(config.model)
+        self._model = registry.load_model(config.model)
         self._metrics = WorkerMetrics(redact(config.output.path))
 
     def ready(self) -> str:
@@ -73,17 +73,9 @@ class ModelWorker:
         conditioning: Conditioning,
     ) -> None:
         """Score until no scheduler has more work; they are asked in turn."""
-        from zsd_ray.engine.worker import Scorer
+        from zsd_ray.engine.worker import make_scorer
 
-        scorer = Scorer(
-            self._denoiser,
-            dataset,
-            conditioning,
-            len(self._config.prompts.templates),
-            self._config.method,
-            self._config.seed,
-            self._config.cluster.batch_size,
-        )
+        scorer = make_scorer(self._config, self._model, dataset, conditioning)
         receiver = ThreadPoolExecutor(max_workers=1, thread_name_prefix="receive")
         try:
             for scheduler in schedulers:
@@ -93,7 +85,11 @@ class ModelWorker:
             receiver.shutdown(wait=False, cancel_futures=True)
 
     def _serve(
-        self, name: str, scheduler: Any, scorer: Scorer, receiver: ThreadPoolExecutor
+        self,
+        name: str,
+        scheduler: Any,
+        scorer: MicroBatchScorer[Any],
+        receiver: ThreadPoolExecutor,
     ) -> None:
         """Score what one scheduler has. One call hands in and asks for more."""
 

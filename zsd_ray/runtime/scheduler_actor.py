@@ -157,7 +157,7 @@ class SchedulerShell:
         scheduler, now = self._scheduler, time.monotonic()
         return State(
             counters=scheduler.counters,
-            useful=scheduler.useful_workers(self._plan.config.cluster.batch_size),
+            useful=scheduler.useful_workers(self._plan.evaluations_per_batch),
             idle=tuple(
                 worker
                 for worker in scheduler.idle_workers()

@@ -31,7 +31,8 @@ def identity_parts(
     """
     tree = config.model_dump(mode="json")
     del tree["cluster"], tree["output"], tree["storage"], tree["tracking"]
-    for name in ("device", "path", "revision", "variant", "pickle"):  # the fingerprint tells
+    # The fingerprint tells what these say.
+    for name in ("device", "path", "revision", "variant", "pickle", "pretrained"):
         del tree["model"][name]
     del tree["data"]["limit"]
     tree["model"]["fingerprint"] = model_fingerprint

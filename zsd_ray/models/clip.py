@@ -1,0 +1,93 @@
+"""CLIP and its kin (Radford et al. 2021) as zero-shot classifiers, by open_clip.
+
+A class is the mean of the embeddings of its prompts, each normalised before and the mean after
+(ibid., section 3.1.4). Its score is -100 times the cosine to the image's embedding: minus the logit
+of open_clip's own evaluation, whatever temperature a model learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from PIL import Image
+
+from zsd_ray.models.base import Conditioning
+from zsd_ray.models.clip_files import open_clip
+from zsd_ray.models.components import as_rows, chunks, network_dtype, placed
+from zsd_ray.spec.config import ModelConfig
+
+_TEMPERATURE = 100.0
+
+
+class Clip:
+    """A `Classifier` over the image tower."""
+
+    def __init__(self, model: Any, config: ModelConfig, device: torch.device) -> None:
+        from open_clip.transform import PreprocessCfg, image_transform_v2
+
+        wanted = PreprocessCfg(**model.visual.preprocess_cfg)
+        self._preprocess = image_transform_v2(wanted, is_train=False)
+        self._model = _image_tower(model).to(device, network_dtype(config))
+        self._dtype = network_dtype(config)
+        self.device = device
+
+    def preprocess(self, image: Image.Image) -> torch.Tensor:
+        return cast(torch.Tensor, self._preprocess(image))
+
+    def classes(self, conditioning: Mapping[str, torch.Tensor], n_templates: int) -> torch.Tensor:
+        """Class embeddings, (K, D) float32."""
+        text = conditioning["text"].float()
+        mean = text.reshape(-1, n_templates, text.shape[-1]).mean(dim=1)
+        return torch.nn.functional.normalize(mean, dim=-1)
+
+    @torch.inference_mode()
+    def scores(self, images_B3HW: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        features = self._model.encode_image(images_B3HW.to(self._dtype)).float()
+        return -_TEMPERATURE * torch.nn.functional.normalize(features, dim=-1) @ classes.T
+
+
+def load(folder: Path, config: ModelConfig, device: torch.device) -> Clip:
+    """Load checked files (see `clip_files.check`)."""
+    return Clip(_network(folder, config), config, device)
+
+
+@torch.inference_mode()
+def encode_prompts(
+    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+) -> Conditioning:
+    """`text`: normalised embeddings of the prompts, (N, D)."""
+    tokenizer = open_clip().get_tokenizer(_name(folder, config))
+    network = _network(folder, config)
+    del network.visual
+    network = placed(network, device)
+    where = next(network.parameters()).device
+    rows = [
+        network.encode_text(tokenizer(some).to(where), normalize=True) for some in chunks(prompts)
+    ]
+    return {"text": as_rows(rows, config)}
+
+
+def _network(folder: Path, config: ModelConfig) -> Any:
+    pretrained = None if folder.is_dir() else config.pretrained
+    network = open_clip().create_model(
+        _name(folder, config),
+        # A tag brings the input that it was trained on; the check has fetched its file.
+        pretrained=str(Path(pretrained).expanduser()) if pretrained else None,
+        require_pretrained=True,
+    )
+    return network.eval().requires_grad_(False)
+
+
+def _name(folder: Path, config: ModelConfig) -> str:
+    return f"local-dir:{folder}" if folder.is_dir() else config.path
+
+
+def _image_tower(network: Any) -> Any:
+    """The network without its other towers, which `encode_image` does not run."""
+    for name, _ in list(network.named_children()):
+        if name != "visual":
+            delattr(network, name)
+    return network

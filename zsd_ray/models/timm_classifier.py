@@ -1,0 +1,68 @@
+"""Supervised image classifiers, by timm: how far zero-shot ones are from trained ones.
+
+The score of a class is minus the log-probability of its label, among all labels of the model: which
+classes a run asks about changes no score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from PIL import Image
+
+from zsd_ray.models.base import Conditioning
+from zsd_ray.models.checkpoint import weights_in
+from zsd_ray.models.components import network_dtype
+from zsd_ray.models.timm_files import LAYOUT, label_numbers, n_labels, timm
+from zsd_ray.spec.config import ModelConfig
+
+
+class TimmClassifier:
+    """A `Classifier` over one network."""
+
+    def __init__(self, network: Any, config: ModelConfig, device: torch.device) -> None:
+        from timm.data import create_transform, resolve_data_config
+
+        # Not resolve_model_data_config's test size: the size that its weights were trained on.
+        self._preprocess = create_transform(
+            **resolve_data_config({}, model=network), is_training=False
+        )
+        self._dtype = network_dtype(config)
+        self._network = network.to(device, self._dtype)
+        self.device = device
+
+    def preprocess(self, image: Image.Image) -> torch.Tensor:
+        return cast(torch.Tensor, self._preprocess(image))
+
+    def classes(self, conditioning: Mapping[str, torch.Tensor], n_templates: int) -> torch.Tensor:
+        """Numbers of labels, (K,) int64; prompts of one class mean the same label."""
+        return conditioning["label"][::n_templates]
+
+    @torch.inference_mode()
+    def scores(self, images_B3HW: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        logits = self._network(images_B3HW.to(self._dtype)).float()
+        return cast(torch.Tensor, -logits.log_softmax(dim=-1)[:, classes])
+
+
+def load(folder: Path, config: ModelConfig, device: torch.device) -> TimmClassifier:
+    """Load checked files (see `timm_files.check`)."""
+    weights = weights_in(folder, config, LAYOUT) if folder.is_dir() else folder
+    count = n_labels(folder, config)
+    network = timm().create_model(
+        f"local-dir:{folder}" if folder.is_dir() else config.path,
+        pretrained=True,
+        num_classes=count,
+        # This very file, with its own head: of another number of labels timm makes a random one.
+        pretrained_cfg_overlay={"source": "", "file": str(weights), "num_classes": count},
+    )
+    return TimmClassifier(network.eval().requires_grad_(False), config, device)
+
+
+def encode_prompts(
+    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+) -> Conditioning:
+    """`label`: numbers of the model's labels, (N,) int64."""
+    return {"label": label_numbers(folder, config, prompts)}

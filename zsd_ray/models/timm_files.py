@@ -1,0 +1,176 @@
+"""Which files a timm model is, and what its labels are called."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsd_ray.models import checkpoint, source
+from zsd_ray.models.checkpoint import SAFE, Layout, nearest
+from zsd_ray.models.labels import match
+from zsd_ray.spec.config import ModelConfig
+from zsd_ray.spec.errors import UserError
+
+LAYOUT = Layout(
+    config="config.json", weights=("model.safetensors",), pickled=("pytorch_model.bin",)
+)
+"""As timm's `save_for_hf` writes it, with safe_serialization."""
+
+
+def check(config: ModelConfig) -> Path:
+    """The folder of a model, or the file of an architecture's weights.
+
+    Raises:
+        UserError: there is no such model, or its weights may not be loaded.
+    """
+    folder = checkpoint.folder(config, LAYOUT)
+    if folder is not None:
+        if not isinstance(_content(folder).get("architecture"), str):
+            raise UserError(f"{folder / LAYOUT.config} names no architecture of timm's")
+        return folder
+    library, name = timm(), config.path
+    try:
+        published = library.get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError as error:
+        names = [*library.list_models(), *library.list_models(pretrained=True)]
+        raise UserError(
+            f"model.path {name} is neither a folder nor a name of timm's{nearest(name, names)}"
+        ) from error
+    if config.pretrained is not None:
+        file = checkpoint.file(config)
+        if file is None:
+            raise UserError(
+                f"model.pretrained {config.pretrained} is not a file; give one, or leave it out "
+                "for the weights that timm publishes"
+            )
+        return file
+    if not published.hf_hub_id or not published.num_classes:
+        raise UserError(
+            f"model.path {name} has no published weights with classes; set model.pretrained to a "
+            "file"
+        )
+    return checkpoint.hub_weights(published.hf_hub_id, config, LAYOUT)
+
+
+def fingerprint(config: ModelConfig) -> str:
+    """Hash the weights, and what they do not say: the architecture and the input of its tag."""
+    found = check(config)
+    if found.is_dir():
+        return source.fingerprint(found)
+    return source.file_fingerprint(config.path, found)
+
+
+def check_prompts(config: ModelConfig, prompts: Sequence[str]) -> None:
+    """Check that the model has a label for every name; raises UserError."""
+    label_numbers(check(config), config, prompts)
+
+
+def label_numbers(folder: Path, config: ModelConfig, names: Sequence[str]) -> NDArray[np.int64]:
+    """The label of each name, (N,) int64.
+
+    Labels are called what `model.labels` says, else the model's configuration, else, where there
+    are as many as in a version of ImageNet, what those are called by WordNet, timm or open_clip.
+
+    Raises:
+        UserError: the model has no such labels.
+    """
+    n = n_labels(folder, config)
+    if config.labels is not None and len(config.labels) > n:
+        raise UserError(f"model.labels has {len(config.labels)} names for {n} labels")
+    failure = None
+    for texts in _namings(folder, config, n):
+        if list(names) == list(texts.values()):  # two labels of ImageNet are called crane
+            return np.asarray(list(texts), dtype=np.int64)
+        try:
+            return match(texts, n, names)
+        except UserError as error:
+            failure = failure or error
+    if failure is None:
+        return match({}, n, names)
+    raise failure
+
+
+def n_labels(folder: Path, config: ModelConfig) -> int:
+    """How many labels the model tells apart."""
+    if folder.is_dir():
+        content = _content(folder)
+        count = content.get("num_classes") or _published(content).get("num_classes")
+        if not count:
+            raise UserError(f"{folder / LAYOUT.config} says no num_classes: not a classifier")
+        return int(count)
+    published = timm().get_pretrained_cfg(config.path)
+    classifier = published.classifier
+    first = classifier[0] if isinstance(classifier, tuple | list) else classifier
+    if config.pretrained is not None and folder.suffix == SAFE:
+        from safetensors import safe_open
+
+        with safe_open(folder, framework="numpy") as weights:
+            if f"{first}.weight" not in weights.keys():  # noqa: SIM118 - it is no mapping
+                raise UserError(
+                    f"model.pretrained {config.pretrained} has no {first}.weight: not the weights "
+                    f"of a {config.path} classifier"
+                )
+            return int(weights.get_slice(f"{first}.weight").get_shape()[0])
+    return len(config.labels) if config.labels else int(published.num_classes)
+
+
+def timm() -> Any:
+    """The library; it imports torch."""
+    from zsd_ray.models.torchvision_ops import declare_missing_operators
+
+    declare_missing_operators()
+    import timm
+
+    return timm
+
+
+def _namings(folder: Path, config: ModelConfig, n: int) -> Iterator[dict[int, str]]:
+    """The model's labels in each of the ways that they are called."""
+    if config.labels is not None:
+        yield dict(enumerate(config.labels))
+        return
+    content = _content(folder) if folder.is_dir() else {}
+    own = {**_published(content), **content}
+    names = own.get("label_names") or _published(content).get("labels")
+    if names:  # a list, or by number where numbers have gaps
+        numbered = names.items() if isinstance(names, dict) else enumerate(names)
+        named = {int(number): str(name) for number, name in numbered}
+        descriptions = own.get("label_descriptions") or {}
+        yield {number: str(descriptions.get(name, name)) for number, name in named.items()}
+        yield named
+        return
+    timm()
+    from timm.data import ImageNetInfo, infer_imagenet_subset
+
+    subset = infer_imagenet_subset({"num_classes": n})
+    if subset is None:
+        return
+    info = ImageNetInfo(subset)
+    yield dict(enumerate(info.label_descriptions()))
+    yield dict(enumerate(info.label_names()))
+    if n == 1000:
+        import open_clip
+
+        yield dict(enumerate(open_clip.IMAGENET_CLASSNAMES))
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    path = folder / LAYOUT.config
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} does not hold a JSON object")
+    return content
+
+
+def _published(content: dict[str, Any]) -> dict[str, Any]:
+    """What a model's configuration says of its weights; early ones say it at the top."""
+    part = content.get("pretrained_cfg", content)
+    return part if isinstance(part, dict) else {}
