@@ -48,6 +48,7 @@ def test_the_documented_example_is_the_best_denoiser_of_its_gaussians(tmp_path):
         family="custom", path=f"{tmp_path / 'my_model.py'}:DigitMeans", device="cpu"
     )
     ours = load_model(config)
+    assert ours.schedule.alphas_cumprod.dtype == np.float64  # whatever the class has
     x, steps = torch.randn(3, 1, 8, 8), torch.tensor([10.0, 500.0, 900.0])
     labels = torch.from_numpy(encode_prompts(config, ["7", "0", "3"])["labels"])
     alpha, sigma = (

@@ -74,6 +74,22 @@ def test_the_librarys_sampler_steps_towards_our_denoised_image(tmp_path):
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
+def test_the_other_sampler_of_edm_is_read_alike(tmp_path):
+    from diffusers import DDPMPipeline, EDMDPMSolverMultistepScheduler
+
+    config = model(tmp_path)
+    pipe = DDPMPipeline.from_pretrained(config.path)
+    pipe.scheduler = EDMDPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+    pipe.save_pretrained(tmp_path / "other")
+    other = load_model(config.model_copy(update={"path": str(tmp_path / "other")}))
+    ours = load_model(config)
+    assert other.schedule == ours.schedule
+    x, time, labels = torch.randn(2, 3, 16, 16), torch.tensor([0.1, 9.0]), torch.tensor([0, 1])
+    torch.testing.assert_close(
+        other.predict(x, time, {"labels": labels}), ours.predict(x, time, {"labels": labels})
+    )
+
+
 def refused(config):
     with pytest.raises(UserError) as caught:
         load_model(config)
