@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from zsd_ray.data.base import choose_subset
 from zsd_ray.engine.plan import make_plan
 from zsd_ray.results.estimate import MIN_PILOT, Bounds, Estimate, estimate
 from zsd_ray.results.fresh import free_path
@@ -16,6 +17,9 @@ from zsd_ray.session import OnProgress, OnWarning, RunResult, Session
 from zsd_ray.spec.config import RunConfig
 from zsd_ray.spec.errors import UserError
 from zsd_ray.storage import filesystem
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from zsd_ray.engine.model_check import ModelCheck
 
 _PLAN_SECONDS = 10.0
 
@@ -67,6 +71,33 @@ def run(
     finally:
         result = session.close(status)
     return result
+
+
+def check_model(
+    config: RunConfig, n_images: int, on_pass: Callable[[int, int], None] = lambda done, all: None
+) -> ModelCheck:
+    """Compare a model's fast path with plain float32, in this process, on some of its images.
+
+    Args:
+        on_pass: called with how many of all passes over an image are done.
+
+    Raises:
+        UserError: bad input, or a model without a fast path.
+    """
+    from zsd_ray.engine.model_check import check_numbers
+
+    if n_images < 1:
+        raise UserError(f"--images must be at least 1, but came {n_images}")
+    filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
+    plan = make_plan(config)
+    images = choose_subset(plan.dataset.records, n_images)
+    return check_numbers(
+        plan.config,
+        plan.dataset,
+        plan.prompts,
+        list(images),
+        lambda done: on_pass(done, 2 * len(images)),
+    )
 
 
 def in_fresh_place(config: RunConfig) -> RunConfig:

@@ -98,6 +98,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_set(status, "storage.KEY=VALUE", "how s3:// is reached; may be given several times")
     _add_json(status)
     status.set_defaults(command=_status)
+    check = commands.add_parser(
+        "check-model", help="compare the model's fast numbers with plain float32, on a few images"
+    )
+    _add_config(check)
+    check.add_argument("--images", type=int, default=8, metavar="N", help="how many (default: 8)")
+    _add_json(check)
+    check.set_defaults(command=_check_model)
+    models = commands.add_parser("models", help="list the model families and what each can do")
+    _add_json(models)
+    models.set_defaults(command=_models)
     train = commands.add_parser(
         "train", help="train a small text-to-image diffusion model, or go on with its training"
     )
@@ -187,6 +197,37 @@ def _plan(options: argparse.Namespace) -> int:
     if found.estimate is not None and found.pilot is not None:
         print(f"\n{caveat(found.estimate, options.local)}\n")
         print(aligned(estimate_rows(found.bounds, found.estimate, found.pilot)))
+    return EXIT_OK
+
+
+def _check_model(options: argparse.Namespace) -> int:
+    _quieten()
+    from zsd_ray.spec.config import RunConfig, load_config
+
+    config = load_config(RunConfig, options.config, options.overrides, options.limit)
+    from zsd_ray.api import check_model
+    from zsd_ray.reports.lines import aligned
+    from zsd_ray.reports.models import check_rows
+    from zsd_ray.reports.progress_bar import ProgressBar
+
+    with ProgressBar(_console(stderr=True)) as bar:
+        found = check_model(config, options.images, bar.passes)
+    if options.json:
+        _print_json(asdict(found) | {"agreement": found.agreement})
+    else:
+        differ, dtype = found.relative_difference, config.model.dtype
+        print(aligned(check_rows(differ, found.n_agree, found.n_images, dtype)))
+    return EXIT_OK if found.agreement == 1 else EXIT_INCOMPLETE
+
+
+def _models(options: argparse.Namespace) -> int:
+    from zsd_ray.models.registry import FAMILIES
+    from zsd_ray.reports.models import family_lines
+
+    if options.json:
+        _print_json({name: asdict(family) for name, family in FAMILIES.items()})
+    else:
+        print(family_lines(FAMILIES))
     return EXIT_OK
 
 

@@ -34,6 +34,7 @@ def test_a_diffusion_model_keeps_what_is_set():
 @pytest.mark.parametrize(("family", "sections", "advice"), [
     ("clip", {"method": {"name": "diffusion-classifier"}}, "set method.name: classifier"),
     ("timm", {"method": {"weighting": "vdm"}}, "method.weighting is of no use to"),
+    ("timm", {"model": {"family": "timm", "compile": True}}, "model.compile is of no use to"),
     ("clip", {"pruning": {"rule": "li"}}, "set pruning: {rule: none, draws: 1}"),
     ("clip", {"pruning": {"rule": "none", "draws": 3}}, "set pruning: {rule: none, draws: 1}"),
     ("stable-diffusion", {"method": {"name": "classifier"}}, "method.name: diffusion-classifier"),

@@ -1,5 +1,7 @@
 """The scorer's numbers equal one plain forward a score, and do not depend on their company."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from zsd_ray.diffusion import draws
 from zsd_ray.diffusion.weighting import WEIGHTINGS
 from zsd_ray.engine.worker import Scorer
 from zsd_ray.models.registry import encode_prompts, load_model
+from zsd_ray.models.rows import row_network
 from zsd_ray.spec.config import MethodConfig, ModelConfig
 from zsd_ray.spec.records import ImageFailure, MicroBatch, WorkItem
 
@@ -38,6 +41,7 @@ def make_scorer(denoiser, dataset, batch_size=8, n_templates=2, **method):
         MethodConfig(**method),
         SEED,
         batch_size,
+        partial(row_network, compile=False),
     )
 
 
@@ -166,9 +170,58 @@ class Broken:
     def __getattr__(self, name):
         return getattr(self._denoiser, name)
 
-    def predict(self, x, time, conditioning):
-        return self._denoiser.predict(x, time, conditioning) * float("inf")
+    def row_network(self, conditioning, wrap):
+        network = self._denoiser.row_network(conditioning, wrap)
+        return lambda *rows: network(*rows) * float("inf")
 
 
 def test_errors_that_are_not_finite_fail_the_image(denoiser):
     assert "not finite" in score(make_scorer(Broken(denoiser), Pictures(3)), ITEMS)[0].message
+
+
+class Small:
+    """A denoiser on a device that takes only so many rows at once."""
+
+    def __init__(self, denoiser, n_rows):
+        self._denoiser = denoiser
+        self.n_rows = n_rows
+        self.tried = []
+
+    def __getattr__(self, name):
+        return getattr(self._denoiser, name)
+
+    def row_network(self, conditioning, wrap):
+        network = self._denoiser.row_network(conditioning, wrap)
+
+        def call(x, time, draw, prompt):
+            self.tried.append(len(draw))
+            if len(draw) > self.n_rows:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return network(x, time, draw, prompt)
+
+        return call
+
+
+def test_where_memory_runs_out_smaller_batches_give_the_same_scores(denoiser):
+    expected = score(make_scorer(denoiser, Pictures(3), batch_size=4), ITEMS)
+    small = Small(denoiser, 5)
+    scorer = make_scorer(small, Pictures(3), batch_size=16)
+    with pytest.warns(UserWarning, match="out of memory") as warned:
+        found = score(scorer, ITEMS)
+    said = [f"out of memory: this worker goes on with batches of {n}" for n in (8, 4)]
+    assert [str(warning.message) for warning in warned] == said
+    assert small.tried[:3] == [16, 8, 4]
+    assert set(small.tried[3:]) == {4}
+    assert scorer.batch_size == 4
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one.errors, other.errors)
+
+
+def test_a_row_that_does_not_fit_is_an_error(denoiser):
+    scorer = make_scorer(Small(denoiser, 0), Pictures(3), batch_size=2)
+    with pytest.warns(UserWarning, match="batches of 1"), pytest.raises(torch.OutOfMemoryError):
+        score(scorer, ITEMS)
+
+
+def test_an_automatic_batch_size_is_the_usual_one_on_a_processor(denoiser):
+    assert make_scorer(denoiser, Pictures(3), batch_size="auto").batch_size == 64

@@ -166,3 +166,11 @@ def test_the_fingerprint_is_of_content(tmp_path):
     moved = ModelConfig(family="clip", path="one-clip", pretrained=other["pretrained"])
     assert fingerprint(config) == fingerprint(moved)
     assert fingerprint(config) != fingerprint(ModelConfig(family="clip", **other))
+
+
+def test_a_folder_may_be_a_url(folder, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    here = ModelConfig(family="clip", path=str(folder), device="cpu")
+    there = here.model_copy(update={"path": f"file://{folder}"})
+    assert fingerprint(there) == fingerprint(here)
+    torch.testing.assert_close(our_scores(there, TEMPLATES), our_scores(here, TEMPLATES))

@@ -6,6 +6,7 @@ import torch
 
 import zsd_ray
 from tests.support.tiny_models import clip_folder, timm_folder
+from tests.support.tiny_models.clip import clip_file
 from tests.support.tiny_models.timm_classifier import NAMES
 from zsd_ray.data.open import open_dataset
 from zsd_ray.data.transforms import to_rgb
@@ -110,6 +111,23 @@ def test_other_weights_are_another_run(sections, tmp_path):
     prompts = {"classes": NAMES, "templates": ["{}"]}
     with pytest.raises(UserError, match="belongs to another run"):
         zsd_ray.run(configure(tmp_path, {"model": model, "prompts": prompts}), local=True)
+
+
+def test_the_same_weights_elsewhere_are_the_same_run(tmp_path):
+    _, keys = clip_file(tmp_path / "model", "moving-clip")
+    moved = tmp_path / "moved.safetensors"
+    moved.write_bytes((tmp_path / "model" / "weights.safetensors").read_bytes())
+    plans = [
+        make_plan(configure(tmp_path / "run", {
+            "model": {"family": "clip", "device": "cpu", **keys, "pretrained": pretrained},
+            "prompts": {"classes": NAMES, "templates": "openai"},
+        }))
+        for pretrained in (keys["pretrained"], str(moved))
+    ]  # fmt: skip
+    assert plans[0].identity == plans[1].identity
+    assert plans[0].identity_parts["prompts"]["templates"][0] == "a bad photo of a {}."
+    assert len(plans[0].prompts) == 800
+    assert plans[0].bounds.most == 10
 
 
 def test_a_damaged_image_is_a_row_with_an_error(sections, tmp_path):

@@ -181,7 +181,7 @@ def test_calls_of_a_worker_may_overtake_each_other(local_ray, tmp_path):
 
     plan = make_plan(configure(tmp_path))
     worker = model_worker.ModelWorker.remote(plan.config, plan.model_fingerprint)
-    conditioning = worker.encode_prompts.remote(plan.prompts)
+    conditioning = worker.encode_prompts.remote(plan.prompts, plan.dataset, [])
     item = zsd_ray.spec.records.WorkItem(0, 0, 2, (0, 1))
     late = Late.remote(zsd_ray.spec.records.MicroBatch(7, (item,)))
     done = worker.run.remote("w", [late], plan.dataset, conditioning)

@@ -34,11 +34,7 @@ def with_defaults(config: RunConfig) -> RunConfig:
             f"method.name {name} is for diffusion models, and model.family is "
             f"{config.model.family}; set method.name: {family.method}, or leave it out"
         )
-    for key, field in MethodConfig.model_fields.items():
-        if key != "name" and getattr(config.method, key) != field.default:
-            raise UserError(
-                f"method.{key} is of no use to model.family {config.model.family}; remove it"
-            )
+    _check_no_more(config)
     if "pruning" in config.model_fields_set and not _is_one_draw(config):
         raise UserError(
             f"model.family {config.model.family} scores each class once, so there is nothing to "
@@ -46,6 +42,20 @@ def with_defaults(config: RunConfig) -> RunConfig:
         )
     method = MethodConfig(name="classifier")
     return config.model_copy(update={"method": method, "pruning": _ONE_DRAW})
+
+
+def _check_no_more(config: RunConfig) -> None:
+    """Refuse keys of other methods that are set to something."""
+    useless = [
+        f"method.{key}"
+        for key, field in MethodConfig.model_fields.items()
+        if key != "name" and getattr(config.method, key) != field.default
+    ]
+    useless += ["model.compile"] if config.model.compile else []
+    if useless:
+        raise UserError(
+            f"{useless[0]} is of no use to model.family {config.model.family}; remove it"
+        )
 
 
 def _prompts(config: RunConfig) -> PromptConfig:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.events import Assign, Decide, Event, ScoresArrived, WorkerJoined, WorkRequested
+from zsd_ray.engine.model_check import demand
 from zsd_ray.engine.plan import Plan
 from zsd_ray.engine.scheduler import Scheduler
 from zsd_ray.engine.worker import make_scorer
@@ -28,6 +29,7 @@ def run_local(plan: Plan, on_progress: Callable[[Counters, int], None]) -> Count
     scheduler = plan.scheduler()
     if scheduler.finished:
         return scheduler.counters
+    demand(config, plan.dataset, plan.prompts, list(plan.todo))
     model = load_model(config.model)
     scorer = make_scorer(config, model, plan.dataset, encode_prompts(config.model, plan.prompts))
     files = _Files(plan, scheduler)

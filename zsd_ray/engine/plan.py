@@ -16,6 +16,7 @@ from zsd_ray.data.base import ImageDataset, choose_subset, spread
 from zsd_ray.data.classes import ClassList, fill_templates, resolve_classes
 from zsd_ray.data.open import open_dataset
 from zsd_ray.data.record_table import RecordTable
+from zsd_ray.engine.batch_size import UNMEASURED
 from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.defaults import with_defaults
 from zsd_ray.engine.scheduler import Scheduler
@@ -78,7 +79,8 @@ class Plan:
     @property
     def evaluations_per_batch(self) -> int:
         """Of one forward: a classifier's rows are images, each with all its classes."""
-        rows = self.config.cluster.batch_size
+        chosen = self.config.cluster.batch_size
+        rows = UNMEASURED if chosen == "auto" else chosen
         return rows * len(self.classes.names) if self.config.method.name == "classifier" else rows
 
     @property

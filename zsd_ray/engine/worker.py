@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+import warnings
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import partial
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -12,13 +16,17 @@ from numpy.typing import NDArray
 
 from zsd_ray.data.base import ImageDataset
 from zsd_ray.data.transforms import to_model_range, to_square
+from zsd_ray.engine.batch_size import UNMEASURED, automatic
 from zsd_ray.engine.classifier_scorer import ClassifierScorer
 from zsd_ray.engine.micro_batch_scorer import MicroBatchScorer
 from zsd_ray.methods.diffusion_classifier import DiffusionClassifier, Draws
 from zsd_ray.models.base import Classifier, Conditioning, Denoiser
+from zsd_ray.models.rows import RowNetwork, row_network
 from zsd_ray.spec.config import MethodConfig, RunConfig
 from zsd_ray.spec.errors import ImageError
 from zsd_ray.spec.records import ImageFailure, ItemScores, WorkItem
+
+Bind = Callable[[Denoiser, Mapping[str, torch.Tensor]], RowNetwork]
 
 _CACHE_BYTES = 256 << 20
 
@@ -33,6 +41,7 @@ def make_scorer(
     n_templates, batch_size = len(config.prompts.templates), config.cluster.batch_size
     if config.method.name == "classifier":
         classifier = cast(Classifier, model)
+        batch_size = UNMEASURED if batch_size == "auto" else batch_size
         return ClassifierScorer(classifier, dataset, conditioning, n_templates, batch_size)
     return Scorer(
         cast(Denoiser, model),
@@ -42,6 +51,7 @@ def make_scorer(
         config.method,
         config.seed,
         batch_size,
+        partial(row_network, compile=config.model.compile),
     )
 
 
@@ -61,7 +71,9 @@ class Scorer(MicroBatchScorer[_Part]):
     Args:
         conditioning: n_classes * n_templates rows in each array, class-major.
         batch_size: rows of every forward; the last one is padded, so that the network sees one
-            shape and a row's numbers do not depend on what is scored beside it.
+            shape and a row's numbers do not depend on what is scored beside it. "auto": measured.
+            It is halved where memory runs out.
+        bind: makes the denoiser a network over rows.
     """
 
     def __init__(
@@ -72,18 +84,20 @@ class Scorer(MicroBatchScorer[_Part]):
         n_templates: int,
         method: MethodConfig,
         seed: int,
-        batch_size: int,
+        batch_size: int | Literal["auto"],
+        bind: Bind,
     ) -> None:
         super().__init__(dataset)
         self._denoiser = denoiser
         # A copy: what an object store gives is read-only memory, and torch wants to own it.
-        self._conditioning = {
+        on_device = {
             name: torch.from_numpy(rows.copy()).to(denoiser.device)
             for name, rows in conditioning.items()
         }
         self._n_templates = n_templates
-        self._method = DiffusionClassifier(denoiser, method, seed)
-        self.batch_size = batch_size
+        network = bind(denoiser, on_device)
+        self._method = DiffusionClassifier(denoiser, network, method, seed)
+        self.batch_size = self._automatic(conditioning) if batch_size == "auto" else batch_size
         self._cache: OrderedDict[int, torch.Tensor] = OrderedDict()
         self._cache_size = max(1, _CACHE_BYTES // (4 * int(np.prod(denoiser.sample_shape))))
 
@@ -115,8 +129,39 @@ class Scorer(MicroBatchScorer[_Part]):
         return x_0
 
     def _score_parts(self, parts: list[_Part]) -> tuple[dict[int, ItemScores | ImageFailure], int]:
-        errors, n_rows = self._errors(parts)
-        return _split(parts, errors, self._n_templates), n_rows
+        while True:
+            try:
+                errors, n_rows = self._errors(parts)
+                return _split(parts, errors, self._n_templates), n_rows
+            except torch.OutOfMemoryError:
+                if self.batch_size == 1:
+                    raise
+                self.batch_size //= 2
+                warnings.warn(
+                    f"out of memory: this worker goes on with batches of {self.batch_size}",
+                    stacklevel=2,
+                )
+            torch.cuda.empty_cache()  # outside the handler, whose traceback holds tensors
+
+    def _automatic(self, conditioning: Conditioning) -> int:
+        device, shape = self._denoiser.device, self._denoiser.sample_shape
+
+        prompts = sorted((name, *of.shape[1:], str(of.dtype)) for name, of in conditioning.items())
+        kind = f"{type(self._denoiser).__name__} {shape} {prompts}"
+
+        def seconds(n_rows: int) -> float:
+            """Of the second of two batches in which every draw has few classes left."""
+            n_draws = -(-n_rows // 4)
+            x = torch.randn(n_draws, *shape, device=device)
+            one = torch.full((n_draws,), 0.5, device=device)
+            draw = torch.arange(n_rows, device=device) // 4
+            for _ in range(2):
+                start = time.perf_counter()
+                self._method.errors(x, x, one, one, one, draw, torch.zeros_like(draw)).cpu()
+            return time.perf_counter() - start
+
+        with torch.no_grad():
+            return automatic(seconds, device, kind)
 
     def _errors(self, parts: list[_Part]) -> tuple[NDArray[np.float32], int]:
         """The eps-errors of all rows of all parts, and how many rows the network saw."""
@@ -132,26 +177,30 @@ class Scorer(MicroBatchScorer[_Part]):
         eps = torch.from_numpy(np.concatenate([part.draws.eps for part in parts])).to(device)
         x_0 = torch.stack([part.x_0 for part in parts])
 
-        which_part, which_draw, which_prompt = _rows(parts, self._n_templates)
+        part_of_draw = np.repeat(np.arange(len(parts)), [part.item.n_draws for part in parts])
+        parts_of_draws = torch.from_numpy(part_of_draw).to(device)
+
+        which_draw, which_prompt = _rows(parts, self._n_templates)
         n = len(which_draw)
         padded = -(-n // self.batch_size) * self.batch_size
         pad = np.concatenate([np.arange(n), np.full(padded - n, n - 1)])
-        part_rows, draw_rows, prompt_rows = (
-            torch.from_numpy(rows[pad]).to(device)
-            for rows in (which_part, which_draw, which_prompt)
-        )
+        which_draw = which_draw[pad]
+        prompt_rows = torch.from_numpy(which_prompt[pad]).to(device)
         out = []
         for start in range(0, padded, self.batch_size):
             rows = slice(start, start + self.batch_size)
-            draw = draw_rows[rows]
+            # Rows are in the order of draws, so those of a batch follow each other.
+            first, last = which_draw[rows][[0, -1]]
+            mine = slice(int(first), int(last) + 1)
             out.append(
                 self._method.errors(
-                    x_0[part_rows[rows]],
-                    eps[draw],
-                    alpha[draw],
-                    sigma[draw],
-                    times[draw],
-                    {name: of[prompt_rows[rows]] for name, of in self._conditioning.items()},
+                    x_0[parts_of_draws[mine]],
+                    eps[mine],
+                    alpha[mine],
+                    sigma[mine],
+                    times[mine],
+                    torch.from_numpy(which_draw[rows] - first).to(device),
+                    prompt_rows[rows],
                 )
             )
         # The one place where the host waits for the device.
@@ -159,18 +208,17 @@ class Scorer(MicroBatchScorer[_Part]):
 
 
 def _rows(parts: list[_Part], n_templates: int) -> tuple[NDArray[np.int64], ...]:
-    """Of every row (draw-major, then class, then template): its part, its draw, its prompt."""
-    part_rows, draw_rows, prompt_rows = [], [], []
+    """Of every row (draw-major, then class, then template): its draw and its prompt."""
+    draw_rows, prompt_rows = [], []
     first_draw = 0
-    for number, part in enumerate(parts):
+    for part in parts:
         classes = np.asarray(part.item.classes, dtype=np.int64)
         prompts = (classes[:, None] * n_templates + np.arange(n_templates)).ravel()
         n_draws = part.item.n_draws
-        part_rows.append(np.full(n_draws * len(prompts), number))
         draw_rows.append(np.repeat(np.arange(first_draw, first_draw + n_draws), len(prompts)))
         prompt_rows.append(np.tile(prompts, n_draws))
         first_draw += n_draws
-    return np.concatenate(part_rows), np.concatenate(draw_rows), np.concatenate(prompt_rows)
+    return np.concatenate(draw_rows), np.concatenate(prompt_rows)
 
 
 def _split(

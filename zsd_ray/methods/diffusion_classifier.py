@@ -8,7 +8,6 @@ dtype; schedule and weights are float64, noising and error float32.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +19,7 @@ from zsd_ray.diffusion.parametrisation import to_epsilon
 from zsd_ray.diffusion.schedule import Array
 from zsd_ray.diffusion.weighting import WEIGHTINGS
 from zsd_ray.models.base import Denoiser
+from zsd_ray.models.rows import RowNetwork
 from zsd_ray.spec.config import MethodConfig
 
 
@@ -37,8 +37,11 @@ class Draws:
 class DiffusionClassifier:
     """Scores rows; a row is one (image, draw, prompt)."""
 
-    def __init__(self, denoiser: Denoiser, config: MethodConfig, seed: int) -> None:
+    def __init__(
+        self, denoiser: Denoiser, network: RowNetwork, config: MethodConfig, seed: int
+    ) -> None:
         self._denoiser = denoiser
+        self._network = network
         self._config = config
         self._seed = seed
 
@@ -59,18 +62,22 @@ class DiffusionClassifier:
         alpha: torch.Tensor,
         sigma: torch.Tensor,
         time: torch.Tensor,
-        conditioning: Mapping[str, torch.Tensor],
+        draw: torch.Tensor,
+        prompt: torch.Tensor,
     ) -> torch.Tensor:
         """Return the eps-error of B rows, (B,) float32: mean |eps - eps_hat|^p over elements.
 
         Args:
-            x_0, eps: (B, C, H, W) float32.
-            alpha, sigma, time: (B,) float32; time as the network takes it.
-            conditioning: B rows in each tensor.
+            x_0, eps: of U draws, (U, C, H, W) float32.
+            alpha, sigma, time: (U,) float32; time as the network takes it.
+            draw, prompt: (B,) int64, which draw and which prompt each row is of.
         """
         alpha, sigma = alpha[:, None, None, None], sigma[:, None, None, None]
         x_t = alpha * x_0 + sigma * eps
-        output = self._denoiser.predict(x_t, time, conditioning)
-        eps_hat = to_epsilon(output, x_t, alpha, sigma, self._denoiser.parametrisation)
-        error = (eps - eps_hat).abs() if self._config.loss == "l1" else (eps - eps_hat).square()
+        output = self._network(x_t, time, draw, prompt)
+        eps_hat = to_epsilon(
+            output, x_t[draw], alpha[draw], sigma[draw], self._denoiser.parametrisation
+        )
+        gap = eps[draw] - eps_hat
+        error = gap.abs() if self._config.loss == "l1" else gap.square()
         return error.mean(dim=(1, 2, 3))

@@ -27,6 +27,8 @@ from zsd_ray.models.components import (
     scheduler_file,
 )
 from zsd_ray.models.latents import Autoencoder
+from zsd_ray.models.rows import Compiled, RowNetwork
+from zsd_ray.models.unet_rows import UNetRows, is_plain
 from zsd_ray.spec.config import ModelConfig
 
 
@@ -36,7 +38,7 @@ class StableDiffusion:
     def __init__(
         self, unet: Any, vae: Autoencoder, folder: Path, config: ModelConfig, device: torch.device
     ) -> None:
-        self._unet = unet.to(device)
+        self._unet = unet.to(device, memory_format=torch.channels_last)
         self._vae = vae
         self.device = device
         self.image_size = config.image_size or unet.config.sample_size * vae.downsampling
@@ -61,6 +63,14 @@ class StableDiffusion:
             return_dict=False,
         )[0]
         return cast(torch.Tensor, output.float())
+
+    def row_network(
+        self, conditioning: Mapping[str, torch.Tensor], wrap: Compiled
+    ) -> RowNetwork | None:
+        """The same for rows that share their draws; None where the U-Net is of another kind."""
+        if not is_plain(self._unet):
+            return None
+        return UNetRows(self._unet, conditioning["hidden"], wrap)
 
 
 def load(folder: Path, config: ModelConfig, device: torch.device) -> StableDiffusion:

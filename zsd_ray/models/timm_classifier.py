@@ -26,7 +26,7 @@ class TimmClassifier:
     def __init__(self, network: Any, config: ModelConfig, device: torch.device) -> None:
         from timm.data import create_transform, resolve_data_config
 
-        # Not resolve_model_data_config's test size: the size that its weights were trained on.
+        # At the size of training; timm's own tables are often of a larger test_input_size.
         self._preprocess = create_transform(
             **resolve_data_config({}, model=network), is_training=False
         )

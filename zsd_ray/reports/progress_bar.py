@@ -17,7 +17,7 @@ _LOG_SECONDS = 30.0
 
 
 class ProgressBar:
-    """A context manager; call `run` or `training` as often as there is news.
+    """A context manager; call `run`, `training` or `passes` as often as there is news.
 
     In a log, where nothing can be drawn over, a line every half minute takes the bar's place.
     """
@@ -56,6 +56,10 @@ class ProgressBar:
     def training(self, stage: str, done: int, steps: int, text: str) -> None:
         """Show the steps of one stage."""
         self._show(stage, done, steps, text)
+
+    def passes(self, done: int, total: int) -> None:
+        """Show the passes over images of a check."""
+        self._show("passes", done, total, "")
 
     def _show(self, name: str, done: int, total: int, text: str) -> None:
         self._bar.update(self._task, description=name, completed=done, total=total, text=text)

@@ -11,10 +11,11 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, RayError
 
+from zsd_ray.engine.model_check import N_DEMANDED
 from zsd_ray.engine.plan import Plan
 from zsd_ray.runtime import nodes
 from zsd_ray.runtime.model_worker import ModelWorker
-from zsd_ray.spec.errors import RunBrokenError, last_line
+from zsd_ray.spec.errors import RunBrokenError, UserError, last_line
 
 _NODES_SECONDS = 1.0
 _ANSWER_SECONDS = 10.0
@@ -163,7 +164,9 @@ class Fleet:
             if waiting and not encoding:
                 worker = waiting[0][1]
                 worker.task, worker.since = "encode", time.monotonic()
-                worker.answer = worker.actor.encode_prompts.remote(self._plan.prompts)
+                worker.answer = worker.actor.encode_prompts.remote(
+                    self._plan.prompts, self._dataset, self._plan.todo[:N_DEMANDED].tolist()
+                )
             return
         for name, worker in waiting:
             first = int(name.rpartition("-")[2]) % len(self._schedulers)
@@ -174,6 +177,9 @@ class Fleet:
             )
 
     def _failed(self, name: str, worker: _Worker, error: RayError) -> None:
+        cause = getattr(error, "cause", None)
+        if worker.task == "encode" and isinstance(cause, UserError):
+            raise cause  # as it will be on every worker
         reason = last_line(error).split(". ")[0]  # Ray goes on about what it might have been
         scored = worker.task == "run"
         self._failures += not scored

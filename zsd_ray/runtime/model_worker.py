@@ -54,10 +54,18 @@ class ModelWorker:
         node: str = ray.get_runtime_context().get_node_id()
         return node
 
-    def encode_prompts(self, prompts: list[str]) -> Conditioning:
-        """Conditioning of every prompt; done by one worker, shared through the object store."""
+    def encode_prompts(self, prompts: list[str], dataset: Any, images: list[int]) -> Conditioning:
+        """Conditioning of every prompt; done by one worker, shared through the object store.
+
+        Before that, what the run demands of the model's numbers is checked on `images`.
+
+        Raises:
+            UserError: it is not so.
+        """
+        from zsd_ray.engine.model_check import demand
         from zsd_ray.models import registry
 
+        demand(self._config, dataset, prompts, images)
         return registry.encode_prompts(self._config.model, prompts)
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]

@@ -61,6 +61,7 @@ class ModelConfig(Section):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
     compile: bool | None = None
+    max_difference: float | None = Field(None, gt=0)
     image_size: Count | None = None
     labels: list[str] | None = None
     max_prompt_tokens: Annotated[int, Field(ge=1, le=512)] | None = None

@@ -31,8 +31,9 @@ def identity_parts(
     """
     tree = config.model_dump(mode="json")
     del tree["cluster"], tree["output"], tree["storage"], tree["tracking"]
-    # The fingerprint tells what these say.
-    for name in ("device", "path", "revision", "variant", "pickle", "pretrained"):
+    # The fingerprint tells more of a model than where it came from.
+    source = ("path", "revision", "variant", "pickle", "pretrained")
+    for name in (*source, "device", "compile", "max_difference"):
         del tree["model"][name]
     del tree["data"]["limit"]
     tree["model"]["fingerprint"] = model_fingerprint

@@ -1,0 +1,137 @@
+"""The numerical gate: does the fast path decide as plain float32 does?
+
+A few images are scored twice with the same draws: by the network in float32, every row by itself,
+and as the run would (its dtype, compiled or not, with what rows share computed once).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsd_ray.data.base import ImageDataset
+from zsd_ray.engine.worker import Bind, Scorer
+from zsd_ray.models.base import Denoiser
+from zsd_ray.models.registry import encode_prompts, load_model
+from zsd_ray.models.rows import plain_rows, row_network
+from zsd_ray.spec.config import ModelConfig, RunConfig
+from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.records import ImageFailure, MicroBatch, WorkItem
+
+N_DRAWS = 20
+N_DEMANDED = 4
+"""Images that a run with model.max_difference checks before it starts."""
+
+
+@dataclass(frozen=True)
+class ModelCheck:
+    """What the two paths differ by.
+
+    relative_difference: the largest, over images, draws and classes, of the change of a paired
+        difference (a class's score less the leader's, of one draw), over the largest such
+        difference of its image. Rules decide by these differences, not by the scores.
+    n_agree: images with the same class of least mean score.
+    """
+
+    relative_difference: float
+    n_agree: int
+    n_images: int
+
+    @property
+    def agreement(self) -> float:
+        """Share of images that are decided alike."""
+        return self.n_agree / self.n_images
+
+
+def check_numbers(
+    config: RunConfig,
+    dataset: ImageDataset,
+    prompts: list[str],
+    images: list[int],
+    on_image: Callable[[int], None] = lambda done: None,
+) -> ModelCheck:
+    """Score `images` on both paths, with N_DRAWS draws a class.
+
+    Args:
+        on_image: called with how many of the 2 * len(images) passes are done.
+
+    Raises:
+        UserError: the model is no denoiser, or an image cannot be scored.
+    """
+    if config.method.name != "diffusion-classifier":
+        raise UserError(f"model.family {config.model.family} has no fast path to check")
+    plain = config.model.model_copy(update={"dtype": "float32", "compile": False})
+    fast: Bind = partial(row_network, compile=config.model.compile)
+    passes: list[list[NDArray[np.float64]]] = []
+    for model, bind in ((plain, plain_rows), (config.model, fast)):
+        before = len(images) * len(passes)
+        scored = _scores(config, model, bind, dataset, prompts, images, before, on_image)
+        passes.append(scored)
+    return compare(*passes)
+
+
+def demand(config: RunConfig, dataset: ImageDataset, prompts: list[str], images: list[int]) -> None:
+    """Check what `model.max_difference` demands of a run, if anything.
+
+    Raises:
+        UserError: the fast path differs by more, or decides otherwise.
+    """
+    limit = config.model.max_difference
+    if limit is None:
+        return
+    found = check_numbers(config, dataset, prompts, images[:N_DEMANDED])
+    if found.relative_difference > limit or found.n_agree < found.n_images:
+        raise UserError(
+            f"model.max_difference {limit:g}: in {config.model.dtype} paired differences change by "
+            f"{found.relative_difference:.2g}, and {found.n_agree} of {found.n_images} images are "
+            "decided as in float32; set model.dtype: float32, or allow more"
+        )
+
+
+def compare(exact: list[NDArray[np.float64]], fast: list[NDArray[np.float64]]) -> ModelCheck:
+    """Compare scores (draws, classes) of each image."""
+    largest, n_agree = 0.0, 0
+    for one, other in zip(exact, fast, strict=True):
+        leader = one.mean(axis=0).argmin()
+        n_agree += int(other.mean(axis=0).argmin() == leader)
+        paired, changed = (scores - scores[:, leader, None] for scores in (one, other))
+        largest = max(largest, float(np.abs(changed - paired).max() / np.abs(paired).max()))
+    return ModelCheck(largest, n_agree, len(exact))
+
+
+def _scores(
+    config: RunConfig,
+    model: ModelConfig,
+    bind: Bind,
+    dataset: ImageDataset,
+    prompts: list[str],
+    images: list[int],
+    before: int,
+    on_image: Callable[[int], None],
+) -> list[NDArray[np.float64]]:
+    n_templates = len(config.prompts.templates)
+    classes = tuple(range(len(prompts) // n_templates))
+    scorer = Scorer(
+        cast(Denoiser, load_model(model)),
+        dataset,
+        encode_prompts(model, prompts),
+        n_templates,
+        config.method,
+        config.seed,
+        config.cluster.batch_size,
+        bind,
+    )
+    found = []
+    for done, image in enumerate(images, 1):
+        items = (WorkItem(image, 0, N_DRAWS, classes),)
+        (answer,) = scorer.score(MicroBatch(done, items)).unpack(items)
+        if isinstance(answer, ImageFailure):
+            raise UserError(f"{dataset.records[image].source}: {answer.message}")
+        found.append(answer.draws[:, 3, None] * answer.errors)
+        on_image(before + done)
+    return found

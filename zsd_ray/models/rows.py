@@ -1,0 +1,111 @@
+"""A denoiser over rows: each is one draw under one prompt, and many rows share a draw."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from zsd_ray.models.base import Denoiser
+
+Compiled = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""What is done to a function of tensors before it is called again and again."""
+
+
+class RowNetwork(Protocol):
+    """A network bound to the N prompts of a run."""
+
+    def __call__(
+        self,
+        x_UCHW: torch.Tensor,
+        time_U: torch.Tensor,
+        draw_B: torch.Tensor,
+        prompt_B: torch.Tensor,
+    ) -> torch.Tensor:
+        """One forward for B rows, (B, C, H, W) float32, as `Denoiser.predict` means it.
+
+        Args:
+            x, time: of U draws; float32.
+            draw, prompt: of each row, which of the draws and which of the prompts; int64.
+        """
+
+
+def as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Not compiled."""
+    return function
+
+
+@runtime_checkable
+class BindsRows(Protocol):
+    """A denoiser that computes what rows share only once."""
+
+    def row_network(
+        self, conditioning: Mapping[str, torch.Tensor], wrap: Compiled
+    ) -> RowNetwork | None:
+        """Bind it to its prompts; None where there is nothing to gain."""
+
+
+def row_network(
+    denoiser: Denoiser, conditioning: Mapping[str, torch.Tensor], compile: bool | None
+) -> RowNetwork:
+    """Bind a denoiser to its prompts.
+
+    Args:
+        conditioning: of all prompts, on the device.
+        compile: whether to compile the network; None: where there is CUDA.
+    """
+    compiled = compile if compile is not None else denoiser.device.type == "cuda"
+    wrap: Compiled = compile_or_warn if compiled else as_it_is
+    if isinstance(denoiser, BindsRows):
+        network = denoiser.row_network(conditioning, wrap)
+        if network is not None:
+            return network
+    return plain_rows(denoiser, conditioning, wrap)
+
+
+def plain_rows(
+    denoiser: Denoiser,
+    conditioning: Mapping[str, torch.Tensor],
+    wrap: Compiled = as_it_is,
+) -> RowNetwork:
+    """Bind a denoiser to its prompts so that nothing is shared: one row, one `predict`."""
+    predict = wrap(denoiser.predict)
+
+    def gather(
+        x_UCHW: torch.Tensor, time_U: torch.Tensor, draw_B: torch.Tensor, prompt_B: torch.Tensor
+    ) -> torch.Tensor:
+        rows = {name: of[prompt_B] for name, of in conditioning.items()}
+        result: torch.Tensor = predict(x_UCHW[draw_B], time_U[draw_B], rows)
+        return result
+
+    return gather
+
+
+def compile_or_warn(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function when it is first called; where that fails, say so and call it plainly.
+
+    What is compiled is kept on this machine's disk, so that the next process starts faster.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "zsd_ray" / "inductor"
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+    from torch._dynamo.exc import TorchDynamoException
+
+    chosen = compiled = torch.compile(function, dynamic=False)
+
+    def call(*arguments: Any) -> Any:
+        nonlocal chosen
+        try:
+            return chosen(*arguments)
+        except TorchDynamoException as error:
+            if chosen is not compiled:
+                raise
+            reason = str(error).strip().split("\n")[0]
+            warnings.warn(f"the network runs uncompiled, slower ({reason})", stacklevel=2)
+            chosen = function
+            return chosen(*arguments)
+
+    return call

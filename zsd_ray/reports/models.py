@@ -1,0 +1,38 @@
+"""What `zsd-ray models` and `zsd-ray check-model` print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from zsd_ray.models.registry import Family
+from zsd_ray.reports.lines import Rows, aligned
+
+_TAKES = {
+    "text": "prompts",
+    "labels": "its own labels",
+    "either": "prompts or labels, as the class says",
+}
+
+
+def family_lines(families: Mapping[str, Family]) -> str:
+    """A paragraph a family: what it is, its method, what tells its classes apart, an example."""
+    paragraphs = []
+    for name, family in families.items():
+        rows = [
+            ("  method", family.method),
+            ("  classes by", _TAKES[family.takes]),
+            ("  example", f"model: {family.example}"),
+        ]
+        if family.keys:
+            rows.insert(2, ("  own keys", ", ".join(family.keys)))
+        paragraphs.append(f"{name}: {family.about}\n{aligned(rows)}")
+    return "\n\n".join(paragraphs)
+
+
+def check_rows(difference: float, n_agree: int, n_images: int, dtype: str) -> Rows:
+    """The figures of a check of a model's numbers."""
+    return [
+        ("compared", f"{dtype}, as a run scores, with float32, each row by itself"),
+        ("largest change of a paired difference", f"{difference:.2g} of the image's largest"),
+        ("images decided alike", f"{n_agree} of {n_images}"),
+    ]
