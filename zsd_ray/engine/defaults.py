@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zsd_ray.models.registry import FAMILIES
+from zsd_ray.models.families import FAMILIES
 from zsd_ray.models.templates import NAMED
 from zsd_ray.spec.config import MethodConfig, NoPruning, PromptConfig, RunConfig
 from zsd_ray.spec.errors import UserError

@@ -56,7 +56,8 @@ class ItemScores:
     """The answer to one WorkItem; n draws and k classes as in the item.
 
     errors: (n, k) float32, eps-error before weighting: mean over elements, mean over templates.
-    draws: (n, 4) float64, t, alpha, sigma and weight of each draw; score = weight * error.
+    draws: (n, 4) float64, t, alpha, sigma and weight of each draw; score = weight * error. A
+        baseline's score stands as the error of one draw of weight 1.
     """
 
     errors: NDArray[np.float32]
