@@ -221,7 +221,7 @@ def _check_model(options: argparse.Namespace) -> int:
 
 
 def _models(options: argparse.Namespace) -> int:
-    from zsd_ray.models.registry import FAMILIES
+    from zsd_ray.models.families import FAMILIES
     from zsd_ray.reports.models import family_lines
 
     if options.json:

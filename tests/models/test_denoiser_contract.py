@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from tests.support.tiny_models import BUILDERS, CLASSIFIER_BUILDERS
-from zsd_ray.models.registry import FAMILIES, check_model, encode_prompts, fingerprint, load_model
+from zsd_ray.models.families import FAMILIES
+from zsd_ray.models.registry import check_model, encode_prompts, fingerprint, load_model
 from zsd_ray.spec.config import ModelConfig
 
 N_ROWS = 7

@@ -34,7 +34,7 @@ class DeepFloydIF:
         """The pixels themselves."""
         return images_B3HW.to(self.device, torch.float32)
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference mode, which torch.compile cannot trace
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:

@@ -48,7 +48,7 @@ class PixArt:
     def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:
         return self._vae.encode(images_B3HW)
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference mode, which torch.compile cannot trace
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:

@@ -1,15 +1,15 @@
-"""The table of model families, and the one way to check and to load a model."""
+"""The one way to check and to load a model, whichever its family."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from zsd_ray.models import source
+from zsd_ray.models.families import FAMILIES, Family
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
 
@@ -18,193 +18,6 @@ if TYPE_CHECKING:  # torch takes seconds to import, and a check does not need it
 
     from zsd_ray.models.base import Classifier, Conditioning, Denoiser
 
-
-@dataclass(frozen=True)
-class Family:
-    """What a model folder of this family holds, and who loads it.
-
-    module: has `load` and `encode_prompts` (models/base.py), imported when used.
-    about: one line for `zsd-ray models`; example: a `model` section that works.
-    takes: what tells its classes apart: prompts, its own labels, or what the user's class says.
-    pipelines: values of `_class_name` in model_index.json; none: any.
-    components: subfolders that it needs; optional: those that it reads where they are.
-    classes: (component, the classes that model_index.json may give it), where pipelines differ.
-    predictions: values of `prediction_type` in the scheduler's configuration; none: it has none.
-    schedule: keys that the scheduler's configuration needs where it has a `prediction_type`.
-    keys: of ModelConfig, beyond those of every family.
-    checks: for models that are no pipeline folder: a module with `check(config) -> Path`, which
-        raises UserError, and `fingerprint(config) -> str`; where it takes labels, also
-        `check_prompts(config, prompts)`. They import torch only where a library's own list of
-        names needs it; what `check` returns is the `folder` of `load` and `encode_prompts`.
-    method: by which its models classify; those of `classifier` load a Classifier.
-    """
-
-    module: str
-    about: str
-    example: str
-    takes: Literal["text", "labels", "either"]
-    pipelines: tuple[str, ...] = ()
-    components: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
-    classes: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    predictions: tuple[str, ...] = ("epsilon",)
-    schedule: tuple[str, ...] = ("beta_start", "beta_end", "beta_schedule")
-    keys: tuple[str, ...] = ()
-    checks: str | None = None
-    method: Literal["diffusion-classifier", "classifier"] = "diffusion-classifier"
-
-
-FAMILIES = {
-    "stable-diffusion": Family(
-        module="zsd_ray.models.stable_diffusion",
-        about="Stable Diffusion 1.x and 2.x",
-        example="{family: stable-diffusion, path: CompVis/stable-diffusion-v1-4}",
-        takes="text",
-        pipelines=("StableDiffusionPipeline",),
-        components=("vae", "unet", "text_encoder", "tokenizer", "scheduler"),
-        predictions=("epsilon", "v_prediction", "sample"),
-        keys=("image_size",),
-    ),
-    "sd3": Family(
-        module="zsd_ray.models.sd3",
-        about="Stable Diffusion 3 and 3.5, with T5 or without",
-        example="{family: sd3, path: stabilityai/stable-diffusion-3.5-medium, dtype: bfloat16}",
-        takes="text",
-        pipelines=("StableDiffusion3Pipeline",),
-        components=(
-            "vae",
-            "transformer",
-            "text_encoder",
-            "text_encoder_2",
-            "tokenizer",
-            "tokenizer_2",
-            "scheduler",
-        ),
-        optional=("text_encoder_3", "tokenizer_3"),
-        classes=(("scheduler", ("FlowMatchEulerDiscreteScheduler",)),),
-        predictions=(),
-        keys=("image_size", "max_prompt_tokens"),
-    ),
-    "flux": Family(
-        module="zsd_ray.models.flux",
-        about="FLUX.1 dev and schnell",
-        example="{family: flux, path: black-forest-labs/FLUX.1-schnell, dtype: bfloat16}",
-        takes="text",
-        pipelines=("FluxPipeline",),
-        components=(
-            "vae",
-            "transformer",
-            "text_encoder",
-            "text_encoder_2",
-            "tokenizer",
-            "tokenizer_2",
-            "scheduler",
-        ),
-        classes=(("scheduler", ("FlowMatchEulerDiscreteScheduler",)),),
-        predictions=(),
-        keys=("image_size", "max_prompt_tokens"),
-    ),
-    "dit": Family(
-        module="zsd_ray.models.dit",
-        about="DiT, told a label of ImageNet",
-        example="{family: dit, path: facebook/DiT-XL-2-256}",
-        takes="labels",
-        pipelines=("DiTPipeline",),
-        components=("vae", "transformer", "scheduler"),
-        predictions=("epsilon", "v_prediction", "sample"),
-        keys=("labels",),
-    ),
-    "ddpm": Family(
-        module="zsd_ray.models.ddpm",
-        about="DDPM and Improved DDPM in pixels, told a label",
-        example="{family: ddpm, path: /models/my-ddpm}",
-        takes="labels",
-        components=("unet", "scheduler"),
-        classes=(("unet", ("UNet2DModel",)),),
-        predictions=("epsilon", "v_prediction", "sample"),
-        keys=("image_size", "labels"),
-    ),
-    "edm": Family(
-        module="zsd_ray.models.edm",
-        about="EDM of Karras et al. in pixels, told a label",
-        example="{family: edm, path: /models/my-edm}",
-        takes="labels",
-        components=("unet", "scheduler"),
-        classes=(
-            ("unet", ("UNet2DModel",)),
-            ("scheduler", ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler")),
-        ),
-        predictions=("epsilon", "v_prediction"),
-        schedule=("sigma_min", "sigma_max", "sigma_data", "rho"),
-        keys=("image_size", "labels"),
-    ),
-    "sdxl": Family(
-        module="zsd_ray.models.sdxl",
-        about="Stable Diffusion XL, the base model",
-        example=(
-            "{family: sdxl, path: stabilityai/stable-diffusion-xl-base-1.0, variant: fp16, "
-            "dtype: float16}"
-        ),
-        takes="text",
-        pipelines=("StableDiffusionXLPipeline",),
-        components=(
-            "vae",
-            "unet",
-            "text_encoder",
-            "text_encoder_2",
-            "tokenizer",
-            "tokenizer_2",
-            "scheduler",
-        ),
-        predictions=("epsilon", "v_prediction", "sample"),
-        keys=("image_size",),
-    ),
-    "pixart": Family(
-        module="zsd_ray.models.pixart",
-        about="PixArt-alpha and PixArt-Sigma",
-        example="{family: pixart, path: PixArt-alpha/PixArt-XL-2-512x512, dtype: bfloat16}",
-        takes="text",
-        pipelines=("PixArtAlphaPipeline", "PixArtSigmaPipeline"),
-        components=("vae", "transformer", "text_encoder", "tokenizer", "scheduler"),
-        keys=("image_size", "max_prompt_tokens"),
-    ),
-    "deepfloyd-if": Family(
-        module="zsd_ray.models.deepfloyd_if",
-        about="DeepFloyd IF, stage I",
-        example=(
-            "{family: deepfloyd-if, path: DeepFloyd/IF-I-XL-v1.0, variant: fp16, dtype: bfloat16}"
-        ),
-        takes="text",
-        pipelines=("IFPipeline",),
-        components=("unet", "text_encoder", "tokenizer", "scheduler"),
-    ),
-    "clip": Family(
-        module="zsd_ray.models.clip",
-        about="CLIP, SigLIP and their kin from open_clip: a zero-shot baseline",
-        example="{family: clip, path: ViT-B-32-quickgelu, pretrained: openai}",
-        takes="text",
-        keys=("pretrained", "pickle", "revision"),
-        checks="zsd_ray.models.clip_files",
-        method="classifier",
-    ),
-    "timm": Family(
-        module="zsd_ray.models.timm_classifier",
-        about="supervised classifiers from timm: a trained baseline",
-        example="{family: timm, path: resnet50.a1_in1k}",
-        takes="labels",
-        keys=("pretrained", "pickle", "revision", "labels"),
-        checks="zsd_ray.models.timm_files",
-        method="classifier",
-    ),
-    "custom": Family(
-        module="zsd_ray.models.custom",
-        about="a torch module of yours (docs/custom-models.md)",
-        example='{family: custom, path: "my_model.py:MyModel", kwargs: {width: 64}}',
-        takes="either",
-        keys=("kwargs",),
-        checks="zsd_ray.models.custom_class",
-    ),
-}
 
 _OWN_KEYS = ("image_size", "labels", "kwargs", "pretrained", "max_prompt_tokens")
 """Keys of ModelConfig that only some families take."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from zsd_ray.models.components import (
     row_dtype,
 )
 from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
 
 _PROMPTS_AT_ONCE = 8
 """Of T5-XXL and 512 tokens, the attention of 8 prompts takes 0.5 GB, and fills a GPU already."""
@@ -74,7 +72,7 @@ def _encode(
     device: torch.device,
     masked: bool,
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    tokenizer = _tokenizer(tokenizer_folder)
+    tokenizer = load_tokenizer("T5TokenizerFast", tokenizer_folder)
     dtype = torch.float32 if network_dtype(config) == torch.float32 else torch.bfloat16
     encoder = placed(load_text_encoder("T5EncoderModel", encoder_folder, config, dtype), device)
     # Filled in place: of a thousand prompts these are gigabytes, and a copy is as many again.
@@ -91,12 +89,3 @@ def _encode(
         masks[done : done + len(some)] = tokens.attention_mask.numpy()
         done += len(some)
     return rows, masks
-
-
-def _tokenizer(folder: Path) -> Any:
-    if not (folder / "tokenizer.json").is_file() and find_spec("sentencepiece") is None:
-        raise UserError(
-            f"model.path {folder.parent} has T5's vocabulary as spiece.model only, which needs the "
-            "package sentencepiece: install it"
-        )
-    return load_tokenizer("T5TokenizerFast", folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from zsd_ray.models.registry import Family
+from zsd_ray.models.families import Family
 from zsd_ray.reports.lines import Rows, aligned
 
 _TAKES = {
