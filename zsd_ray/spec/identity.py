@@ -10,7 +10,7 @@ from typing import Any
 from zsd_ray.spec.config import RunConfig, Section
 from zsd_ray.spec.secrets import redacted
 
-NUMERICS = 1
+NUMERICS = 2
 """Raised whenever the same configuration gives other scores than before (see CHANGELOG.md)."""
 
 
