@@ -225,3 +225,19 @@ def test_a_row_that_does_not_fit_is_an_error(denoiser):
 
 def test_an_automatic_batch_size_is_the_usual_one_on_a_processor(denoiser):
     assert make_scorer(denoiser, Pictures(3), batch_size="auto").batch_size == 64
+
+
+def test_draws_are_made_ahead_once_and_not_kept(denoiser, monkeypatch):
+    expected = score(make_scorer(denoiser, Pictures(3)), ITEMS)
+    made, make = [], draws.noise
+    monkeypatch.setattr(draws, "noise", lambda *a: made.append(a) or make(*a))
+    scorer = make_scorer(denoiser, Pictures(3, bad=(1,)))
+    twice = (*ITEMS, WorkItem(1, 1, 1, (0, 2)))  # of the image that fails
+    scorer.read_ahead(MicroBatch(0, twice))
+    assert len(made) == len(twice)
+    found = score(scorer, twice)
+    assert len(made) == len(twice)
+    assert not scorer._drawn
+    for item, one, other in zip(ITEMS, found[:3], expected, strict=True):
+        if item.image != 1:
+            np.testing.assert_array_equal(one.errors, other.errors)

@@ -39,7 +39,8 @@ class MicroBatchScorer(ABC, Generic[PartT]):
     def read_ahead(self, micro_batch: MicroBatch) -> None:
         """Read the images of a micro-batch that is scored next; from another thread than `score`.
 
-        What cannot be read is left to `score`, which says why.
+        So that the device need not wait for it. What cannot be read is left to `score`, which says
+        why.
         """
         for image in {item.image for item in micro_batch.items}:
             if not self._remembers(image) and image not in self._read:
@@ -63,7 +64,7 @@ class MicroBatchScorer(ABC, Generic[PartT]):
                 failed[item.image] = ImageFailure(str(error), unreadable=True)
             if item.image in failed:
                 answers[position] = failed[item.image]
-            self._read.pop(item.image, None)  # read twice, where both threads met it
+            self._forget(item)
         n_rows = 0
         if parts:
             scored, n_rows = self._score_parts(parts)
@@ -75,6 +76,10 @@ class MicroBatchScorer(ABC, Generic[PartT]):
     def _picture(self, image: int) -> Image.Image:
         """The picture, read ahead or now."""
         return self._read.pop(image, None) or self._dataset.read(image)
+
+    def _forget(self, item: WorkItem) -> None:
+        """Drop what was made ahead for an item and is not used."""
+        self._read.pop(item.image, None)  # read twice, where both threads met it
 
     @abstractmethod
     def _remembers(self, image: int) -> bool:

@@ -24,7 +24,7 @@ from zsd_ray.models.base import Classifier, Conditioning, Denoiser
 from zsd_ray.models.rows import RowNetwork, row_network
 from zsd_ray.spec.config import MethodConfig, RunConfig
 from zsd_ray.spec.errors import ImageError
-from zsd_ray.spec.records import ImageFailure, ItemScores, WorkItem
+from zsd_ray.spec.records import ImageFailure, ItemScores, MicroBatch, WorkItem
 
 Bind = Callable[[Denoiser, Mapping[str, torch.Tensor]], RowNetwork]
 
@@ -98,18 +98,31 @@ class Scorer(MicroBatchScorer[_Part]):
         network = bind(denoiser, on_device)
         self._method = DiffusionClassifier(denoiser, network, method, seed)
         self.batch_size = self._automatic(conditioning) if batch_size == "auto" else batch_size
+        self._drawn: dict[WorkItem, Draws] = {}  # ahead of their micro-batch
         self._cache: OrderedDict[int, torch.Tensor] = OrderedDict()
         self._cache_size = max(1, _CACHE_BYTES // (4 * int(np.prod(denoiser.sample_shape))))
+
+    def read_ahead(self, micro_batch: MicroBatch) -> None:
+        """Also make its draws: noise for large latents takes as long as many evaluations."""
+        super().read_ahead(micro_batch)
+        for item in micro_batch.items:
+            self._drawn[item] = self._draws(item)
+
+    def _forget(self, item: WorkItem) -> None:
+        super()._forget(item)
+        self._drawn.pop(item, None)  # its image failed
 
     def _remembers(self, image: int) -> bool:
         return image in self._cache
 
     def _prepare(self, position: int, item: WorkItem) -> _Part:
+        draws = self._drawn.get(item) or self._draws(item)
+        return _Part(position, item, self._encoded(item.image), draws)
+
+    def _draws(self, item: WorkItem) -> Draws:
         image_id = self._dataset.records[item.image].image_id
         numbers = range(item.first_draw, item.first_draw + item.n_draws)
-        return _Part(
-            position, item, self._encoded(item.image), self._method.draws(image_id, numbers)
-        )
+        return self._method.draws(image_id, numbers)
 
     def _encoded(self, image: int) -> torch.Tensor:
         """x_0 of an image, (C, H, W).
