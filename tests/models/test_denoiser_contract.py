@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from tests.support.tiny_models import BUILDERS, CLASSIFIER_BUILDERS
+from zsd_ray.methods.diffusion_classifier import DiffusionClassifier
 from zsd_ray.models.families import FAMILIES
 from zsd_ray.models.registry import check_model, encode_prompts, fingerprint, load_model
-from zsd_ray.spec.config import ModelConfig
+from zsd_ray.models.rows import row_network
+from zsd_ray.spec.config import MethodConfig, ModelConfig
 
 N_ROWS = 7
 
@@ -117,6 +119,40 @@ def test_bfloat16_follows_float32(tiny, denoiser, inputs):
     exact = denoiser.predict(x, time, conditioning)
     difference = (exact - fast.predict(x, time, half)).abs().max()
     assert 0 < difference < 0.05 * exact.abs().max()
+
+
+def scores(config, prompts, n_draws=12):
+    """Scores of one image, (draws, prompts), as a worker makes them."""
+    denoiser = load_model(config)
+    conditioning = {
+        name: torch.from_numpy(of) for name, of in encode_prompts(config, prompts).items()
+    }
+    network = row_network(denoiser, conditioning, compile=False)
+    method = DiffusionClassifier(denoiser, network, MethodConfig(), seed=0)
+    drawn = method.draws("image", range(n_draws))
+    generator = torch.Generator().manual_seed(1)
+    image = torch.rand(1, 3, denoiser.image_size, denoiser.image_size, generator=generator)
+    x_0 = denoiser.encode_images(image * 2 - 1).expand(n_draws, -1, -1, -1)
+    times = denoiser.schedule.model_time(drawn.t)
+    alpha, sigma, time = (
+        torch.from_numpy(value.astype(np.float32)) for value in (drawn.alpha, drawn.sigma, times)
+    )
+    n = len(prompts)
+    draw, prompt = torch.arange(n_draws).repeat_interleave(n), torch.arange(n).repeat(n_draws)
+    with torch.no_grad():
+        errors = method.errors(x_0, torch.from_numpy(drawn.eps), alpha, sigma, time, draw, prompt)
+    return drawn.weight[:, None] * errors.numpy().reshape(n_draws, n)
+
+
+def test_bfloat16_decides_as_float32(tiny):
+    """With random weights classes are nearly alike, and yet."""
+    config, prompts = tiny
+    exact = scores(config, prompts).mean(axis=0)
+    fast = scores(config.model_copy(update={"dtype": "bfloat16"}), prompts).mean(axis=0)
+    leader = exact.argmin()
+    paired, changed = exact - exact[leader], fast - fast[leader]
+    assert np.abs(changed - paired).max() < 0.5 * paired.max()
+    assert fast.argmin() == leader
 
 
 def test_a_model_has_a_fingerprint_and_only_safe_files(tiny):

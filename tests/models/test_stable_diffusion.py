@@ -66,3 +66,10 @@ def test_another_image_size_changes_the_latents_only(folder):
     assert large.predict(x, time, conditioning).shape == x.shape
     with pytest.raises(UserError, match="image_size 33 must be a multiple of 2"):
         load_model(ModelConfig(path=str(folder), device="cpu", image_size=33))
+
+
+def test_a_prompt_that_is_cut_is_said(folder):
+    config = ModelConfig(path=str(folder), device="cpu")
+    long = "a photo of a cat and a dog and " * 5
+    with pytest.warns(UserWarning, match="cut to the 12 tokens of this text encoder: a photo of a"):
+        encode_prompts(config, ["a dog", long])

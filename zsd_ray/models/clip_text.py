@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from zsd_ray.models.components import chunks, load_text_encoder, load_tokenizer, placed
+from zsd_ray.models.components import chunks, load_text_encoder, load_tokenizer, placed, tokenized
 from zsd_ray.spec.config import ModelConfig
 
 
@@ -30,7 +30,5 @@ def clip_outputs(
     encoder = placed(load_text_encoder(kind, encoder_folder, config, torch.float32), device)
     length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
     for some in chunks(prompts):
-        tokens = tokenizer(
-            some, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
-        )
+        tokens = tokenized(tokenizer, some, length)
         yield encoder(tokens.input_ids.to(encoder.device), output_hidden_states=True)

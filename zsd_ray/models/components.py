@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from zsd_ray.diffusion.schedule import DiscreteSchedule
 from zsd_ray.models.torchvision_ops import declare_missing_operators
 from zsd_ray.spec.config import ModelConfig
+from zsd_ray.spec.errors import some
 
 _PROMPTS_AT_ONCE = 64
 
@@ -59,6 +61,21 @@ def load_tokenizer(kind: str, folder: Path) -> Any:
     import transformers
 
     return getattr(transformers, kind).from_pretrained(str(folder), local_files_only=True)
+
+
+def tokenized(tokenizer: Any, prompts: list[str], length: int) -> Any:
+    """Tokens and mask of prompts, cut or padded to `length`; cutting is said, for it loses text."""
+    tokens = tokenizer(
+        prompts, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+    )
+    whole = tokenizer(prompts).input_ids
+    cut = [prompt for prompt, ids in zip(prompts, whole, strict=True) if len(ids) > length]
+    if cut:
+        warnings.warn(
+            f"prompts are cut to the {length} tokens of this text encoder: {some(cut)}",
+            stacklevel=2,
+        )
+    return tokens
 
 
 def discrete_schedule(folder: Path) -> DiscreteSchedule:

@@ -11,14 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from zsd_ray.models.base import Conditioning
+from zsd_ray.models.clip_text import clip_outputs
 from zsd_ray.models.components import (
     as_rows,
-    chunks,
     load_network,
-    load_text_encoder,
-    load_tokenizer,
     network_dtype,
-    placed,
     read_json,
 )
 from zsd_ray.models.latents import Autoencoder
@@ -95,17 +92,9 @@ def _encode(
 
     There are none of an encoder that has no projection.
     """
-    tokenizer = load_tokenizer("CLIPTokenizer", folder / f"tokenizer{suffix}")
-    encoder = placed(
-        load_text_encoder(kind, folder / f"text_encoder{suffix}", config, torch.float32), device
-    )
-    length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
+    encoder, tokenizer = folder / f"text_encoder{suffix}", folder / f"tokenizer{suffix}"
     hidden, ends = [], []
-    for some in chunks(prompts):
-        tokens = tokenizer(
-            some, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
-        )
-        output = encoder(tokens.input_ids.to(encoder.device), output_hidden_states=True)
+    for output in clip_outputs(kind, encoder, tokenizer, config, prompts, device):
         hidden.append(output.hidden_states[-2].cpu())
         if "text_embeds" in output:
             ends.append(output.text_embeds)

@@ -14,15 +14,12 @@ import torch
 
 from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.models.base import Conditioning
+from zsd_ray.models.clip_text import clip_outputs
 from zsd_ray.models.components import (
     as_rows,
-    chunks,
     discrete_schedule,
     load_network,
-    load_text_encoder,
-    load_tokenizer,
     network_dtype,
-    placed,
     read_json,
     scheduler_file,
 )
@@ -84,18 +81,9 @@ def encode_prompts(
     folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
 ) -> Conditioning:
     """`hidden`: last hidden states (N, L, D) of the text encoder, padded to its length L."""
-    tokenizer = load_tokenizer("CLIPTokenizer", folder / "tokenizer")
-    encoder = placed(
-        load_text_encoder("CLIPTextModel", folder / "text_encoder", config, torch.float32), device
-    )
-    length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
-    hidden = []
-    for some in chunks(prompts):
-        tokens = tokenizer(
-            some, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
-        )
-        hidden.append(encoder(tokens.input_ids.to(encoder.device)).last_hidden_state)
-    return {"hidden": as_rows(hidden, config)}
+    encoder, tokenizer = folder / "text_encoder", folder / "tokenizer"
+    outputs = clip_outputs("CLIPTextModel", encoder, tokenizer, config, prompts, device)
+    return {"hidden": as_rows([output.last_hidden_state.cpu() for output in outputs], config)}
 
 
 @dataclass

@@ -17,6 +17,7 @@ from zsd_ray.models.components import (
     network_dtype,
     placed,
     row_dtype,
+    tokenized,
 )
 from zsd_ray.spec.config import ModelConfig
 
@@ -80,9 +81,7 @@ def _encode(
     masks = np.empty((len(prompts), length), dtype=np.int64)
     done = 0
     for some in chunks(prompts, _PROMPTS_AT_ONCE):
-        tokens = tokenizer(
-            some, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
-        )
+        tokens = tokenized(tokenizer, some, length)
         mask = tokens.attention_mask.to(encoder.device) if masked else None
         hidden = encoder(tokens.input_ids.to(encoder.device), attention_mask=mask)
         rows[done : done + len(some)] = hidden.last_hidden_state.float().cpu().numpy()
