@@ -68,7 +68,7 @@ def tokenized(tokenizer: Any, prompts: list[str], length: int) -> Any:
     tokens = tokenizer(
         prompts, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
     )
-    whole = tokenizer(prompts).input_ids
+    whole = tokenizer(prompts, verbose=False).input_ids
     cut = [prompt for prompt, ids in zip(prompts, whole, strict=True) if len(ids) > length]
     if cut:
         warnings.warn(
