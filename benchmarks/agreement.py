@@ -19,7 +19,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 import zsd_ray
-from zsd_ray.spec.config import ClarkJainiPruning, RunConfig, load_config, parse_config
+from zsd_ray.spec.config import RunConfig, load_config, parse_config
+from zsd_ray.spec.pruning import ClarkJainiPruning
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))

@@ -35,6 +35,8 @@ def test_a_diffusion_model_keeps_what_is_set():
     ("clip", {"method": {"name": "diffusion-classifier"}}, "set method.name: classifier"),
     ("timm", {"method": {"weighting": "vdm"}}, "method.weighting is of no use to"),
     ("timm", {"model": {"family": "timm", "compile": True}}, "model.compile is of no use to"),
+    ("clip", {"model": {"family": "clip", "max_difference": 0.1}}, "model.max_difference is of no"),
+    ("timm", {"model": {"family": "timm", "max_difference": 0.1}}, "model.max_difference is of no"),
     ("clip", {"pruning": {"rule": "li"}}, "set pruning: {rule: none, draws: 1}"),
     ("clip", {"pruning": {"rule": "none", "draws": 3}}, "set pruning: {rule: none, draws: 1}"),
     ("stable-diffusion", {"method": {"name": "classifier"}}, "method.name: diffusion-classifier"),

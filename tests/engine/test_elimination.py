@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.support.pools import Pool
 from zsd_ray.engine.elimination import Elimination
-from zsd_ray.spec.config import ClarkJainiPruning, LiPruning
+from zsd_ray.spec.pruning import ClarkJainiPruning, LiPruning
 from zsd_ray.spec.records import WorkItem
 from zsd_ray.stats.rules import make_rule
 

@@ -23,7 +23,7 @@ from zsd_ray.engine.events import (
     WorkRequested,
 )
 from zsd_ray.engine.scheduler import Scheduler
-from zsd_ray.spec.config import ClarkJainiPruning
+from zsd_ray.spec.pruning import ClarkJainiPruning
 from zsd_ray.spec.records import ImageFailure, ImageRecord, MicroBatchScores
 from zsd_ray.stats.rules import make_rule
 

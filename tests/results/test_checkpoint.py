@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.pools import Pool
 from zsd_ray.engine.elimination import Elimination
 from zsd_ray.results.checkpoint import Checkpoint
-from zsd_ray.spec.config import ClarkJainiPruning
+from zsd_ray.spec.pruning import ClarkJainiPruning
 from zsd_ray.spec.records import WorkItem
 from zsd_ray.stats.rules import make_rule
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from zsd_ray.models.families import FAMILIES
 from zsd_ray.models.templates import NAMED
-from zsd_ray.spec.config import MethodConfig, NoPruning, PromptConfig, RunConfig
+from zsd_ray.spec.config import MethodConfig, PromptConfig, RunConfig
 from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.pruning import NoPruning
 
 _ONE_DRAW = NoPruning(rule="none", draws=1)
 
@@ -51,7 +52,8 @@ def _check_no_more(config: RunConfig) -> None:
         for key, field in MethodConfig.model_fields.items()
         if key != "name" and getattr(config.method, key) != field.default
     ]
-    useless += ["model.compile"] if config.model.compile else []
+    networks = ("compile", "max_difference")
+    useless += [f"model.{key}" for key in networks if getattr(config.model, key)]
     if useless:
         raise UserError(
             f"{useless[0]} is of no use to model.family {config.model.family}; remove it"

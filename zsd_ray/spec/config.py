@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from zsd_ray.spec.errors import UserError
-
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-
+from zsd_ray.spec.pruning import ClarkJainiPruning, PruningConfig
+from zsd_ray.spec.section import Count, Section
 
 ModelFamily = Literal[
     "stable-diffusion",
@@ -35,12 +33,6 @@ ModelFamily = Literal[
     "timm",
     "custom",
 ]
-
-
-class Section(BaseModel):
-    """Base of every section: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelConfig(Section):
@@ -65,7 +57,7 @@ class ModelConfig(Section):
     image_size: Count | None = None
     labels: list[str] | None = None
     max_prompt_tokens: Annotated[int, Field(ge=1, le=512)] | None = None
-    kwargs: dict[str, Any] = {}
+    kwargs: dict[str, Any] = Field({})
 
 
 class DataConfig(Section):
@@ -96,7 +88,9 @@ class PromptConfig(Section):
     """
 
     classes: list[str] | dict[str, str] | str | None = None
-    templates: Annotated[list[str], Field(min_length=1)] | Literal["openai"] = ["a photo of a {}."]
+    templates: Annotated[list[str], Field(min_length=1)] | Literal["openai"] = Field(
+        ["a photo of a {}."]
+    )
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -157,54 +151,6 @@ class MethodConfig(Section):
         if not 0 <= low < high <= 1:
             raise ValueError(f"needs 0 <= low < high <= 1, but came [{low}, {high}]")
         return t_range
-
-
-class ClarkJainiPruning(Section):
-    """Clark & Jaini 2023, Algorithm 1."""
-
-    rule: Literal["clark-jaini"] = "clark-jaini"
-    min_scores: int = Field(20, ge=2)
-    max_scores: Count = 2000
-    p_value: Fraction = 2e-3
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.max_scores < self.min_scores:
-            raise ValueError(
-                f"max_scores ({self.max_scores}) must be at least min_scores ({self.min_scores})"
-            )
-        return self
-
-
-class LiPruning(Section):
-    """Li et al. 2023, Algorithm 2: after draws[i] draws the keep[i] best classes stay."""
-
-    rule: Literal["li"]
-    keep: list[Count] = [5, 1]
-    draws: list[Count] = [50, 500]
-
-    @model_validator(mode="after")
-    def _stages(self) -> Self:
-        if len(self.keep) != len(self.draws) or not self.keep:
-            raise ValueError(
-                f"keep and draws need one entry a stage, but came {len(self.keep)} and "
-                f"{len(self.draws)}"
-            )
-        if any(a <= b for a, b in zip(self.keep, self.keep[1:], strict=False)):
-            raise ValueError(f"keep must fall from stage to stage, but came {self.keep}")
-        if any(a >= b for a, b in zip(self.draws, self.draws[1:], strict=False)):
-            raise ValueError(f"draws must rise from stage to stage, but came {self.draws}")
-        return self
-
-
-class NoPruning(Section):
-    """Every class gets every draw."""
-
-    rule: Literal["none"]
-    draws: Count = 100
-
-
-PruningConfig = Annotated[ClarkJainiPruning | LiPruning | NoPruning, Field(discriminator="rule")]
 
 
 class WorkersConfig(Section):

@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from zsd_ray.spec.config import RunConfig, Section
+from zsd_ray.spec.config import RunConfig
 from zsd_ray.spec.secrets import redacted
+from zsd_ray.spec.section import Section
 
 NUMERICS = 2
 """Raised whenever the same configuration gives other scores than before (see CHANGELOG.md)."""

@@ -6,7 +6,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from zsd_ray.spec.config import Count, DataConfig, Fraction, Section, TrackingConfig
+from zsd_ray.spec.config import DataConfig, TrackingConfig
+from zsd_ray.spec.section import Count, Fraction, Section
 
 
 class NetworkConfig(Section):

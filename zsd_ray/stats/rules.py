@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from zsd_ray.spec.config import ClarkJainiPruning, LiPruning, NoPruning
+from zsd_ray.spec.pruning import ClarkJainiPruning, LiPruning, NoPruning
 
 
 @dataclass(frozen=True)
