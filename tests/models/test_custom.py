@@ -93,7 +93,7 @@ def test_a_module_that_encodes_prompts_and_images(tmp_path):
     encoded = encode_prompts(config, ["a cat", "a dog"])
     assert {name: (of.shape, of.dtype) for name, of in encoded.items()} == {
         "hidden": ((2, 16, 4), np.float32),
-        "mask": ((2, 16), np.int64),
+        "mask": ((2, 16), np.bool_),
     }
     images = torch.rand(2, 3, 8, 8) * 2 - 1
     x = ours.encode_images(images)
@@ -111,7 +111,7 @@ def test_a_lower_dtype_is_that_of_forward_alone(tmp_path):
     exact = load_model(config.model_copy(update={"dtype": "float32"}))
     torch.testing.assert_close(fast.encode_images(images), exact.encode_images(images))
     encoded = encode_prompts(config, ["a cat", "a dog"])
-    assert {of.dtype for of in encoded.values()} == {np.dtype(np.float16), np.dtype(np.int64)}
+    assert {of.dtype for of in encoded.values()} == {np.dtype(np.float16), np.dtype(np.bool_)}
     condition = {name: torch.from_numpy(of) for name, of in encoded.items()}
     x, time = fast.encode_images(images), torch.tensor([0.2, 0.9])
     difference = (fast.predict(x, time, condition) - exact.predict(x, time, condition)).abs().max()
@@ -218,6 +218,45 @@ def test_the_module_is_imported_before_a_run(tmp_path):
     )
     assert ": its module fails with SyntaxError" in check("class M(:")
     assert "has 2 labels, and none for c" in check(HEAD, ("a", "c"))
+    for labels in ("list(range(2))", "[None, 'b']"):
+        assert ": labels holds values of type" in check(HEAD.replace('["a", "b"]', labels))
+
+
+def test_a_class_that_encodes_prompts_takes_any_whatever_its_labels(tmp_path):
+    method = "def encode_prompts(self, p): return {'a': torch.zeros(len(p), 1)}"
+    (tmp_path / "m.py").write_text(f"{HEAD}    {method}\n")
+    config = ModelConfig(family="custom", path=f"{tmp_path / 'm.py'}:M", device="cpu")
+    check_prompts(config, ["a cat"])
+    assert set(encode_prompts(config, ["a cat"])) == {"a"}
+
+
+@pytest.mark.parametrize("steps", [2, 10, 16, 20])
+def test_a_short_chain_is_a_chain(tmp_path, steps):
+    (tmp_path / "m.py").write_text(HEAD.replace("0.01, 100", f"0.01, {steps}"))
+    config = ModelConfig(family="custom", path=f"{tmp_path / 'm.py'}:M", device="cpu")
+    assert load_model(config).schedule.n_steps == steps
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"), [("float16", "7e4"), ("bfloat16", "-3e38"), ("float32", "1e300")]
+)
+def test_floats_that_would_become_infinite_are_refused(tmp_path, dtype, value):
+    rows = f"torch.tensor([[1.0, {value}]], dtype=torch.float64).repeat(len(p), 1)"
+    source = f"{HEAD}    def encode_prompts(self, p): return {{'bias': {rows}}}\n"
+    message = refused(tmp_path, source, dtype=dtype)
+    kept = "float32" if dtype == "float32" else "float16"
+    assert f"gives bias with {float(value):g}, more than {kept} holds; scale it" in message
+
+
+def test_floats_that_are_infinite_stay_so(tmp_path):
+    rows = "torch.tensor([[-torch.inf, 0.0, torch.nan, 65504.0]]).repeat(len(p), 1)"
+    (tmp_path / "m.py").write_text(
+        f"{HEAD}    def encode_prompts(self, p): return {{'bias': {rows}}}\n"
+    )
+    config = ModelConfig(family="custom", path=f"{tmp_path / 'm.py'}:M", dtype="float16")
+    np.testing.assert_array_equal(
+        encode_prompts(config, ["a"])["bias"], [[-np.inf, 0, np.nan, 65504]]
+    )
 
 
 @pytest.mark.parametrize(
@@ -227,6 +266,12 @@ def test_the_module_is_imported_before_a_run(tmp_path):
         (("image_size = 8;", ""), " lacks image_size: see docs"),
         (('"epsilon"', '"eps"'), ": parametrisation came 'eps'; allowed: epsilon, v_prediction"),
         (("(3, 8, 8)", "(8, 8)"), ": sample_shape came (8, 8); it is (C, H, W)"),
+        (
+            ('["a", "b"]', "[0, 1]"),
+            ": labels holds values of type int; each is a name, which is text",
+        ),
+        (('["a", "b"]', '"ab"'), ": labels is of type str; a list of names is expected"),
+        (("0.01, 100", "0.01, 1"), ": its schedule must go from data (t=0) to noise (t=1)"),
         (('labels = ["a", "b"]', "labels = None"), " lacks labels or encode_prompts"),
         (("alphas_cumprod", "betas"), " lacks schedule or alphas_cumprod, which parametrisation"),
         (("alphas_cumprod", "schedule"), ": its schedule fails with AttributeError"),

@@ -83,7 +83,7 @@ def test_many_prompts_are_encoded_as_each_alone(tiny, conditioning):
     many = encode_prompts(config, [prompts[i % len(prompts)] for i in range(70)])
     for name, of in conditioning.items():
         alone = np.concatenate([encode_prompts(config, [p])[name] for p in prompts])
-        assert of.dtype in (np.float32, np.int64)
+        assert of.dtype in (np.float32, np.int64, np.bool_)
         np.testing.assert_allclose(of, alone, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(many[name][64:70], of[np.arange(64, 70) % len(prompts)],
                                    rtol=1e-4, atol=1e-5)  # fmt: skip
@@ -115,7 +115,7 @@ def test_bfloat16_follows_float32(tiny, denoiser, inputs):
         name: torch.from_numpy(of[np.arange(N_ROWS) % len(of)])
         for name, of in encode_prompts(config, tiny[1]).items()
     }
-    assert all(of.dtype in (torch.float16, torch.int64) for of in half.values())
+    assert all(of.dtype in (torch.float16, torch.int64, torch.bool) for of in half.values())
     exact = denoiser.predict(x, time, conditioning)
     difference = (exact - fast.predict(x, time, half)).abs().max()
     assert 0 < difference < 0.05 * exact.abs().max()

@@ -101,7 +101,8 @@ class Custom:
                 f"{self.parametrisation} needs"
             )
         try:
-            alpha, sigma = schedule.alpha_sigma(schedule.snap(np.linspace(0.05, 0.95, 19)))
+            times = np.unique(schedule.snap(np.linspace(0.05, 0.95, 19)))  # a chain may be short
+            alpha, sigma = schedule.alpha_sigma(times)
         except Exception as error:  # it is the user's own
             raise UserError(
                 f"{self._where}: its schedule fails with {type(error).__name__}: {last_line(error)}"
@@ -113,7 +114,7 @@ class Custom:
                 f"{self._where}: parametrisation {self.parametrisation} needs a schedule with "
                 f"{formula} = 1"
             )
-        if not (np.diff(alpha / sigma) < 0).all():
+        if len(times) < 2 or not (np.diff(alpha / sigma) < 0).all():
             raise UserError(f"{self._where}: its schedule must go from data (t=0) to noise (t=1)")
         return schedule
 
@@ -179,13 +180,14 @@ def _labels(module: Any, config: ModelConfig) -> Sequence[str] | None:
     """The labels of a module that has no `encode_prompts`."""
     if hasattr(module, "encode_prompts"):
         return None
-    labels: Sequence[str] | None = getattr(module, "labels", None)
-    if not labels:
+    labels = getattr(module, "labels", None)
+    names = [] if labels is None else custom_class.names_of(labels, config)
+    if not names:
         raise UserError(
             f"model.path {config.path} lacks labels or encode_prompts: one of them tells its "
             "classes apart"
         )
-    return labels
+    return names
 
 
 @torch.inference_mode()
@@ -218,10 +220,25 @@ def _encode_some(module: Any, config: ModelConfig, prompts: list[str]) -> dict[s
             f"model.path {config.path}: encode_prompts gives {_shapes(rows)} for {len(prompts)} "
             "prompts; each tensor has one row a prompt"
         )
-    return {
-        name: as_rows([of], config) if of.is_floating_point() else of.cpu().numpy().astype(np.int64)
-        for name, of in rows.items()
-    }
+    return {name: _rows(name, of, config) for name, of in rows.items()}
+
+
+def _rows(name: str, of: torch.Tensor, config: ModelConfig) -> NDArray[Any]:
+    """One tensor of a conditioning; its floats may be too large for the dtype that they get."""
+    if of.dtype is torch.bool:
+        return of.cpu().numpy()
+    if not of.is_floating_point():
+        return of.cpu().numpy().astype(np.int64)
+    with np.errstate(over="ignore"):
+        rows = as_rows([of], config)
+    lost = np.isinf(rows) & of.isfinite().cpu().numpy()
+    if lost.any():
+        raise UserError(
+            f"model.path {config.path}: encode_prompts gives {name} with "
+            f"{of.detach().cpu()[torch.from_numpy(lost)][0].item():g}, more than {rows.dtype} "
+            "holds; scale it, or give masks as bool (-inf and inf may stay)"
+        )
+    return rows
 
 
 def _shapes(rows: Mapping[str, torch.Tensor]) -> str:

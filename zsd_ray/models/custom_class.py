@@ -53,9 +53,32 @@ def check_prompts(config: ModelConfig, prompts: Sequence[str]) -> None:
     Raises:
         UserError: it is not there, or has no such labels.
     """
-    labels = getattr(load_class(config), "labels", None)
+    kind = load_class(config)
+    if hasattr(kind, "encode_prompts"):  # which takes any prompt, whatever `labels` is
+        return
+    labels = getattr(kind, "labels", None)
     if isinstance(labels, list | tuple):  # else it has them once it is made
-        match(dict(enumerate(labels)), len(labels), prompts)
+        match(dict(enumerate(names_of(labels, config))), len(labels), prompts)
+
+
+def names_of(labels: object, config: ModelConfig) -> Sequence[str]:
+    """The `labels` of a class or a module, if they are a list of names.
+
+    Raises:
+        UserError: they are something else.
+    """
+    if isinstance(labels, str) or not isinstance(labels, Sequence):
+        raise UserError(
+            f"model.path {config.path}: labels is of type {type(labels).__name__}; a list of names "
+            "is expected"
+        )
+    odd = [type(label).__name__ for label in labels if not isinstance(label, str)]
+    if odd:
+        raise UserError(
+            f"model.path {config.path}: labels holds values of type {odd[0]}; each is a name, "
+            "which is text: '7' instead of 7"
+        )
+    return labels
 
 
 def fingerprint(config: ModelConfig) -> str:

@@ -48,7 +48,7 @@ class Encoding(torch.nn.Module):
 
     def forward(self, x, time, condition):
         hidden, mask = condition["hidden"], condition["mask"]
-        assert hidden.dtype == torch.float32 and mask.dtype == torch.int64
+        assert hidden.dtype == torch.float32 and mask.dtype == torch.bool
         shift = (hidden * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True) * time[:, None]
         return self.network(x) + shift[:, :, None, None]
 """
