@@ -82,22 +82,24 @@ def check_model(
         on_pass: called with how many of all passes over an image are done.
 
     Raises:
-        UserError: bad input, or a model without a fast path.
+        UserError: bad input, a model without a fast path, or more than model.max_difference.
     """
-    from zsd_ray.engine.model_check import check_numbers
+    from zsd_ray.engine.model_check import check_numbers, refuse_difference
 
     if n_images < 1:
         raise UserError(f"--images must be at least 1, but came {n_images}")
     filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
     plan = make_plan(config)
     images = choose_subset(plan.dataset.records, n_images)
-    return check_numbers(
+    found = check_numbers(
         plan.config,
         plan.dataset,
         plan.prompts,
         list(images),
         lambda done: on_pass(done, 2 * len(images)),
     )
+    refuse_difference(plan.config, found)
+    return found
 
 
 def in_fresh_place(config: RunConfig) -> RunConfig:

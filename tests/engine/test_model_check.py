@@ -40,6 +40,26 @@ def test_the_largest_change_counts_and_so_does_a_decision_that_turns():
     assert (turned.relative_difference, turned.n_agree) == (pytest.approx(2.0), 0)
 
 
+def test_scores_without_differences_are_compared_too():
+    same = [np.ones((2, 3))]
+    assert compare(same, [np.full((2, 3), 3.0)]).relative_difference == 0
+    assert compare(same, [np.array([[1.0, 2.0, 1.0]] * 2)]).relative_difference == np.inf
+
+
+def test_many_classes_are_sampled(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(model_check, "N_CLASSES", 3)
+    scores = model_check._scores
+
+    def remember(config, model, bind, dataset, prompts, *rest):
+        asked.append(prompts)
+        return scores(config, model, bind, dataset, prompts, *rest)
+
+    monkeypatch.setattr(model_check, "_scores", remember)
+    check_model(configure(tmp_path), 1)
+    assert asked == [[f"a photo of a {n}." for n in ("zero", "four", "nine")]] * 2
+
+
 def test_float32_differs_in_the_last_bits_and_bfloat16_a_little(tmp_path):
     passes = []
     exact = check_model(configure(tmp_path), 3, lambda done, total: passes.append((done, total)))
@@ -64,7 +84,9 @@ def test_a_run_can_demand_it(tmp_path, local, request):
     if not local:
         request.getfixturevalue("local_ray")
     config = configure(tmp_path, dtype="bfloat16", max_difference=1e-6)
-    with pytest.raises(UserError, match=r"max_difference 1e-06: in bfloat16 .* as in float32"):
+    with pytest.raises(
+        UserError, match=r"max_difference 1e-06: in bfloat16 paired differences change"
+    ):
         zsd_ray.run(config, local=local)
     result = zsd_ray.run(configure(tmp_path, dtype="bfloat16", max_difference=0.2), local=local)
     assert result.run.status == "finished"

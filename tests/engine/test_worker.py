@@ -1,7 +1,5 @@
 """The scorer's numbers equal one plain forward a score, and do not depend on their company."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
@@ -9,11 +7,12 @@ import torch
 from tests.support.images import Pictures
 from zsd_ray.data.transforms import to_model_range, to_square
 from zsd_ray.diffusion import draws
+from zsd_ray.diffusion.schedule import DiscreteSchedule
 from zsd_ray.diffusion.weighting import WEIGHTINGS
 from zsd_ray.engine.worker import Scorer
 from zsd_ray.models.registry import encode_prompts, load_model
-from zsd_ray.models.rows import row_network
 from zsd_ray.spec.config import MethodConfig, ModelConfig
+from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.records import ImageFailure, MicroBatch, WorkItem
 
 PROMPTS = [f"a {noun} of a {name}" for name in ("cat", "dog", "bird") for noun in ("photo", "map")]
@@ -41,7 +40,7 @@ def make_scorer(denoiser, dataset, batch_size=8, n_templates=2, **method):
         MethodConfig(**method),
         SEED,
         batch_size,
-        partial(row_network, compile=False),
+        compile=False,
     )
 
 
@@ -208,7 +207,7 @@ def test_where_memory_runs_out_smaller_batches_give_the_same_scores(denoiser):
     scorer = make_scorer(small, Pictures(3), batch_size=16)
     with pytest.warns(UserWarning, match="out of memory") as warned:
         found = score(scorer, ITEMS)
-    said = [f"out of memory: this worker goes on with batches of {n}" for n in (8, 4)]
+    said = [f"out of memory: a worker goes on with batches of {n}, uncompiled" for n in (8, 4)]
     assert [str(warning.message) for warning in warned] == said
     assert small.tried[:3] == [16, 8, 4]
     assert set(small.tried[3:]) == {4}
@@ -219,7 +218,10 @@ def test_where_memory_runs_out_smaller_batches_give_the_same_scores(denoiser):
 
 def test_a_row_that_does_not_fit_is_an_error(denoiser):
     scorer = make_scorer(Small(denoiser, 0), Pictures(3), batch_size=2)
-    with pytest.warns(UserWarning, match="batches of 1"), pytest.raises(torch.OutOfMemoryError):
+    with (
+        pytest.warns(UserWarning, match="batches of 1, uncompiled"),
+        pytest.raises(torch.OutOfMemoryError),
+    ):
         score(scorer, ITEMS)
 
 
@@ -241,3 +243,26 @@ def test_draws_are_made_ahead_once_and_not_kept(denoiser, monkeypatch):
     for item, one, other in zip(ITEMS, found[:3], expected, strict=True):
         if item.image != 1:
             np.testing.assert_array_equal(one.errors, other.errors)
+
+
+def test_weights_that_are_not_finite_are_refused_before_anything_is_scored(denoiser, monkeypatch):
+    """As with a schedule whose last step is pure noise."""
+    betas = np.append(np.full(999, 0.01), 1.0)
+    monkeypatch.setattr(denoiser, "schedule", DiscreteSchedule.from_betas(betas))
+    make_scorer(denoiser, Pictures(3), t_range=(0.02, 0.98))
+    with pytest.raises(UserError, match=r"heuristic is not finite .* t_range \[0.02, 1\]"):
+        make_scorer(denoiser, Pictures(3), t_range=(0.02, 1.0))
+
+
+def test_an_image_that_found_no_memory_is_encoded_once_more(denoiser, monkeypatch):
+    encode, calls = denoiser.encode_images, []
+
+    def short(images):
+        calls.append(images)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return encode(images)
+
+    monkeypatch.setattr(denoiser, "encode_images", short)
+    assert score(make_scorer(denoiser, Pictures(3)), ITEMS[:1])[0].errors.shape == (3, 3)
+    assert len(calls) == 2

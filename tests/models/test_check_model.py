@@ -96,3 +96,7 @@ def test_keys_of_other_families_and_places_are_refused(tiny_model):
 
 def test_a_variant_that_is_not_there_is_named(tiny_model):
     assert "no .fp16.safetensors file" in check(tiny_model, variant="fp16")
+
+
+def test_an_image_size_without_whole_latents_is_refused(tiny_model):
+    assert "model.image_size 33 must be a multiple of 2" in check(tiny_model, image_size=33)

@@ -54,3 +54,19 @@ def test_an_error_of_the_network_itself_is_not_hidden(monkeypatch):
 
     with pytest.raises(torch.OutOfMemoryError):
         compile_or_warn(overflow)(1)
+
+
+def test_memory_that_runs_out_while_compiling_is_no_reason_not_to_compile(monkeypatch):
+    from torch._dynamo.exc import BackendCompilerFailed
+
+    def short(function, dynamic):
+        def call(*arguments):
+            raise BackendCompilerFailed(
+                function, torch.OutOfMemoryError("CUDA out of memory"), None
+            )
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", short)
+    with pytest.raises(torch.OutOfMemoryError):
+        compile_or_warn(lambda x: x)(1)

@@ -135,3 +135,13 @@ def test_prompts_that_do_not_fit_are_not_kept(monkeypatch, tiny_model):
     crosses = [m.attn2 for m in network.modules() if getattr(m, "attn2", None)]
     assert crosses
     assert all(cross.processor._cached is None for cross in crosses)
+
+
+def test_a_network_that_was_bound_again_refuses_its_first_prompts():
+    network = unet()
+    x, time, draw, prompt, hidden = inputs()
+    first = UNetRows(network, hidden)
+    second = UNetRows(network, hidden.flip(0))
+    second(x, time, draw, prompt)
+    with pytest.raises(RuntimeError, match="bound to other prompts"):
+        first(x, time, draw, prompt)

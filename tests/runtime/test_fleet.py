@@ -14,7 +14,7 @@ from zsd_ray.runtime import driver, model_worker
 from zsd_ray.runtime.driver import run_on_ray
 from zsd_ray.runtime.fleet import Fleet
 from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.errors import RunBrokenError
+from zsd_ray.spec.errors import RunBrokenError, UserError
 
 pytestmark = pytest.mark.end_to_end
 
@@ -181,12 +181,30 @@ def test_calls_of_a_worker_may_overtake_each_other(local_ray, tmp_path):
 
     plan = make_plan(configure(tmp_path))
     worker = model_worker.ModelWorker.remote(plan.config, plan.model_fingerprint)
-    conditioning = worker.encode_prompts.remote(plan.prompts, plan.dataset, [])
+    ray.get(worker.ready.remote())
+    conditioning, _ = ray.get(worker.encode_prompts.remote(plan.prompts, plan.dataset, []))
+    ray.get(worker.bind.remote(plan.dataset, conditioning))
     item = zsd_ray.spec.records.WorkItem(0, 0, 2, (0, 1))
     late = Late.remote(zsd_ray.spec.records.MicroBatch(7, (item,)))
-    done = worker.run.remote("w", [late], plan.dataset, conditioning)
+    done = worker.run.remote("w", [late])
     try:
         assert ray.get(done, timeout=60) is None
     finally:
         ray.kill(worker)
         ray.kill(late)
+
+
+def test_what_workers_warn_of_reaches_the_user_once(local_ray, tmp_path):
+    long = "a photo of the digit {}, " + "drawn by hand with a pen, " * 9
+    config = configure(tmp_path, prompts={"templates": [long]}, cluster={"workers": 2})
+    warnings = []
+    zsd_ray.run(config, on_warning=warnings.append)
+    (cut,) = warnings
+    assert "prompts are cut to the 16 tokens of this text encoder" in cut
+
+
+def test_what_every_worker_would_refuse_ends_the_run_at_once(local_ray, tmp_path, monkeypatch):
+    plan = make_plan(configure(tmp_path, cluster={"workers": 2}))
+    other = dataclasses.replace(plan, model_fingerprint="of other files")
+    with pytest.raises(UserError, match="has other files here than at the driver"):
+        run_on_ray(other, lambda counters, n: None, lambda warning: None)

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from ray.exceptions import RayActorError
+from ray.exceptions import RayTaskError
 
 from zsd_ray.models.source import fingerprint
 from zsd_ray.runtime.model_worker import ModelWorker
@@ -28,7 +28,7 @@ def test_a_worker_with_other_model_files_than_the_driver_is_refused(
         ModelWorker.remote(config, expected) for expected in (at_the_driver, fingerprint(folder))
     ]
     refused, accepted = actors
-    with pytest.raises(RayActorError, match=f"{folder} has other files here than at the driver"):
+    with pytest.raises(RayTaskError, match=f"{folder} has other files here than at the driver"):
         local_ray.get(refused.ready.remote())
     assert local_ray.get(accepted.ready.remote()) == local_ray.get_runtime_context().get_node_id()
     for actor in actors:

@@ -6,24 +6,25 @@ and as the run would (its dtype, compiled or not, with what rows share computed 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from zsd_ray.data.base import ImageDataset
+from zsd_ray.engine.batch_size import UNMEASURED
 from zsd_ray.engine.worker import Bind, Scorer
 from zsd_ray.models.base import Denoiser
 from zsd_ray.models.registry import encode_prompts, load_model
-from zsd_ray.models.rows import plain_rows, row_network
+from zsd_ray.models.rows import RowNetwork, plain_rows, row_network
 from zsd_ray.spec.config import ModelConfig, RunConfig
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.records import ImageFailure, MicroBatch, WorkItem
 
-N_DRAWS = 20
+N_DRAWS, N_CLASSES = 20, 32
 N_DEMANDED = 4
 """Images that a run with model.max_difference checks before it starts."""
 
@@ -55,20 +56,33 @@ def check_numbers(
     images: list[int],
     on_image: Callable[[int], None] = lambda done: None,
 ) -> ModelCheck:
-    """Score `images` on both paths, with N_DRAWS draws a class.
+    """Score `images` on both paths: N_DRAWS draws for N_CLASSES classes, spread over all.
 
     Args:
         on_image: called with how many of the 2 * len(images) passes are done.
 
     Raises:
-        UserError: the model is no denoiser, or an image cannot be scored.
+        UserError: the model is no denoiser, there is nothing to compare, or an image cannot be
+            scored.
     """
     if config.method.name != "diffusion-classifier":
         raise UserError(f"model.family {config.model.family} has no fast path to check")
+    n_templates = len(config.prompts.templates)
+    n_classes = len(prompts) // n_templates
+    if n_classes < 2:
+        raise UserError("one class leaves nothing to compare; prompts.classes needs two")
+    chosen = np.linspace(0, n_classes - 1, min(n_classes, N_CLASSES)).astype(int)
+    prompts = [prompts[k * n_templates + i] for k in chosen for i in range(n_templates)]
     plain = config.model.model_copy(update={"dtype": "float32", "compile": False})
-    fast: Bind = partial(row_network, compile=config.model.compile)
+
+    def plainly(
+        denoiser: Denoiser, rows: Mapping[str, torch.Tensor], compile: bool | None
+    ) -> RowNetwork:
+        return plain_rows(denoiser, rows)
+
+    binds: list[tuple[ModelConfig, Bind]] = [(plain, plainly), (config.model, row_network)]
     passes: list[list[NDArray[np.float64]]] = []
-    for model, bind in ((plain, plain_rows), (config.model, fast)):
+    for model, bind in binds:
         before = len(images) * len(passes)
         scored = _scores(config, model, bind, dataset, prompts, images, before, on_image)
         passes.append(scored)
@@ -79,13 +93,17 @@ def demand(config: RunConfig, dataset: ImageDataset, prompts: list[str], images:
     """Check what `model.max_difference` demands of a run, if anything.
 
     Raises:
-        UserError: the fast path differs by more, or decides otherwise.
+        UserError: the fast path differs by more.
     """
-    limit = config.model.max_difference
-    if limit is None:
+    if config.model.max_difference is None:
         return
-    found = check_numbers(config, dataset, prompts, images[:N_DEMANDED])
-    if found.relative_difference > limit or found.n_agree < found.n_images:
+    refuse_difference(config, check_numbers(config, dataset, prompts, images[:N_DEMANDED]))
+
+
+def refuse_difference(config: RunConfig, found: ModelCheck) -> None:
+    """Raise UserError where more was found than `model.max_difference` allows."""
+    limit = config.model.max_difference
+    if limit is not None and not found.relative_difference <= limit:
         raise UserError(
             f"model.max_difference {limit:g}: in {config.model.dtype} paired differences change by "
             f"{found.relative_difference:.2g}, and {found.n_agree} of {found.n_images} images are "
@@ -100,7 +118,8 @@ def compare(exact: list[NDArray[np.float64]], fast: list[NDArray[np.float64]]) -
         leader = one.mean(axis=0).argmin()
         n_agree += int(other.mean(axis=0).argmin() == leader)
         paired, changed = (scores - scores[:, leader, None] for scores in (one, other))
-        largest = max(largest, float(np.abs(changed - paired).max() / np.abs(paired).max()))
+        change, scale = np.abs(changed - paired).max(), np.abs(paired).max()
+        largest = max(largest, float(change / scale if scale else np.inf if change else 0.0))
     return ModelCheck(largest, n_agree, len(exact))
 
 
@@ -123,7 +142,8 @@ def _scores(
         n_templates,
         config.method,
         config.seed,
-        config.cluster.batch_size,
+        UNMEASURED if config.cluster.batch_size == "auto" else config.cluster.batch_size,
+        model.compile,
         bind,
     )
     found = []

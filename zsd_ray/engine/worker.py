@@ -7,7 +7,6 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -26,7 +25,7 @@ from zsd_ray.spec.config import MethodConfig, RunConfig
 from zsd_ray.spec.errors import ImageError
 from zsd_ray.spec.records import ImageFailure, ItemScores, MicroBatch, WorkItem
 
-Bind = Callable[[Denoiser, Mapping[str, torch.Tensor]], RowNetwork]
+Bind = Callable[[Denoiser, Mapping[str, torch.Tensor], bool | None], RowNetwork]
 
 _CACHE_BYTES = 256 << 20
 
@@ -51,7 +50,7 @@ def make_scorer(
         config.method,
         config.seed,
         batch_size,
-        partial(row_network, compile=config.model.compile),
+        config.model.compile,
     )
 
 
@@ -73,7 +72,11 @@ class Scorer(MicroBatchScorer[_Part]):
         batch_size: rows of every forward; the last one is padded, so that the network sees one
             shape and a row's numbers do not depend on what is scored beside it. "auto": measured.
             It is halved where memory runs out.
+        compile: as `row_network` takes it.
         bind: makes the denoiser a network over rows.
+
+    Raises:
+        UserError: the weighting is not finite on these times.
     """
 
     def __init__(
@@ -85,19 +88,24 @@ class Scorer(MicroBatchScorer[_Part]):
         method: MethodConfig,
         seed: int,
         batch_size: int | Literal["auto"],
-        bind: Bind,
+        compile: bool | None,
+        bind: Bind = row_network,
     ) -> None:
         super().__init__(dataset)
         self._denoiser = denoiser
         # A copy: what an object store gives is read-only memory, and torch wants to own it.
-        on_device = {
+        self._rows = {
             name: torch.from_numpy(rows.copy()).to(denoiser.device)
             for name, rows in conditioning.items()
         }
         self._n_templates = n_templates
-        network = bind(denoiser, on_device)
+        self._bind = bind
+        # Measured uncompiled: compiling takes minutes for each size.
+        network = bind(denoiser, self._rows, False if batch_size == "auto" else compile)
         self._method = DiffusionClassifier(denoiser, network, method, seed)
-        self.batch_size = self._automatic(conditioning) if batch_size == "auto" else batch_size
+        self.batch_size = batch_size if batch_size != "auto" else self._automatic()
+        if batch_size == "auto":
+            self._method.network = bind(denoiser, self._rows, compile)
         self._drawn: dict[WorkItem, Draws] = {}  # ahead of their micro-batch
         self._cache: OrderedDict[int, torch.Tensor] = OrderedDict()
         self._cache_size = max(1, _CACHE_BYTES // (4 * int(np.prod(denoiser.sample_shape))))
@@ -132,8 +140,12 @@ class Scorer(MicroBatchScorer[_Part]):
         if image in self._cache:
             self._cache.move_to_end(image)
             return self._cache[image]
-        pixels = to_square(self._picture(image), self._denoiser.image_size)
-        x_0 = self._denoiser.encode_images(torch.from_numpy(to_model_range(pixels[None])))[0]
+        pixels = to_model_range(to_square(self._picture(image), self._denoiser.image_size)[None])
+        try:
+            x_0 = self._denoiser.encode_images(torch.from_numpy(pixels))[0]
+        except torch.OutOfMemoryError:  # what earlier batches left may be in its way
+            torch.cuda.empty_cache()
+            x_0 = self._denoiser.encode_images(torch.from_numpy(pixels))[0]
         if not bool(torch.isfinite(x_0).all()):
             raise ImageError("the model encodes this image to values that are not finite")
         self._cache[image] = x_0
@@ -151,16 +163,19 @@ class Scorer(MicroBatchScorer[_Part]):
                     raise
                 self.batch_size //= 2
                 warnings.warn(
-                    f"out of memory: this worker goes on with batches of {self.batch_size}",
+                    "out of memory: a worker goes on with batches of "
+                    f"{self.batch_size}, uncompiled",
                     stacklevel=2,
                 )
             torch.cuda.empty_cache()  # outside the handler, whose traceback holds tensors
+            # Compiling another shape would take longer than a worker may be silent.
+            self._method.network = self._bind(self._denoiser, self._rows, False)
 
-    def _automatic(self, conditioning: Conditioning) -> int:
+    def _automatic(self) -> int:
         device, shape = self._denoiser.device, self._denoiser.sample_shape
-
-        prompts = sorted((name, *of.shape[1:], str(of.dtype)) for name, of in conditioning.items())
-        kind = f"{type(self._denoiser).__name__} {shape} {prompts}"
+        # What is allocated by now tells networks, their dtypes and kept prompts apart.
+        taken = torch.cuda.memory_allocated(device) >> 26 if device.type == "cuda" else 0
+        kind = f"{type(self._denoiser).__name__} {shape} {taken}"
 
         def seconds(n_rows: int) -> float:
             """Of the second of two batches in which every draw has few classes left."""
@@ -198,13 +213,14 @@ class Scorer(MicroBatchScorer[_Part]):
         padded = -(-n // self.batch_size) * self.batch_size
         pad = np.concatenate([np.arange(n), np.full(padded - n, n - 1)])
         which_draw = which_draw[pad]
+        draw_rows = torch.from_numpy(which_draw).to(device)
         prompt_rows = torch.from_numpy(which_prompt[pad]).to(device)
         out = []
         for start in range(0, padded, self.batch_size):
             rows = slice(start, start + self.batch_size)
             # Rows are in the order of draws, so those of a batch follow each other.
-            first, last = which_draw[rows][[0, -1]]
-            mine = slice(int(first), int(last) + 1)
+            first, last = which_draw[rows][[0, -1]].tolist()
+            mine = slice(first, last + 1)
             out.append(
                 self._method.errors(
                     x_0[parts_of_draws[mine]],
@@ -212,11 +228,11 @@ class Scorer(MicroBatchScorer[_Part]):
                     alpha[mine],
                     sigma[mine],
                     times[mine],
-                    torch.from_numpy(which_draw[rows] - first).to(device),
+                    draw_rows[rows] - first,
                     prompt_rows[rows],
                 )
             )
-        # The one place where the host waits for the device.
+        # The first place, since the rows were sent, where the host waits for the device.
         return torch.cat(out)[:n].cpu().numpy(), padded
 
 

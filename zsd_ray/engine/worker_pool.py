@@ -71,9 +71,8 @@ class WorkerPool:
         return sum(bool(worker.in_flight) for worker in self._workers.values())
 
     def join(self, name: str, batch_size: int) -> None:
-        """Add a worker; one that is known stays as it is."""
-        if name not in self._workers:
-            self._workers[name] = PooledWorker(batch_size)
+        """Add a worker; of one that is known, take the batch size."""
+        self._workers.setdefault(name, PooledWorker(batch_size)).batch_size = batch_size
 
     def leave(self, name: str) -> PooledWorker | None:
         """Remove a worker, and return what it was; None where it is not known."""

@@ -21,6 +21,9 @@ from zsd_ray.diffusion.weighting import WEIGHTINGS
 from zsd_ray.models.base import Denoiser
 from zsd_ray.models.rows import RowNetwork
 from zsd_ray.spec.config import MethodConfig
+from zsd_ray.spec.errors import UserError
+
+_PROBED = 2000  # times: more than a chain has steps
 
 
 @dataclass(frozen=True)
@@ -35,15 +38,31 @@ class Draws:
 
 
 class DiffusionClassifier:
-    """Scores rows; a row is one (image, draw, prompt)."""
+    """Scores rows; a row is one (image, draw, prompt).
+
+    Args:
+        network: the denoiser, bound to the prompts; another may take its place.
+
+    Raises:
+        UserError: the weighting is not finite on `config.t_range`.
+    """
 
     def __init__(
         self, denoiser: Denoiser, network: RowNetwork, config: MethodConfig, seed: int
     ) -> None:
         self._denoiser = denoiser
-        self._network = network
+        self.network = network
         self._config = config
         self._seed = seed
+        low, high = config.t_range
+        t = denoiser.schedule.snap(np.linspace(low, high, _PROBED))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            weight = WEIGHTINGS[config.weighting](denoiser.schedule, t, config.loss)
+        if not np.isfinite(weight).all():
+            raise UserError(
+                f"method.weighting {config.weighting} is not finite for all t in method.t_range "
+                f"[{low:g}, {high:g}] on this model's schedule; narrow t_range"
+            )
 
     def draws(self, image_id: str, numbers: range) -> Draws:
         """Make the draws with these numbers; the same on every machine."""
@@ -74,7 +93,7 @@ class DiffusionClassifier:
         """
         alpha, sigma = alpha[:, None, None, None], sigma[:, None, None, None]
         x_t = alpha * x_0 + sigma * eps
-        output = self._network(x_t, time, draw, prompt)
+        output = self.network(x_t, time, draw, prompt)
         eps_hat = to_epsilon(
             output, x_t[draw], alpha[draw], sigma[draw], self._denoiser.parametrisation
         )

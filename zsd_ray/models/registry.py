@@ -68,6 +68,7 @@ def check_model(config: ModelConfig) -> Path:
         raise UserError(f"model.path {folder} lacks the folders {', '.join(missing)}")
     for name in (*family.components, *family.optional):
         _check_weights(folder / name, config)
+    _check_image_size(folder, config)
     if family.predictions:
         _check_schedule(folder / "scheduler" / "scheduler_config.json", family)
     return folder
@@ -107,6 +108,10 @@ def load_model(config: ModelConfig) -> Denoiser | Classifier:
         UserError: it does not fit its family, or its device is not there.
     """
     folder = check_model(config)
+    import torch
+
+    # cuDNN's default rounds float32 to 10 bits, in VAEs and wherever float32 was asked for.
+    torch.backends.cudnn.allow_tf32 = False
     model: Denoiser | Classifier = _module(config).load(folder, config, _device(config))
     return model
 
@@ -150,6 +155,20 @@ def _check_weights(folder: Path, config: ModelConfig) -> None:
         wanted = " or ".join(variant + kind for kind in kinds)
         other = "" if config.pickle else "; .bin files can run code, and need model.pickle: true"
         raise UserError(f"model.path {folder} has no {wanted} file{other}")
+
+
+def _check_image_size(folder: Path, config: ModelConfig) -> None:
+    """Refuse a size without whole latents, or patches of them."""
+    if config.image_size is None or not (folder / "vae" / "config.json").is_file():
+        return
+    step = 2 ** (len(_read(folder / "vae" / "config.json").get("block_out_channels", [1])) - 1)
+    transformer = folder / "transformer" / "config.json"
+    if transformer.is_file():
+        # FLUX packs 2 x 2 latents, and says that its patches are of 1.
+        patch = int(_read(transformer).get("patch_size") or 1)
+        step *= 2 if config.family == "flux" else patch
+    if config.image_size % step:
+        raise UserError(f"model.image_size {config.image_size} must be a multiple of {step}")
 
 
 def _check_schedule(path: Path, family: Family) -> None:

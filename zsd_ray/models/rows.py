@@ -103,6 +103,9 @@ def compile_or_warn(function: Callable[..., Any]) -> Callable[..., Any]:
         except TorchDynamoException as error:
             if chosen is not compiled:
                 raise
+            inner = getattr(error, "inner_exception", None) or error.__cause__
+            if isinstance(inner, torch.OutOfMemoryError):
+                raise inner from error
             reason = str(error).strip().split("\n")[0]
             warnings.warn(f"the network runs uncompiled, slower ({reason})", stacklevel=2)
             chosen = function

@@ -68,6 +68,8 @@ class UNetRows:
         cached = cache_prompts and _fits(crosses, hidden)
         for cross in crosses:
             cross.set_processor(_Cross(cross, hidden, cached))
+        self._last = crosses[-1]
+        self._mine = crosses[-1].processor
         self._trunk = wrap(partial(_trunk, unet))
         self._rest = wrap(partial(_rest, unet))
 
@@ -79,6 +81,8 @@ class UNetRows:
         draw_B: torch.Tensor,
         prompt_B: torch.Tensor,
     ) -> torch.Tensor:
+        if self._last.processor is not self._mine:
+            raise RuntimeError("this network has been bound to other prompts meanwhile")
         if not self._share_trunk:
             x_UCHW, time_U = x_UCHW[draw_B], time_U[draw_B]
             draw_B = torch.arange(len(draw_B), device=draw_B.device)

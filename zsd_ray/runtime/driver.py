@@ -104,6 +104,7 @@ class _Run:
             if not self._ask():
                 continue
             for state in self._states:
+                self._fleet.pass_on(state.notes)
                 if state.write_error is not None:
                     raise self._broken(f"rows cannot be written: {state.write_error}")
                 self._fleet.end_overdue(state.overdue)

@@ -22,16 +22,16 @@ _ANSWER_SECONDS = 10.0
 _FAILURES = 3
 _CRASHES = 10
 _LONGEST_DELAY = 30.0
-_ENCODE_FACTOR = 10.0  # of cluster.hang_seconds, for the prompts of a whole run
+_PREPARE_FACTOR = 10.0  # of cluster.hang_seconds, for the prompts of a whole run
 
 
 @dataclass
 class _Worker:
     actor: Any
     answer: Any  # of the call that it is busy with; None: it waits for the prompts
-    task: str  # "start", "encode", "wait" or "run"
+    task: str  # "start", "wait", "encode", "bind", "ready" or "run"
     node: str = ""
-    since: float = 0.0  # when it was asked to encode
+    since: float = 0.0  # when it was given this task
 
 
 class Fleet:
@@ -60,6 +60,7 @@ class Fleet:
         self._crashes = 0  # workers that died since the last micro-batch came back
         self._n_micro_batches = 0
         self._reason = ""  # why the last worker failed
+        self._passed_on: set[str] = set()
 
     @property
     def n_running(self) -> int:
@@ -98,7 +99,7 @@ class Fleet:
         if now >= self._look_after:
             self._look_after = now + _NODES_SECONDS
             self._leave(nodes.leaving())
-            self.end_overdue(self._encoding_too_long(now))
+            self.end_overdue(self._preparing_too_long(now))
         limit = self._plan.config.cluster.workers.max
         if self._failures >= max(_FAILURES, limit) or self._crashes >= _CRASHES + limit:
             raise RunBrokenError(f"every worker is lost ({self._reason})")
@@ -121,6 +122,13 @@ class Fleet:
                 scored = worker.task == "run"
                 self._failures += not scored
                 self._lost(name, "it does not answer", scored and worker.node not in leaving)
+
+    def pass_on(self, notes: Iterable[str]) -> None:
+        """Warn of what workers said, once each."""
+        for note in notes:
+            if note not in self._passed_on:
+                self._passed_on.add(note)
+                self._on_warning(note)
 
     def end(self) -> None:
         """End every worker; a long call ends only by force."""
@@ -150,36 +158,43 @@ class Fleet:
                 worker.node = value
                 worker.task, worker.answer = "wait", None
             case "encode":
-                self._conditioning, self._failures = ray.put(value), 0
+                conditioning, notes = value
+                self.pass_on(notes)
+                self._conditioning, self._failures = ray.put(conditioning), 0
                 worker.task, worker.answer = "wait", None
+            case "bind":
+                self.pass_on(value)
+                worker.task, worker.answer = "ready", None
             case "run":  # no scheduler has more work
                 self._end(name, blame=False)
         self._set_to_work()
 
     def _set_to_work(self) -> None:
         """Let workers that wait score, or one of them encode the prompts first."""
-        waiting = [(n, worker) for n, worker in self._workers.items() if worker.task == "wait"]
+        waiting = [worker for worker in self._workers.values() if worker.task == "wait"]
         if self._conditioning is None:
             encoding = any(worker.task == "encode" for worker in self._workers.values())
             if waiting and not encoding:
-                worker = waiting[0][1]
+                worker = waiting[0]
                 worker.task, worker.since = "encode", time.monotonic()
                 worker.answer = worker.actor.encode_prompts.remote(
                     self._plan.prompts, self._dataset, self._plan.todo[:N_DEMANDED].tolist()
                 )
             return
-        for name, worker in waiting:
+        for worker in waiting:
+            worker.task, worker.since = "bind", time.monotonic()
+            worker.answer = worker.actor.bind.remote(self._dataset, self._conditioning)
+        ready = [(n, worker) for n, worker in self._workers.items() if worker.task == "ready"]
+        for name, worker in ready:
             first = int(name.rpartition("-")[2]) % len(self._schedulers)
             schedulers = self._schedulers[first:] + self._schedulers[:first]
             worker.task = "run"
-            worker.answer = worker.actor.run.remote(
-                name, schedulers, self._dataset, self._conditioning
-            )
+            worker.answer = worker.actor.run.remote(name, schedulers)
 
     def _failed(self, name: str, worker: _Worker, error: RayError) -> None:
         cause = getattr(error, "cause", None)
-        if worker.task == "encode" and isinstance(cause, UserError):
-            raise cause  # as it will be on every worker
+        if isinstance(cause, UserError) and not self._n_micro_batches:
+            raise cause  # nothing is scored yet, and every worker will say the same
         reason = last_line(error).split(". ")[0]  # Ray goes on about what it might have been
         scored = worker.task == "run"
         self._failures += not scored
@@ -193,12 +208,12 @@ class Fleet:
             if worker.node in leaving:
                 self._lost(name, "its node is leaving", blame=False)
 
-    def _encoding_too_long(self, now: float) -> list[str]:
-        limit = _ENCODE_FACTOR * self._plan.config.cluster.hang_seconds
+    def _preparing_too_long(self, now: float) -> list[str]:
+        limit = _PREPARE_FACTOR * self._plan.config.cluster.hang_seconds
         return [
             name
             for name, worker in self._workers.items()
-            if worker.task == "encode" and now - worker.since > limit
+            if worker.task in ("encode", "bind") and now - worker.since > limit
         ]
 
     def _lost(self, name: str, reason: str, blame: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+import warnings
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,30 +35,45 @@ class ModelWorker:
     state."""
 
     def __init__(self, config: RunConfig, fingerprint: str) -> None:
+        filesystem.configure(config.storage)
+        self._config = config
+        self._fingerprint = fingerprint
+        self._metrics = WorkerMetrics(redact(config.output.path))
+        self._scorer: MicroBatchScorer[Any]
+        self._notes: list[str] = []
+        # A worker's own output is seen by nobody: what it warns of goes to the user.
+        warnings.showwarning = self._note  # type: ignore[assignment]
+
+    def ready(self) -> str:
+        """Load the model, and return the id of the node that this worker is on.
+
+        Raises:
+            UserError: it is another model than the driver planned for, or cannot be loaded.
+        """
         import torch
 
         from zsd_ray.models import registry
 
-        filesystem.configure(config.storage)
-        if registry.fingerprint(config.model) != fingerprint:
+        config = self._config
+        if registry.fingerprint(config.model) != self._fingerprint:
             raise UserError(
                 f"model.path {config.model.path} has other files here than at the driver"
             )
 
         torch.set_num_threads(config.cluster.cpus_per_worker)
-        self._config = config
         self._model = registry.load_model(config.model)
-        self._metrics = WorkerMetrics(redact(config.output.path))
-
-    def ready(self) -> str:
-        """Return the id of the node that this worker is on, once its model is loaded."""
         node: str = ray.get_runtime_context().get_node_id()
         return node
 
-    def encode_prompts(self, prompts: list[str], dataset: Any, images: list[int]) -> Conditioning:
+    def encode_prompts(
+        self, prompts: list[str], dataset: Any, images: list[int]
+    ) -> tuple[Conditioning, list[str]]:
         """Conditioning of every prompt; done by one worker, shared through the object store.
 
         Before that, what the run demands of the model's numbers is checked on `images`.
+
+        Returns:
+            The conditioning, and what it warned of.
 
         Raises:
             UserError: it is not so.
@@ -66,41 +82,33 @@ class ModelWorker:
         from zsd_ray.models import registry
 
         demand(self._config, dataset, prompts, images)
-        return registry.encode_prompts(self._config.model, prompts)
+        return registry.encode_prompts(self._config.model, prompts), self._take_notes()
+
+    def bind(self, dataset: Any, conditioning: Conditioning) -> list[str]:
+        """Make the model ready to score for these prompts; returns what it warned of."""
+        from zsd_ray.engine.worker import make_scorer
+
+        self._scorer = make_scorer(self._config, self._model, dataset, conditioning)
+        return self._take_notes()
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
     def waits_for_store(self) -> bool:
         """Whether a file store keeps this worker waiting; answered while it scores."""
         return retry.waiting()
 
-    def run(
-        self,
-        name: str,
-        schedulers: Sequence[Any],
-        dataset: Any,
-        conditioning: Conditioning,
-    ) -> None:
+    def run(self, name: str, schedulers: Sequence[Any]) -> None:
         """Score until no scheduler has more work; they are asked in turn."""
-        from zsd_ray.engine.worker import make_scorer
-
-        scorer = make_scorer(self._config, self._model, dataset, conditioning)
         receiver = ThreadPoolExecutor(max_workers=1, thread_name_prefix="receive")
         try:
             for scheduler in schedulers:
-                self._serve(name, scheduler, scorer, receiver)
+                self._serve(name, scheduler, receiver)
         finally:
             # Not waited for: after a failure a request may stay open as long as this worker lives.
             receiver.shutdown(wait=False, cancel_futures=True)
 
-    def _serve(
-        self,
-        name: str,
-        scheduler: Any,
-        scorer: MicroBatchScorer[Any],
-        receiver: ThreadPoolExecutor,
-    ) -> None:
+    def _serve(self, name: str, scheduler: Any, receiver: ThreadPoolExecutor) -> None:
         """Score what one scheduler has. One call hands in and asks for more."""
-
+        scorer = self._scorer
         answers: list[Any] = []
 
         def receive() -> MicroBatch | None:
@@ -130,4 +138,14 @@ class ModelWorker:
                 continue
             scores = scorer.score(micro_batch)
             requests.append(ask(scores))
+            if self._notes:
+                scheduler.note.remote(self._take_notes())
             self._metrics.add(busy=time.perf_counter() - received, wait=received - start)
+
+    def _note(self, message: Warning | str, category: type[Warning], *_: Any) -> None:
+        if issubclass(category, UserWarning):
+            self._notes.append(redact(str(message)))
+
+    def _take_notes(self) -> list[str]:
+        notes, self._notes = self._notes, []
+        return notes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,7 @@ class State:
     idle: workers that have waited for work for a while; overdue: those that should have answered.
     finished: every image is decided, and every row written.
     n_unwritten: rows on their way to the output; write_error: why they cannot be written, if so.
+    notes: what workers warned of since the last time.
     """
 
     counters: Counters
@@ -56,6 +58,7 @@ class State:
     finished: bool
     n_unwritten: int
     write_error: str | None
+    notes: tuple[str, ...]
 
 
 class SchedulerShell:
@@ -83,6 +86,8 @@ class SchedulerShell:
         self._metrics = Metrics(redact(plan.config.output.path), self._scheduler.counters)
         self._workers: set[str] = set()
         self._lost: set[str] = set()
+        self._batch_sizes: dict[str, int] = {}
+        self._notes: list[str] = []
         self._requests: dict[str, deque[asyncio.Future[MicroBatch | None]]] = defaultdict(deque)
         self._asked: dict[str, dict[int | None, asyncio.Future[MicroBatch | None]]]
         self._asked = defaultdict(dict)
@@ -123,6 +128,8 @@ class SchedulerShell:
         if worker not in self._workers:
             self._workers.add(worker)
             self._heard[worker] = time.monotonic()
+        if self._batch_sizes.get(worker) != batch_size:
+            self._batch_sizes[worker] = batch_size
             self._handle(WorkerJoined(worker, batch_size))
         if scores is not None:
             self._heard[worker] = time.monotonic()
@@ -147,14 +154,20 @@ class SchedulerShell:
         self._in_flight.pop(worker, None)
         self._heard.pop(worker, None)
         self._asked.pop(worker, None)
+        self._batch_sizes.pop(worker, None)
         for answer in self._requests.pop(worker, ()):
             _answer(answer, None)
         self._handle(WorkerLost(worker, blame))
+
+    async def note(self, texts: Sequence[str]) -> None:
+        """Take what a worker wants its user to know."""
+        self._notes += texts
 
     async def progress(self) -> State:
         """Return how far this scheduler is."""
         self._start_tasks()
         scheduler, now = self._scheduler, time.monotonic()
+        notes, self._notes = tuple(self._notes), []
         return State(
             counters=scheduler.counters,
             useful=scheduler.useful_workers(self._plan.evaluations_per_batch),
@@ -167,6 +180,7 @@ class SchedulerShell:
             finished=scheduler.finished and not self._buffer.n_rows,
             n_unwritten=self._buffer.n_rows,
             write_error=self._write_error,
+            notes=notes,
         )
 
     async def drain(self) -> Counters:
