@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -108,4 +109,6 @@ def test_nodes_come_with_the_work_and_go_with_it(tmp_path):
             assert process.wait(SECONDS) == 0, (tmp_path / "log").read_text()
         wait_until(lambda: not cluster.worker_nodes())
     assert rows(Output(str(tmp_path / "run")).read_table("decisions")) == rows(expected.table)
-    assert "is lost" not in (tmp_path / "log").read_text()
+    # A node that stood idle while its worker was on the way may go before it comes.
+    lost = re.findall(r"worker-\d+ is lost \((.*)\)", (tmp_path / "log").read_text())
+    assert all(reason.startswith("The actor never ran") for reason in lost), lost

@@ -16,7 +16,7 @@ from zsd_ray.data.folder import FolderDataset
 from zsd_ray.data.parquet import ParquetDataset
 from zsd_ray.models.source import resolve
 from zsd_ray.results.output import Output
-from zsd_ray.spec.config import RunConfig, StorageConfig, parse_config
+from zsd_ray.spec.config import ModelConfig, RunConfig, StorageConfig, parse_config
 from zsd_ray.spec.errors import StoreError, UserError
 from zsd_ray.spec.identity import resolved
 from zsd_ray.storage.filesystem import ask, configure, open_filesystem
@@ -90,7 +90,7 @@ def test_a_retry_time_of_ones_own() -> None:
     "touch",
     [
         FolderDataset,
-        lambda url: resolve(url, ()),
+        lambda url: resolve(ModelConfig(path=url), ()),
         lambda url: Output(url).prepare(),
         lambda url: Output(url).read_run(),
     ],
