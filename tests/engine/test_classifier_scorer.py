@@ -117,3 +117,33 @@ def test_only_the_last_images_are_remembered(monkeypatch):
     assert dataset.n_reads == 4
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one.errors, other.errors)
+
+
+class Small(Brightness):
+    """The same on a device that takes only so many images at once."""
+
+    def __init__(self, n_images):
+        super().__init__()
+        self.n_images = n_images
+
+    def scores(self, images, classes):
+        result = super().scores(images, classes)
+        if len(images) > self.n_images:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return result
+
+
+def test_where_memory_runs_out_fewer_images_go_together():
+    dataset, small = Pictures(3), Small(1)
+    scorer = make(dataset, small, n_images=4)
+    with pytest.warns(UserWarning, match="batches of [21] images"):
+        found = score(scorer)
+    assert [shape[0] for shape in small.shapes] == [4, 2, 1, 1, 1]
+    assert scorer.batch_size == 3
+    for one, other in zip(found, score(make(dataset)), strict=True):
+        np.testing.assert_allclose(one.errors, other.errors, rtol=1e-6)
+
+
+def test_an_image_that_does_not_fit_is_an_error():
+    with pytest.raises(torch.OutOfMemoryError):
+        score(make(Pictures(3), Small(0), n_images=1))

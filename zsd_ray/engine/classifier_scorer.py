@@ -6,6 +6,7 @@ between classes, the forward of its first part serves the others.
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 
 import numpy as np
@@ -34,7 +35,8 @@ class ClassifierScorer(MicroBatchScorer[_Part]):
     Args:
         conditioning: n_classes * n_templates rows in each array, class-major.
         n_images: of every forward; the last one is padded, so that the network sees one shape and
-            an image's numbers do not depend on what is scored beside it.
+            an image's numbers do not depend on what is scored beside it. Halved where memory runs
+            out.
     """
 
     def __init__(
@@ -74,17 +76,33 @@ class ClassifierScorer(MicroBatchScorer[_Part]):
         images = {item.image for _, item in parts}
         known = {image: self._cache[image] for image in images if image in self._cache}
         new = list(self._inputs)
-        n_forwards = -(-len(new) // self._n_images)
-        for start in range(0, len(new), self._n_images):
-            some = new[start : start + self._n_images]
+        n_images = 0
+        while new:
+            some, rest = new[: self._n_images], new[self._n_images :]
             padding = some[-1:] * (self._n_images - len(some))
             inputs = torch.stack([self._inputs[image] for image in some + padding])
-            scores = self._classifier.scores(inputs.to(self._classifier.device), self._classes)
+            try:
+                scores = self._classifier.scores(inputs.to(self._classifier.device), self._classes)
+            except torch.OutOfMemoryError:
+                if self._n_images == 1:
+                    raise
+                self._halve()
+                continue
             known |= dict(zip(some, scores[: len(some)].cpu().numpy(), strict=True))
+            n_images += self._n_images
+            new = rest
         self._inputs.clear()
         self._remember(known)
         answers = {position: _answer(item, known[item.image]) for position, item in parts}
-        return answers, n_forwards * self.batch_size
+        return answers, n_images * len(self._classes)
+
+    def _halve(self) -> None:
+        self._n_images //= 2
+        self.batch_size = self._n_images * len(self._classes)
+        warnings.warn(
+            f"out of memory: a worker goes on with batches of {self._n_images} images", stacklevel=3
+        )
+        torch.cuda.empty_cache()
 
     def _remember(self, known: dict[int, NDArray[np.float32]]) -> None:
         for image, scores in known.items():
