@@ -14,6 +14,7 @@ class Family:
     module: has `load` and `encode_prompts` (models/base.py), imported when used.
     about: one line for `zsd-ray models`; example: a `model` section that works.
     takes: what tells its classes apart: prompts, its own labels, or what the user's class says.
+    prompt_tokens: how many of a prompt its text encoders read; what is longer is cut, and said.
     pipelines: values of `_class_name` in model_index.json; none: any.
     components: subfolders that it needs; optional: those that it reads where they are.
     classes: (component, the classes that model_index.json may give it), where pipelines differ.
@@ -31,6 +32,7 @@ class Family:
     about: str
     example: str
     takes: Literal["text", "labels", "either"]
+    prompt_tokens: str = ""
     pipelines: tuple[str, ...] = ()
     components: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
@@ -48,8 +50,31 @@ FAMILIES = {
         about="Stable Diffusion 1.x and 2.x",
         example="{family: stable-diffusion, path: CompVis/stable-diffusion-v1-4}",
         takes="text",
+        prompt_tokens="77",
         pipelines=("StableDiffusionPipeline",),
         components=("vae", "unet", "text_encoder", "tokenizer", "scheduler"),
+        predictions=("epsilon", "v_prediction", "sample"),
+        keys=("image_size",),
+    ),
+    "sdxl": Family(
+        module="zsd_ray.models.sdxl",
+        about="Stable Diffusion XL, the base model",
+        example=(
+            "{family: sdxl, path: stabilityai/stable-diffusion-xl-base-1.0, variant: fp16, "
+            "dtype: float16}"
+        ),
+        takes="text",
+        prompt_tokens="77",
+        pipelines=("StableDiffusionXLPipeline",),
+        components=(
+            "vae",
+            "unet",
+            "text_encoder",
+            "text_encoder_2",
+            "tokenizer",
+            "tokenizer_2",
+            "scheduler",
+        ),
         predictions=("epsilon", "v_prediction", "sample"),
         keys=("image_size",),
     ),
@@ -58,6 +83,7 @@ FAMILIES = {
         about="Stable Diffusion 3 and 3.5, with T5 or without",
         example="{family: sd3, path: stabilityai/stable-diffusion-3.5-medium, dtype: bfloat16}",
         takes="text",
+        prompt_tokens="77 to CLIP, 256 to T5",
         pipelines=("StableDiffusion3Pipeline",),
         components=(
             "vae",
@@ -78,6 +104,7 @@ FAMILIES = {
         about="FLUX.1 dev and schnell",
         example="{family: flux, path: black-forest-labs/FLUX.1-schnell, dtype: bfloat16}",
         takes="text",
+        prompt_tokens="77 to CLIP, 512 to T5 (schnell: 256)",
         pipelines=("FluxPipeline",),
         components=(
             "vae",
@@ -91,6 +118,27 @@ FAMILIES = {
         classes=(("scheduler", ("FlowMatchEulerDiscreteScheduler",)),),
         predictions=(),
         keys=("image_size", "max_prompt_tokens"),
+    ),
+    "pixart": Family(
+        module="zsd_ray.models.pixart",
+        about="PixArt-alpha and PixArt-Sigma",
+        example="{family: pixart, path: PixArt-alpha/PixArt-XL-2-512x512, dtype: bfloat16}",
+        takes="text",
+        prompt_tokens="120 (Sigma: 300)",
+        pipelines=("PixArtAlphaPipeline", "PixArtSigmaPipeline"),
+        components=("vae", "transformer", "text_encoder", "tokenizer", "scheduler"),
+        keys=("image_size", "max_prompt_tokens"),
+    ),
+    "deepfloyd-if": Family(
+        module="zsd_ray.models.deepfloyd_if",
+        about="DeepFloyd IF, stage I",
+        example=(
+            "{family: deepfloyd-if, path: DeepFloyd/IF-I-XL-v1.0, variant: fp16, dtype: bfloat16}"
+        ),
+        takes="text",
+        prompt_tokens="77",
+        pipelines=("IFPipeline",),
+        components=("unet", "text_encoder", "tokenizer", "scheduler"),
     ),
     "dit": Family(
         module="zsd_ray.models.dit",
@@ -126,51 +174,20 @@ FAMILIES = {
         schedule=("sigma_min", "sigma_max", "sigma_data", "rho"),
         keys=("image_size", "labels"),
     ),
-    "sdxl": Family(
-        module="zsd_ray.models.sdxl",
-        about="Stable Diffusion XL, the base model",
-        example=(
-            "{family: sdxl, path: stabilityai/stable-diffusion-xl-base-1.0, variant: fp16, "
-            "dtype: float16}"
-        ),
-        takes="text",
-        pipelines=("StableDiffusionXLPipeline",),
-        components=(
-            "vae",
-            "unet",
-            "text_encoder",
-            "text_encoder_2",
-            "tokenizer",
-            "tokenizer_2",
-            "scheduler",
-        ),
-        predictions=("epsilon", "v_prediction", "sample"),
-        keys=("image_size",),
-    ),
-    "pixart": Family(
-        module="zsd_ray.models.pixart",
-        about="PixArt-alpha and PixArt-Sigma",
-        example="{family: pixart, path: PixArt-alpha/PixArt-XL-2-512x512, dtype: bfloat16}",
-        takes="text",
-        pipelines=("PixArtAlphaPipeline", "PixArtSigmaPipeline"),
-        components=("vae", "transformer", "text_encoder", "tokenizer", "scheduler"),
-        keys=("image_size", "max_prompt_tokens"),
-    ),
-    "deepfloyd-if": Family(
-        module="zsd_ray.models.deepfloyd_if",
-        about="DeepFloyd IF, stage I",
-        example=(
-            "{family: deepfloyd-if, path: DeepFloyd/IF-I-XL-v1.0, variant: fp16, dtype: bfloat16}"
-        ),
-        takes="text",
-        pipelines=("IFPipeline",),
-        components=("unet", "text_encoder", "tokenizer", "scheduler"),
+    "custom": Family(
+        module="zsd_ray.models.custom",
+        about="a torch module of yours (docs/custom-models.md)",
+        example='{family: custom, path: "my_model.py:MyModel", kwargs: {width: 64}}',
+        takes="either",
+        keys=("kwargs",),
+        checks="zsd_ray.models.custom_class",
     ),
     "clip": Family(
         module="zsd_ray.models.clip",
         about="CLIP, SigLIP and their kin from open_clip: a zero-shot baseline",
         example="{family: clip, path: ViT-B-32-quickgelu, pretrained: openai}",
         takes="text",
+        prompt_tokens="77, or as the model's configuration says",
         keys=("pretrained", "pickle", "revision"),
         checks="zsd_ray.models.clip_files",
         method="classifier",
@@ -183,13 +200,5 @@ FAMILIES = {
         keys=("pretrained", "pickle", "revision", "labels"),
         checks="zsd_ray.models.timm_files",
         method="classifier",
-    ),
-    "custom": Family(
-        module="zsd_ray.models.custom",
-        about="a torch module of yours (docs/custom-models.md)",
-        example='{family: custom, path: "my_model.py:MyModel", kwargs: {width: 64}}',
-        takes="either",
-        keys=("kwargs",),
-        checks="zsd_ray.models.custom_class",
     ),
 }

@@ -23,8 +23,10 @@ def family_lines(families: Mapping[str, Family]) -> str:
             ("  classes by", _TAKES[family.takes]),
             ("  example", f"model: {family.example}"),
         ]
+        if family.prompt_tokens:
+            rows.insert(2, ("  tokens", f"at most {family.prompt_tokens}"))
         if family.keys:
-            rows.insert(2, ("  own keys", ", ".join(family.keys)))
+            rows.insert(-1, ("  own keys", ", ".join(family.keys)))
         paragraphs.append(f"{name}: {family.about}\n{aligned(rows)}")
     return "\n\n".join(paragraphs)
 
