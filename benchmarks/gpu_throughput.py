@@ -27,7 +27,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -139,20 +139,28 @@ class Rows:
         return self._method.errors(x_0, on_device(drawn.eps), alpha, sigma, times, draw, prompt)
 
 
-def speed(rows: Rows, variant: Variant, seconds: float) -> float:
-    """Evaluations/s, once everything is compiled and warm."""
+def speeds(
+    scored: Sequence[tuple[Rows, Variant]], seconds: float, clock: Callable[[], float]
+) -> list[float]:
+    """Evaluations/s of micro-batches of 8 batches, in turn, once all is compiled: medians."""
     numbers = count()
-    for _ in range(3):
-        rows.batch(next(numbers), variant.batch_size).cpu()
-    n, start = 0, time.perf_counter()
-    while True:
-        scores = rows.batch(next(numbers), variant.batch_size)
-        n += variant.batch_size
-        if variant.to_host or n % (8 * variant.batch_size) == 0:
+    for rows, variant in scored:
+        for _ in range(3):
+            rows.batch(next(numbers), variant.batch_size).cpu()
+    taken: list[list[float]] = [[] for _ in scored]
+    while sum(map(sum, taken)) < seconds * len(scored):
+        for (rows, variant), times in zip(scored, taken, strict=True):
+            start = clock()
+            for _ in range(8):
+                scores = rows.batch(next(numbers), variant.batch_size)
+                if variant.to_host:
+                    scores.cpu()
             scores.cpu()
-        if (n % (8 * variant.batch_size) == 0) and time.perf_counter() - start > seconds:
-            scores.cpu()
-            return n / (time.perf_counter() - start)
+            times.append(clock() - start)
+    return [
+        8 * variant.batch_size / statistics.median(times)
+        for (_, variant), times in zip(scored, taken, strict=True)
+    ]
 
 
 def flops(function: Callable[[], Any]) -> int:
@@ -179,26 +187,35 @@ def matmul_peak(device: torch.device) -> float:
 def measure(
     name: str,
     network: Network | BuiltIn,
-    variant: Variant,
+    some: Sequence[Variant],
     options: argparse.Namespace,
     peak: float | None,
-) -> dict[str, Any]:
+) -> Iterator[dict[str, Any]]:
+    """A row for each variant; all of them are in memory at once."""
     device = torch.device("cpu" if options.tiny else "cuda")
-    with tempfile.TemporaryDirectory() as folder:
-        denoiser, rows = network.build(Path(folder), variant.dtype, device, options.tiny)
-    if network.is_unet and not variant.channels_last:
-        denoiser._unet.to(memory_format=torch.contiguous_format)
-    n_prompts = len(next(iter(rows.values())))
-    scored = Rows(denoiser, bind(denoiser, rows, variant), n_prompts)
-    row: dict[str, Any] = {"model": name, "variant": variant.name}
-    row["evaluations_per_second"] = round(speed(scored, variant, options.seconds), 1)
-    plain = Rows(denoiser, plain_rows(denoiser, rows), n_prompts)
-    each = flops(lambda: plain.batch(0, 8)) / 8
-    row["gflops_per_evaluation"] = round(each / 1e9, 4)
-    row["peak_fraction"] = round(row["evaluations_per_second"] * each / peak, 4) if peak else None
-    if options.tiny:
-        row |= compared(scored, plain, variant, denoiser, rows)
-    return row
+    # A processor's own time: other processes do not count, and it has no device to wait for.
+    clock = time.process_time if options.tiny else time.perf_counter
+    built = []
+    for variant in some:
+        with tempfile.TemporaryDirectory() as folder:
+            denoiser, rows = network.build(Path(folder), variant.dtype, device, options.tiny)
+        if network.is_unet and not variant.channels_last:
+            denoiser._unet.to(memory_format=torch.contiguous_format)
+        n_prompts = len(next(iter(rows.values())))
+        built.append((Rows(denoiser, bind(denoiser, rows, variant), n_prompts), denoiser, rows))
+    pairs = [(scored, variant) for (scored, _, _), variant in zip(built, some, strict=True)]
+    found = speeds(pairs, options.seconds, clock)
+    for (scored, denoiser, rows), variant, speed in zip(built, some, found, strict=True):
+        plain = Rows(denoiser, plain_rows(denoiser, rows), len(next(iter(rows.values()))))
+        each = flops(lambda plain=plain: plain.batch(0, 8)) / 8
+        row = {
+            "model": name,
+            "variant": variant.name,
+            "evaluations_per_second": round(speed, 1),
+            "gflops_per_evaluation": round(each / 1e9, 4),
+            "peak_fraction": round(speed * each / peak, 4) if peak else None,
+        }
+        yield row | (compared(scored, plain, variant, denoiser, rows) if options.tiny else {})
 
 
 def compared(
@@ -245,11 +262,13 @@ def table(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         networks["digits"] = BuiltIn()
     for name in options.models or networks:
         network = networks[name]
-        for variant in variants(network, options.tiny):
+        chosen = variants(network, options.tiny)
+        # On a GPU one after the other: several large networks and their prompts do not fit.
+        for some in [chosen] if options.tiny else [[variant] for variant in chosen]:
             try:
-                yield measure(name, network, variant, options, peak)
+                yield from measure(name, network, some, options, peak)
             except torch.OutOfMemoryError:
-                yield {"model": name, "variant": variant.name, "error": "out of memory"}
+                yield {"model": name, "variant": some[0].name, "error": "out of memory"}
 
 
 def print_row(row: dict[str, Any]) -> None:
