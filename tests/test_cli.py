@@ -190,6 +190,7 @@ def test_a_corrupt_image_gives_exit_code_3_and_says_how_many(tiny_model, capsys,
         [
             "run", CONFIG, *FAST, f"--set=output.path={tmp_path}/run",
             f"--set=model.path={tiny_model}", "--set=prompts.classes=null", "--limit=6",
+            "--set=prompts.templates=['a {}']",
             f"--set=data={{source: folder, path: {data}}}",
         ]
     )  # fmt: skip
