@@ -14,41 +14,20 @@ import pytest
 import yaml
 
 import zsd_ray
+from tests.support.digit_runs import LIMIT, configure, numbers
 from tests.support.processes import actors, wait_until
 from zsd_ray.engine.plan import make_plan
 from zsd_ray.results.checkpoint import Checkpoint
 from zsd_ray.results.output import Output
 from zsd_ray.runtime.driver import run_on_ray
-from zsd_ray.spec.config import RunConfig, parse_config
 
 pytestmark = pytest.mark.end_to_end
-
-LIMIT = 40
-NUMBERS = ("prediction", "draws_per_class", "mean_scores", "n_draws", "n_evaluations", "error")
-
-
-def configure(path, **sections):
-    tree = {
-        "prompts": {"templates": ["a photo of the digit {}."]},
-        "data": {"limit": LIMIT},
-        "pruning": {"min_scores": 12, "max_scores": 60, "p_value": 0.01},
-        "tracking": {"mlflow": "off"},
-        "output": {"path": str(path), "flush_seconds": 0.2},
-    }
-    return parse_config(RunConfig, {**tree, **sections})
 
 
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory):
     result = zsd_ray.run(configure(tmp_path_factory.mktemp("quiet")), local=True)
     return numbers(result.table)
-
-
-def numbers(table):
-    rows = table.to_pylist()
-    found = {row["image_id"]: {name: row[name] for name in NUMBERS} for row in rows}
-    assert len(found) == len(rows), "an image has two rows"
-    return found
 
 
 def test_a_worker_that_hangs_is_given_up_and_replaced(local_ray, quiet, tmp_path):

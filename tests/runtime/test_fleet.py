@@ -9,35 +9,14 @@ import pytest
 import ray
 
 import zsd_ray
+from tests.support.digit_runs import configure, numbers
 from zsd_ray.engine.plan import make_plan
 from zsd_ray.runtime import driver, model_worker
 from zsd_ray.runtime.driver import run_on_ray
 from zsd_ray.runtime.fleet import Fleet
-from zsd_ray.spec.config import RunConfig, parse_config
 from zsd_ray.spec.errors import RunBrokenError, UserError
 
 pytestmark = pytest.mark.end_to_end
-
-LIMIT = 40
-NUMBERS = ("prediction", "draws_per_class", "mean_scores", "n_draws", "n_evaluations", "error")
-
-
-def configure(path, **sections):
-    tree = {
-        "prompts": {"templates": ["a photo of the digit {}."]},
-        "data": {"limit": LIMIT},
-        "pruning": {"min_scores": 12, "max_scores": 60, "p_value": 0.01},
-        "tracking": {"mlflow": "off"},
-        "output": {"path": str(path), "flush_seconds": 0.2},
-    }
-    return parse_config(RunConfig, {**tree, **sections})
-
-
-def numbers(table):
-    rows = table.to_pylist()
-    found = {row["image_id"]: {name: row[name] for name in NUMBERS} for row in rows}
-    assert len(found) == len(rows), "an image has two rows"
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,13 @@ import json
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.diffusion.schedule import DiscreteSchedule
 from zsd_ray.models.torchvision_ops import declare_missing_operators
 from zsd_ray.spec.config import ModelConfig
@@ -86,6 +87,12 @@ def discrete_schedule(folder: Path) -> DiscreteSchedule:
     # Not its alphas_cumprod: that product is float32, ours is float64.
     betas = DDPMScheduler.from_config(read_json(scheduler_file(folder))).betas
     return DiscreteSchedule.from_betas(betas.double().numpy())
+
+
+def parametrisation(folder: Path) -> Parametrisation:
+    """What the network of a pipeline folder predicts, as its scheduler's configuration says."""
+    prediction = read_json(scheduler_file(folder)).get("prediction_type", "epsilon")
+    return cast(Parametrisation, prediction)  # which the registry has checked
 
 
 def scheduler_file(folder: Path) -> Path:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
 
 import torch
 
-from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.models.base import Conditioning
-from zsd_ray.models.components import discrete_schedule, read_json, scheduler_file
+from zsd_ray.models.components import discrete_schedule, parametrisation
 from zsd_ray.models.labels import label_numbers
 from zsd_ray.models.pixel_unet import PixelUNet
 from zsd_ray.spec.config import ModelConfig
@@ -25,8 +23,7 @@ class DDPM:
         self.image_size = unet.image_size
         self.sample_shape = unet.sample_shape
         self.schedule = discrete_schedule(folder)
-        prediction = read_json(scheduler_file(folder)).get("prediction_type", "epsilon")
-        self.parametrisation = cast(Parametrisation, prediction)
+        self.parametrisation = parametrisation(folder)
 
     @torch.inference_mode()
     def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:

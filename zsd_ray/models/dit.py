@@ -8,14 +8,12 @@ from typing import Any, cast
 
 import torch
 
-from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.models.base import Conditioning
 from zsd_ray.models.components import (
     discrete_schedule,
     load_network,
     network_dtype,
-    read_json,
-    scheduler_file,
+    parametrisation,
 )
 from zsd_ray.models.labels import label_numbers
 from zsd_ray.models.latents import Autoencoder
@@ -38,8 +36,7 @@ class DiT:
         self.image_size = int(transformer.config.sample_size) * vae.downsampling
         self.sample_shape = vae.sample_shape(self.image_size)
         self.schedule = discrete_schedule(folder)
-        prediction = read_json(scheduler_file(folder)).get("prediction_type", "epsilon")
-        self.parametrisation = cast(Parametrisation, prediction)
+        self.parametrisation = parametrisation(folder)
 
     @torch.inference_mode()
     def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import torch
 
-from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.models.base import Conditioning
 from zsd_ray.models.clip_text import clip_outputs
 from zsd_ray.models.components import (
@@ -20,8 +19,7 @@ from zsd_ray.models.components import (
     discrete_schedule,
     load_network,
     network_dtype,
-    read_json,
-    scheduler_file,
+    parametrisation,
 )
 from zsd_ray.models.latents import Autoencoder
 from zsd_ray.models.rows import Compiled, RowNetwork
@@ -41,8 +39,7 @@ class StableDiffusion:
         self.image_size = config.image_size or unet.config.sample_size * vae.downsampling
         self.sample_shape = vae.sample_shape(self.image_size)
         self.schedule = discrete_schedule(folder)
-        prediction = read_json(scheduler_file(folder)).get("prediction_type", "epsilon")
-        self.parametrisation = cast(Parametrisation, prediction)
+        self.parametrisation = parametrisation(folder)
 
     @torch.inference_mode()
     def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:

@@ -84,9 +84,8 @@ class SchedulerShell:
         self._scheduler = plan.scheduler(shard, n_shards, first_id)
         self._buffer = RowBuffer(plan.config.output.flush_seconds)
         self._metrics = Metrics(redact(plan.config.output.path), self._scheduler.counters)
-        self._workers: set[str] = set()
+        self._workers: dict[str, int] = {}  # those that called, and their batch sizes
         self._lost: set[str] = set()
-        self._batch_sizes: dict[str, int] = {}
         self._notes: list[str] = []
         self._requests: dict[str, deque[asyncio.Future[MicroBatch | None]]] = defaultdict(deque)
         self._asked: dict[str, dict[int | None, asyncio.Future[MicroBatch | None]]]
@@ -126,10 +125,9 @@ class SchedulerShell:
             asked[number] = answer
             asked.pop(number - _REMEMBERED, None)
         if worker not in self._workers:
-            self._workers.add(worker)
             self._heard[worker] = time.monotonic()
-        if self._batch_sizes.get(worker) != batch_size:
-            self._batch_sizes[worker] = batch_size
+        if self._workers.get(worker) != batch_size:
+            self._workers[worker] = batch_size
             self._handle(WorkerJoined(worker, batch_size))
         if scores is not None:
             self._heard[worker] = time.monotonic()
@@ -149,12 +147,11 @@ class SchedulerShell:
         Args:
             blame: its process died by itself, perhaps of what it was sent.
         """
-        self._workers.discard(worker)
+        self._workers.pop(worker, None)
         self._lost.add(worker)
         self._in_flight.pop(worker, None)
         self._heard.pop(worker, None)
         self._asked.pop(worker, None)
-        self._batch_sizes.pop(worker, None)
         for answer in self._requests.pop(worker, ()):
             _answer(answer, None)
         self._handle(WorkerLost(worker, blame))

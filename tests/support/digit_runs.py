@@ -1,0 +1,24 @@
+"""A small run of the built-in model, and the numbers of its rows that nothing may change."""
+
+from zsd_ray.spec.config import RunConfig, parse_config
+
+LIMIT = 40
+NUMBERS = ("prediction", "draws_per_class", "mean_scores", "n_draws", "n_evaluations", "error")
+
+
+def configure(path, **sections):
+    tree = {
+        "prompts": {"templates": ["a photo of the digit {}."]},
+        "data": {"limit": LIMIT},
+        "pruning": {"min_scores": 12, "max_scores": 60, "p_value": 0.01},
+        "tracking": {"mlflow": "off"},
+        "output": {"path": str(path), "flush_seconds": 0.2},
+    }
+    return parse_config(RunConfig, {**tree, **sections})
+
+
+def numbers(table):
+    rows = table.to_pylist()
+    found = {row["image_id"]: {name: row[name] for name in NUMBERS} for row in rows}
+    assert len(found) == len(rows), "an image has two rows"
+    return found
