@@ -10,7 +10,7 @@ demo: .venv/installed
 	$(BIN)/zsd-ray run configs/digits.yaml
 
 test: .venv/installed
-	$(BIN)/pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/pytest -n 2 --dist loadscope --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 check: .venv/installed
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ all prompts of a draw, draw after draw, in the noising, forward and error that w
 
     ours             as a run on a GPU: bfloat16, compiled, what rows share computed once
     less compiling   and so on: the same without one of its parts (on a processor, with one more)
+    and CUDA graphs  the same with its kernels recorded and replayed, at batch 256 and 32
     plain loop       the network in float16, batch 32, one image, scores to the host every batch
 
 peak_fraction is evaluations/s times the FLOPs of one plain forward, over the FLOP/s of a large
@@ -41,9 +42,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from zsd_ray.methods.diffusion_classifier import DiffusionClassifier
 from zsd_ray.models.base import Denoiser
-from zsd_ray.models.rows import RowNetwork, plain_rows, row_network
+from zsd_ray.models.rows import BindsRows, RowNetwork, plain_rows, row_network
 from zsd_ray.models.unet_rows import UNetRows, is_plain
-from zsd_ray.spec.config import MethodConfig
+from zsd_ray.spec.method import DiffusionClassifierMethod
 
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # it advises against random weights
 os.environ.setdefault("TQDM_DISABLE", "1")
@@ -63,6 +64,7 @@ class Variant:
     channels_last: bool = True
     batch_size: int = 256
     to_host: bool = False  # the scores of every batch
+    graphs: bool = False
 
     @property
     def shares(self) -> bool:
@@ -77,12 +79,16 @@ LEFT_OUT = [
     replace(OURS, name="less channels_last", channels_last=False),
     replace(OURS, name="less large batches", batch_size=PLAIN_BATCH),
 ]
+GRAPHS = [
+    replace(OURS, name="and CUDA graphs", graphs=True),
+    replace(OURS, name="less large batches, and CUDA graphs", batch_size=PLAIN_BATCH, graphs=True),
+]
 PLAIN = Variant("plain loop", torch.float16, False, False, False, False, PLAIN_BATCH, to_host=True)
 
 
 def variants(network: Network | BuiltIn, tiny: bool) -> list[Variant]:
     """Those that make a difference for a network."""
-    found = [OURS, *LEFT_OUT, PLAIN]
+    found = [OURS, *LEFT_OUT, *GRAPHS, PLAIN]
     if not network.is_unet:
         found = [v for v in found if v.name != "less channels_last"]
     if not network.shares:
@@ -90,13 +96,29 @@ def variants(network: Network | BuiltIn, tiny: bool) -> list[Variant]:
     if tiny:
         size = {"dtype": torch.float32, "compile": False, "batch_size": 64}
         found = [replace(v, **size) for v in found if v.name != "less compiling"]
-        found = [v for v in found if v.name != "less large batches"]
+        found = [v for v in found if v.name != "less large batches" and not v.graphs]
     if isinstance(network, BuiltIn):  # its compiler takes a minute, on a processor
         found.append(replace(found[0], name="and compiling", compile=True))
     return found
 
 
+def graphed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function, and replay its kernels as one CUDA graph for each shape."""
+    compiled = torch.compile(function, dynamic=False, mode="reduce-overhead")
+
+    def call(*arguments: Any) -> Any:
+        torch.compiler.cudagraph_mark_step_begin()
+        out = compiled(*arguments)
+        # The next replay writes to the same memory.
+        return [part.clone() for part in out] if isinstance(out, list) else out.clone()
+
+    return call
+
+
 def bind(denoiser: Denoiser, rows: Mapping[str, torch.Tensor], variant: Variant) -> RowNetwork:
+    if variant.graphs:
+        bound = denoiser.row_network(rows, graphed) if isinstance(denoiser, BindsRows) else None
+        return bound or plain_rows(denoiser, rows, graphed)
     if not variant.shares:
         return plain_rows(denoiser, rows)
     unet = getattr(denoiser, "_unet", None)
@@ -116,7 +138,9 @@ class Rows:
     """Scores batch after batch of the rows of one image."""
 
     def __init__(self, denoiser: Denoiser, network: RowNetwork, n_prompts: int) -> None:
-        self._method = DiffusionClassifier(denoiser, network, MethodConfig(), seed=0)
+        self._method = DiffusionClassifier(
+            denoiser, network, DiffusionClassifierMethod(weighting="simple"), seed=0
+        )
         self._n_prompts = n_prompts
         self._schedule = denoiser.schedule
         self._device = denoiser.device

@@ -166,6 +166,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         tree = {
             "data": {"source": "digits"},
+            "method": {"weighting": "heuristic", "timesteps": "uniform"},
             "pruning": {"rule": "clark-jaini", "min_scores": 20, "max_scores": 2000},
             "cluster": {"workers": options.workers, "batch_size": options.batch_size},
             "output": {"path": folder},

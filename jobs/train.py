@@ -1,6 +1,8 @@
-"""Train the model that a configuration describes, on the machine that this job runs on.
+"""Train the model that a configuration describes, on the cluster that this job runs on.
 
-ray job submit --working-dir . -- python jobs/train.py --config configs/train-digits.yaml
+    ray job submit --working-dir . -- python jobs/train.py --config my-training.yaml
+
+The exit code is that of `zsd-ray train`.
 """
 
 import argparse
@@ -10,5 +12,6 @@ from zsd_ray.cli import main
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("--config", required=True)
+parser.add_argument("--address", default="auto", help="of the Ray cluster; auto: this one")
 options, others = parser.parse_known_args()  # the others are those of `zsd-ray train`
-sys.exit(main(["train", options.config, *others]))
+sys.exit(main(["train", options.config, f"--set=cluster.address={options.address}", *others]))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.support import s3_server
 
@@ -19,6 +22,8 @@ settings.load_profile("patient")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Ray's own is 15: beside another process of tests, its workers would hardly run.
+os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 # Before any Ray: its workers have the environment that it was started in.
@@ -29,6 +34,23 @@ os.environ.update(s3_server.environment())
 
 def pytest_report_header() -> str:
     return f"S3 server: {s3_server.KIND}"
+
+
+class _Scheduling(LoadScopeScheduling):
+    """Of two processes (`make test`), one has all files that start clusters, so that those never
+    compete with each other, or for a port; of the others, a file stays together."""
+
+    _starts_clusters = re.compile(r"\b(local_ray|local_cluster)\b")
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        text = (Path(__file__).parent.parent / file).read_text(encoding="utf-8")
+        runtime = file.startswith("tests/runtime/")
+        return "clusters" if runtime or self._starts_clusters.search(text) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -40,6 +40,14 @@ def test_help_lists_the_commands_and_exit_codes():
         assert word in result.stdout
 
 
+@pytest.mark.parametrize("command", ["models", "models --json"])
+def test_a_reader_that_goes_is_no_error(command):
+    line = f"set -o pipefail; {sys.executable} -m zsd_ray.cli {command} | head -1"
+    result = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.count("\n") == 1
+
+
 def test_help_imports_nothing_heavy():
     code = (
         "import sys\n"
@@ -295,7 +303,8 @@ def test_a_second_driver_is_refused_and_a_killed_one_is_not_waited_for(capsys, t
 def test_train_from_the_command_line(capsys, tmp_path):
     code = main(
         [
-            "train", "configs/train-digits.yaml", f"--set=output.path={tmp_path}/t",
+            "train", "configs/training/text-to-image-digits.yaml", "--local",
+            f"--set=output.path={tmp_path}/t", "--set=samples.images=0",
             "--set=vae.steps=1", "--set=denoiser.steps=1", "--set=tracking.mlflow=off",
             "--set=network.vae_channels=[8, 8]", "--set=network.unet_channels=[8, 32]",
         ]
@@ -317,7 +326,9 @@ def test_a_wrong_call_gives_exit_code_2(arguments, capsys):
     ("run", {"--help", "--set", "--limit", "--local", "--fresh"}),
     ("plan", {"--help", "--set", "--limit", "--local", "--pilot", "--price", "--json"}),
     ("status", {"--help", "--set", "--json"}),
-    ("train", {"--help", "--set"}),
+    ("train", {"--help", "--set", "--local"}),
+    ("generate", {"--help", "--set", "--local", "--json"}),
+    ("fid", {"--help", "--set", "--local", "--json"}),
 ])  # fmt: skip
 def test_the_options_are_these(command, expected, capsys):
     """A frozen list: an option is a promise."""

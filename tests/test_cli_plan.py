@@ -49,7 +49,7 @@ def test_plan_counts_what_is_done_and_refuses_what_a_run_refuses(capsys, tmp_pat
 def test_a_pilot_of_real_images(capsys, tmp_path):
     sections = [
         f"--set=output.path={tmp_path}/run", "--set=cluster={workers: 4, gpus_per_worker: 0.5}",
-        "--set=pruning={min_scores: 5, max_scores: 8}",
+        "--set=pruning={rule: clark-jaini, min_scores: 5, max_scores: 8}",
     ]  # fmt: skip
     found = plan(capsys, *sections, "--limit=100", "--pilot=10", "--local", "--price=2")
     assert not any(tmp_path.iterdir())

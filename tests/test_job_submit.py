@@ -16,6 +16,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 import zsd_ray
 from tests.support import s3_server
+from tests.support.digit_runs import PAPER
 from tests.support.local_cluster import ROOT, SECONDS, local_cluster, wait_until
 from zsd_ray.data.digits import NAMES, Digits
 from zsd_ray.results.output import Output
@@ -37,7 +38,8 @@ def tree(path, data, classes):
         "model": {"device": "cpu"},  # the nodes' GPUs are pretended
         "data": {"source": "parquet", "path": data},
         "prompts": {"classes": classes, "templates": ["a photo of the digit {}."]},
-        "pruning": {"min_scores": 12, "max_scores": 60, "p_value": 0.01},
+        "method": PAPER,
+        "pruning": {"rule": "clark-jaini", "min_scores": 12, "max_scores": 60, "p_value": 0.01},
         "cluster": {"workers": 1, "gpus_per_worker": 1},
         "output": {"path": path, "flush_seconds": 0.01},
         "tracking": {"mlflow": "off"},
@@ -188,7 +190,12 @@ def test_a_run_with_everything_on_s3_decides_as_a_local_one(submit, bucket, expe
 
 def test_a_bad_configuration_is_one_line_and_a_failure(submit):
     evaluate = ("jobs/evaluate.py", "--config", "run.yaml", "--set=model.dtype=int3")
-    train = ("jobs/train.py", "--config", "configs/train-digits.yaml", "--set=network.image_size=x")
+    train = (
+        "jobs/train.py",
+        "--config",
+        "configs/training/text-to-image-digits.yaml",
+        "--set=network.image_size=x",
+    )
     with ThreadPoolExecutor() as pool:
         results = pool.map(lambda command: submit(*command), [evaluate, train])
     for (code, log), message in zip(results, ["dtype: came ", "size: came "], strict=True):

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import posixpath
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from zsd_ray.analysis.pilot import pilot_config, with_pilot
+from zsd_ray.analysis.saved_run import open_run
 from zsd_ray.data.base import choose_subset
-from zsd_ray.engine.plan import make_plan
+from zsd_ray.engine.plan import Plan, make_plan
+from zsd_ray.engine.stages import with_screen
+from zsd_ray.engine.work import DoAll, do_here
+from zsd_ray.models.registry import fingerprint
 from zsd_ray.results.estimate import MIN_PILOT, Bounds, Estimate, estimate
 from zsd_ray.results.fresh import free_path
 from zsd_ray.results.heartbeat import refuse_second_driver
+from zsd_ray.results.illustration_file import Illustrations
 from zsd_ray.results.run_file import Status
 from zsd_ray.session import OnProgress, OnWarning, RunResult, Session
-from zsd_ray.spec.config import RunConfig
+from zsd_ray.spec.config import ClusterConfig, RunConfig, StorageConfig
 from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.secrets import redact
 from zsd_ray.storage import filesystem
 
 if TYPE_CHECKING:  # torch takes seconds to import
+    from zsd_ray.engine.fid import FidResult
+    from zsd_ray.engine.generate import Generated
     from zsd_ray.engine.model_check import ModelCheck
+    from zsd_ray.spec.fid_config import FidConfig
+    from zsd_ray.spec.generate_config import GenerateConfig
+    from zsd_ray.spec.train_config import TrainConfig
+    from zsd_ray.training.run import OnProgress as OnTrainProgress
+    from zsd_ray.training.run import TrainResult
 
 _PLAN_SECONDS = 10.0
 
@@ -45,10 +60,28 @@ def run(
     """
     # A mistyped endpoint should not be waited for as an outage is.
     filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
-    plan = make_plan(config)
+    return _run(make_plan(config), local, on_progress, on_warning)
+
+
+def _run(
+    plan: Plan, local: bool, on_progress: OnProgress | None, on_warning: OnWarning
+) -> RunResult:
+    config = plan.config
     refuse_second_driver(config.output.path, on_warning)
     plan.output.prepare()
     filesystem.configure(config.storage)
+    if config.method.takes_pilot:
+
+        def run_pilot(pilot: RunConfig) -> RunResult:
+            told = _stage_progress(pilot, on_progress)
+            return run(pilot, local=local, on_progress=told, on_warning=on_warning)
+
+        plan = with_pilot(plan, run_pilot)
+
+    def run_stage(stage: Plan) -> RunResult:
+        return _run(stage, local, _stage_progress(stage.config, on_progress), on_warning)
+
+    plan = with_screen(plan, run_stage)
     session = Session(plan, on_progress, on_warning)
     status: Status = "failed"
     try:
@@ -73,10 +106,20 @@ def run(
     return result
 
 
+def _stage_progress(stage: RunConfig, on_progress: OnProgress | None) -> OnProgress | None:
+    """Pass on the progress of what comes before a run, under the name of its folder."""
+    if on_progress is None:
+        return None
+    name = posixpath.basename(stage.output.path)
+    return lambda progress: on_progress(replace(progress, stage=name))
+
+
 def check_model(
     config: RunConfig, n_images: int, on_pass: Callable[[int, int], None] = lambda done, all: None
 ) -> ModelCheck:
     """Compare a model's fast path with plain float32, in this process, on some of its images.
+
+    A run that takes a pilot is checked with the pilot's times and weights.
 
     Args:
         on_pass: called with how many of all passes over an image are done.
@@ -92,7 +135,7 @@ def check_model(
     plan = make_plan(config)
     images = choose_subset(plan.dataset.records, n_images)
     found = check_numbers(
-        plan.config,
+        pilot_config(plan.config) if plan.config.method.takes_pilot else plan.config,
         plan.dataset,
         plan.prompts,
         list(images),
@@ -100,6 +143,140 @@ def check_model(
     )
     refuse_difference(plan.config, found)
     return found
+
+
+def illustrate(
+    path: str,
+    n_images: int = 2,
+    *,
+    storage: StorageConfig | None = None,
+    on_part: Callable[[int, int], None] = lambda done, all: None,
+) -> Illustrations:
+    """Show what the model of a run makes of some of its images, in this process.
+
+    Writes illustrations.html and the folder illustrations/ into the run's output; the run may still
+    be going on.
+
+    Args:
+        path: the run's output, a folder or a URL.
+        storage: how s3:// is reached; None: to what the run names, as its own section says.
+        on_part: called with how many of all parts are done.
+
+    Raises:
+        UserError: there is no such run, no image of it has a prediction, or its model or data are
+            not there as they were.
+    """
+    if n_images < 1:
+        raise UserError(f"--images must be at least 1, but came {n_images}")
+    run = open_run(path)
+    config = run.config
+    filesystem.configure(storage or config.storage, retry_seconds=_PLAN_SECONDS)
+    from zsd_ray.engine import illustrate as engine
+    from zsd_ray.reports.illustrations import render_illustrations
+
+    chosen = engine.choose(run.read("decisions", engine.COLUMNS), n_images)
+    if not chosen:
+        raise UserError(f"{run.name} has no image with a prediction yet; let it decide some")
+    if fingerprint(config.model) != run.record.identity_parts["model"]["fingerprint"]:
+        raise UserError(f"model.path {redact(config.model.path)} is not what {run.name} ran on")
+    names = run.record.classes
+    found = engine.illustrate(config, names, chosen, engine.SETTINGS, run.name, on_part)
+    for name, content in found.files().items():
+        run.output.write_bytes(name, content)
+    run.output.write_bytes("illustrations.html", render_illustrations(found).encode())
+    return found
+
+
+def generate(
+    config: GenerateConfig,
+    *,
+    local: bool = False,
+    on_part: Callable[[int, int], None] = lambda done, all: None,
+    on_warning: OnWarning = print,
+) -> Generated:
+    """Make the images that `config` describes, or go on with an interrupted set of them.
+
+    Args:
+        local: in this process, without Ray.
+        on_part: called with how many of all images are done.
+
+    Raises:
+        UserError: bad input; nothing was started.
+        RunBrokenError, StoreError: it cannot go on; the same call does later.
+    """
+    from zsd_ray.engine import generate as engine
+
+    filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
+    job = engine.plan_images(config)
+    filesystem.configure(config.storage)
+    do_all = _do_all(local, config.cluster, config.storage, config.model.device)
+    return engine.generate(job, do_all, on_part, on_warning)
+
+
+def fid(
+    config: FidConfig,
+    *,
+    local: bool = False,
+    on_images: Callable[[int, int], None] = lambda done, all: None,
+    on_warning: OnWarning = print,
+) -> FidResult:
+    """Measure FID and KID of the generated images that `config` names against the real ones.
+
+    Args:
+        local: in this process, without Ray.
+        on_images: called with how many images were seen, of how many.
+
+    Raises:
+        UserError: bad input; or an image cannot be read.
+        RunBrokenError, StoreError: it cannot go on; the same call does later.
+    """
+    from zsd_ray.engine import fid as engine
+
+    filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
+    job = engine.plan_fid(config)
+    filesystem.configure(config.storage)
+    do_all = _do_all(local, config.cluster, config.storage, config.device)
+    return engine.measure(job, do_all, on_images, on_warning)
+
+
+def _do_all(local: bool, cluster: ClusterConfig, storage: StorageConfig, device: str) -> DoAll:
+    """Who does independent pieces of work: this process, or a crew on Ray."""
+    if local:
+        return do_here
+    from zsd_ray.runtime.crew import Crew
+
+    return Crew(cluster, storage, device)
+
+
+def train(
+    config: TrainConfig,
+    *,
+    local: bool = False,
+    on_progress: OnTrainProgress = lambda steps, images_per_second: None,
+    on_warning: OnWarning = print,
+) -> TrainResult:
+    """Train the model that `config` describes, or go on with an interrupted training of it.
+
+    Args:
+        local: in this process, without Ray.
+        on_progress: called now and then with the last steps and images/s.
+
+    Raises:
+        UserError: bad input; nothing was started, or an image cannot be read.
+        RunBrokenError, StoreError: it cannot go on; the same call does later.
+    """
+    from zsd_ray.training import run as training
+
+    execute: training.Execute
+    if local:
+        from zsd_ray.training.work import train_here
+
+        execute = train_here
+    else:
+        from zsd_ray.runtime.training import train_on_ray
+
+        execute = train_on_ray
+    return training.train(config, execute, on_progress, on_warning)
 
 
 def in_fresh_place(config: RunConfig) -> RunConfig:
@@ -169,6 +346,7 @@ def forecast(
             data={"limit": n_pilot},
             output={"path": folder, "raw_scores": False},
             tracking={"mlflow": "off"},
+            **({"screen": {"audit": 0}} if config.screen else {}),
         )
         result = run(sample, local=local, on_progress=on_progress, on_warning=on_warning)
     rows = result.table.to_pylist()
@@ -178,6 +356,9 @@ def forecast(
         raise UserError(
             f"--pilot: only {len(rows)} of {n_pilot} images could be classified ({errors[0]})"
         )
+    if config.screen is not None and config.screen.tree is not None:
+        for row in rows:
+            row["n_evaluations"] += row["n_screen_evaluations"] or 0
     return Forecast(bounds, estimate(bounds, rows, price), result.metrics)
 
 

@@ -16,11 +16,12 @@ from PIL import Image
 
 from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.plan import Plan
+from zsd_ray.results.audit import read_audit
 from zsd_ray.results.heartbeat import Heart
 from zsd_ray.results.metrics import run_metrics
 from zsd_ray.results.progress import Before, Progress, ProgressMeter
 from zsd_ray.results.run_file import RunFile, Status
-from zsd_ray.results.tracking import TrackedRun, Tracker, tracking_uri
+from zsd_ray.results.tracking import TrackedRun, Tracker, start_tracker
 from zsd_ray.spec.errors import ImageError, StoreError
 from zsd_ray.spec.identity import resolved
 from zsd_ray.spec.secrets import redacted
@@ -125,7 +126,7 @@ class Session:
 
         plan = self._plan
         table = plan.output.read_table("decisions")
-        totals = run_metrics(table) | self._costs()
+        totals = run_metrics(table) | self._costs() | self._audit(table)
         n_done = totals["images"] - totals["errors"]
         if status == "finished" and n_done < plan.n_images:
             status = "incomplete"
@@ -162,8 +163,19 @@ class Session:
             "padding_fraction": 1 - n_scored / n_rows if n_rows else 0.0,
             "evaluations_per_second": n_scored / seconds if seconds else 0.0,
         }
+        if self._plan.pilot_evaluations:
+            costs["pilot_evaluations"] = self._plan.pilot_evaluations
         first = self._meter.seconds_to_first_score or before.get("seconds_to_first_score")
         return costs | ({"seconds_to_first_score": round(first, 3)} if first else {})
+
+    def _audit(self, table: pa.Table) -> dict[str, Any]:
+        """What the screen cost, where there is one."""
+        config, found = self._plan.config, {}
+        if self._plan.screen_evaluations is not None:
+            found["other_model_evaluations_per_image"] = self._plan.screen_evaluations
+        if config.screen is not None and config.screen.audit:
+            found |= read_audit(config.output.path, table)
+        return found
 
     def _pictures(self, table: pa.Table, traces: pa.Table) -> dict[str, Image.Image]:
         """The pictures that the report shows, where they can still be read."""
@@ -198,22 +210,20 @@ class Session:
         )
 
     def _start_tracker(self) -> None:
-        config = self._plan.config
-        uri = tracking_uri(config.tracking.mlflow, config.output.path)
-        if self._tracker is not None or uri is None:
+        if self._tracker is not None:
             return
-        tags = {"zsd_ray.identity": self._plan.identity, "zsd_ray.output": config.output.path}
+        tags = {"zsd_ray.identity": self._plan.identity}
         commit = _git_commit()
         if commit is not None:
             tags["mlflow.source.git.commit"] = tags["git_commit"] = commit
-        self._tracker = Tracker(
-            uri,
-            config.tracking.experiment,
-            name=Path(redacted(config.output.path)).name,
-            params=_flat(self._run.config),
-            tags=redacted(tags),
-            on_warning=self._on_warning,
-            run_id=self._run.mlflow_run_id,
+        config = self._plan.config
+        self._tracker = start_tracker(
+            config.tracking,
+            config.output.path,
+            self._run.config,
+            self._on_warning,
+            tags,
+            self._run.mlflow_run_id,
         )
 
     def _close_tracker(self, page: str) -> TrackedRun | None:
@@ -231,16 +241,6 @@ class Session:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _git_commit() -> str | None:

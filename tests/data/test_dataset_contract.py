@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from zsd_ray.data.base import ImageDataset, choose_subset
+from zsd_ray.data.base import ImageDataset, choose_share, choose_subset
 from zsd_ray.data.open import open_dataset
 from zsd_ray.data.transforms import to_square
 from zsd_ray.spec.config import DataConfig
@@ -169,3 +169,18 @@ def test_a_subset_depends_on_ids_and_not_on_order(dataset: ImageDataset) -> None
     turned = records[::-1]
     one = {records[index].image_id for index in choose_subset(records, 7)}
     assert one == {turned[index].image_id for index in choose_subset(turned, 7)}
+
+
+def test_a_share_is_of_the_images_that_are_asked_for_and_nested() -> None:
+    records = open_dataset(DataConfig()).records
+    numbers = range(0, 500, 2)
+    small, large = (choose_share(records, numbers, share, 0) for share in (0.2, 0.4))
+    assert set(small) < set(large) < set(numbers)
+    assert len(small) == pytest.approx(50, abs=3 * (250 * 0.2 * 0.8) ** 0.5)
+    assert len(large) == pytest.approx(100, abs=3 * (250 * 0.4 * 0.6) ** 0.5)
+    assert choose_share(records, numbers, 1.0, 0) == list(numbers)
+    assert choose_share(records, numbers, 0.0, 0) == []
+    assert choose_share(records, numbers, 0.2, 1) != small
+    # Not the images that a limit takes first: those would be all audited, or none.
+    first = set(choose_subset(records, 100))
+    assert 5 < len(first & set(choose_share(records, range(500), 0.2, 0))) < 40

@@ -4,19 +4,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from zsd_ray.diffusion.draws import STRATA, noise, times
+from zsd_ray.diffusion.draws import STRATA, noise, times, uniform
+from zsd_ray.diffusion.time_density import TimeDensity
+
+DENSITY = TimeDensity(np.array([0.2, 0.3, 0.7, 0.8]), np.array([0.5, 0.3, 0.2]))
+RULES = {
+    "uniform": {},
+    "stratified": {},
+    "importance": {"density": DENSITY},
+    "grid": {"grid_points": 7},
+}
 
 
-@given(st.integers(0, 200), st.integers(1, 12), st.sampled_from(["uniform", "stratified"]))
-def test_a_draw_does_not_depend_on_what_is_asked_beside_it(first, count, rule):
+@given(st.integers(0, 200), st.integers(1, 12), st.sampled_from(list(RULES)), st.booleans())
+def test_a_draw_does_not_depend_on_what_is_asked_beside_it(first, count, rule, antithetic):
     numbers = range(first, first + count)
-    together = noise(7, "cat/1.png", numbers, (2, 3, 3))
-    alone = [noise(7, "cat/1.png", range(i, i + 1), (2, 3, 3))[0] for i in numbers]
+    together = noise(7, "cat/1.png", numbers, (2, 3, 3), antithetic)
+    alone = [noise(7, "cat/1.png", range(i, i + 1), (2, 3, 3), antithetic)[0] for i in numbers]
     np.testing.assert_array_equal(together, alone)
-    t = times(7, "cat/1.png", numbers, rule)
-    np.testing.assert_array_equal(
-        t, [times(7, "cat/1.png", range(i, i + 1), rule)[0] for i in numbers]
-    )
+
+    def t_of(draws):
+        return times(7, "cat/1.png", draws, rule, antithetic=antithetic, **RULES[rule])
+
+    np.testing.assert_array_equal(t_of(numbers), [t_of(range(i, i + 1))[0] for i in numbers])
 
 
 @pytest.mark.parametrize(("seed", "image"), [(8, "cat/1.png"), (7, "cat/2.png"), (70, "cat/1.png")])
@@ -50,7 +60,23 @@ def test_times_are_uniform_on_the_range(rule):
 def test_each_block_of_stratified_times_has_one_in_each_slice():
     t = times(3, "x", range(5 * STRATA), "stratified").reshape(5, STRATA)
     assert (np.sort((t * STRATA).astype(int), axis=1) == np.arange(STRATA)).all()
-    assert len({tuple(np.argsort(row)) for row in t}) > 1  # the order is random
+    assert len({tuple(np.argsort(row)) for row in t}) > 1  # where it starts is random
+
+
+def test_the_first_stratified_times_of_a_block_are_spread_too():
+    """Two, four and eight of them are a half, a quarter and an eighth apart, but for a slice."""
+    for image in range(200):
+        t = times(3, f"{image}", range(STRATA), "stratified")
+        for k in range(2, STRATA + 1):
+            around = np.sort(t[:k])
+            gaps = np.diff(np.append(around, around[0] + 1))
+            assert gaps.max() <= 1 / 2 ** (k.bit_length() - 1) + 1 / STRATA
+
+
+def test_every_place_of_a_block_is_uniform_alone():
+    t = np.array([times(0, f"{image}", range(STRATA), "stratified") for image in range(1500)])
+    for column in t.T:
+        assert stats.kstest(column, "uniform").pvalue > 1e-4
 
 
 def test_stratified_means_are_unbiased_with_less_variance():
@@ -63,11 +89,105 @@ def test_stratified_means_are_unbiased_with_less_variance():
     assert stratified.var() < 0.1 * uniform.var()
 
 
+def test_antithetic_pairs_share_t_and_have_opposite_noise():
+    pairs = noise(7, "x", range(20), (3, 2), antithetic=True).reshape(10, 2, 3, 2)
+    np.testing.assert_array_equal(pairs[:, 0], -pairs[:, 1])
+    np.testing.assert_array_equal(pairs[:, 0], noise(7, "x", range(20), (3, 2))[::2])
+    for rule, keys in RULES.items():
+        t = times(7, "x", range(20), rule, antithetic=True, **keys)
+        np.testing.assert_array_equal(t, np.repeat(times(7, "x", range(10), rule, **keys), 2))
+
+
+def test_each_draw_of_a_pair_is_standard_normal():
+    eps = noise(0, "x", range(400), (100,), antithetic=True)
+    for half in (eps[::2], eps[1::2]):
+        assert stats.kstest(half.ravel(), "norm").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 8, 20, 100])
+def test_a_grid_has_the_middle_of_every_slice_once(n):
+    t = times(3, "x", range(n), "grid", (0.2, 0.8), grid_points=n)
+    np.testing.assert_allclose(np.sort(t), 0.2 + 0.6 * (np.arange(n) + 0.5) / n, rtol=1e-12)
+    again = times(4, "y", range(n, 2 * n), "grid", (0.2, 0.8), grid_points=n)
+    np.testing.assert_array_equal(again, t)
+
+
+@pytest.mark.parametrize("n", [8, 20, 100, 500])
+def test_what_is_done_of_a_grid_is_spread_over_all_of_it(n):
+    """The gap that is left after k points is less than 2 / k, and a slice where k is no power of 2.
+
+    Filled from one end, k points would leave a gap of 1 - k / n.
+    """
+    t = times(0, "x", range(n), "grid", grid_points=n)
+    for k in range(1, n + 1):
+        gaps = np.diff(np.concatenate([[0], np.sort(t[:k]), [1]]))
+        assert gaps.max() <= 2 / k + 1 / n
+
+
+def test_times_follow_a_density():
+    """In each bucket as many as its mass says; a block has one in each slice of equal mass."""
+    t = np.concatenate(
+        [times(0, f"{i}", range(STRATA), "importance", density=DENSITY) for i in range(500)]
+    )
+    share, _ = np.histogram(t, DENSITY.edges)
+    np.testing.assert_allclose(share / len(t), DENSITY.mass, atol=1e-12)  # multiples of a tenth
+    for low, high in zip(DENSITY.edges[:-1], DENSITY.edges[1:], strict=True):
+        inside = t[(t >= low) & (t < high)]
+        assert stats.kstest((inside - low) / (high - low), "uniform").pvalue > 1e-3
+
+
+PEAK = TimeDensity(np.array([0.2, 0.35, 0.8]), np.array([0.8, 0.2]))
+
+
+def peaked(t):
+    """Large where few uniform draws fall, as PEAK has it."""
+    return np.where(t < 0.35, 6.0, 0.5) * (1 + 0.5 * np.sin(20 * t))
+
+
+def image_means(rule, n_images=2000, n_draws=20):
+    """Of each image, the mean of a score whose noise is as large as itself."""
+    means = np.empty(n_images)
+    for i in range(n_images):
+        t = times(1, f"{i}", range(n_draws), rule, (0.2, 0.8), density=PEAK)
+        eps = noise(1, f"{i}", range(n_draws), (1,))[:, 0]
+        correction = PEAK.correction(t) if rule == "importance" else 1.0
+        means[i] = (peaked(t) * (1 + eps) * correction).mean()
+    return means
+
+
+def test_every_random_rule_estimates_the_same_mean_and_the_better_ones_with_less_variance():
+    grid = 0.2 + 0.6 * (np.arange(100_000) + 0.5) / 100_000
+    expected = peaked(grid).mean()
+    variance = {}
+    for rule in ("uniform", "stratified", "importance"):
+        means = image_means(rule)
+        assert abs(means.mean() - expected) < 4 * means.std() / np.sqrt(len(means))
+        variance[rule] = means.var()
+    assert variance["stratified"] < 0.75 * variance["uniform"]
+    assert variance["importance"] < 0.5 * variance["stratified"]
+
+
+def test_without_its_correction_importance_would_estimate_something_else():
+    t = np.concatenate([times(1, f"{i}", range(20), "importance", density=PEAK) for i in range(99)])
+    assert peaked(t).mean() > 2 * (peaked(t) * PEAK.correction(t)).mean()
+
+
 def test_the_draws_of_a_release_never_change():
     # Golden values: when these move, every earlier run loses its meaning (identity.NUMERICS).
     assert times(0, "digits/0001", range(2)).tolist() == pytest.approx(GOLDEN_TIMES, abs=0)
+    t = times(0, "digits/0001", range(9, 11), "stratified")
+    assert t.tolist() == pytest.approx(GOLDEN_STRATIFIED, abs=0)
     assert noise(0, "digits/0001", range(1), (2,))[0].tolist() == pytest.approx(GOLDEN_EPS, abs=0)
 
 
+GOLDEN_STRATIFIED = [0.6002221571824515, 0.8806128604845255]
 GOLDEN_TIMES = [0.00022215718245155447, 0.8806128604845255]
 GOLDEN_EPS = [0.9771142601966858, 0.016949346289038658]
+
+
+def test_other_numbers_are_uniform_addressed_and_no_times():
+    found = uniform(7, "cat/1.png", range(400), (3,))
+    assert found.shape == (400, 3)
+    assert stats.kstest(found.ravel(), "uniform").pvalue > 0.01
+    np.testing.assert_array_equal(found[5:9], uniform(7, "cat/1.png", range(5, 9), (3,)))
+    assert not np.any(found[:, 0] == times(7, "cat/1.png", range(400)))

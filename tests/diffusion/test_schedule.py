@@ -77,3 +77,27 @@ def test_the_ramp_of_karras_is_that_of_the_paper():
     np.testing.assert_allclose(sigma, paper, rtol=1e-9)
     assert (alpha == 1).all()
     np.testing.assert_array_equal(schedule.model_time(1 - i / (n - 1)), sigma)
+
+
+@pytest.mark.parametrize("schedule", [SCHEDULE, FlowSchedule(1000.0), KarrasSchedule()])
+def test_a_level_of_noise_is_found_again(schedule):
+    t = schedule.snap(np.linspace(0.002, 0.998, 997))
+    alpha, sigma = schedule.alpha_sigma(t)
+    found = schedule.at_log_level(np.log(sigma / alpha))
+    np.testing.assert_allclose(found, [alpha, sigma, schedule.model_time(t)], rtol=1e-9, atol=1e-9)
+
+
+def test_a_chain_goes_straight_from_step_to_step():
+    alpha, sigma = SCHEDULE.alpha_sigma(np.array([0.3005, 0.3015]))
+    log_levels = np.log(sigma / alpha)
+    between = 0.75 * log_levels[0] + 0.25 * log_levels[1]
+    alpha, sigma, time = SCHEDULE.at_log_level(np.array([between]))
+    assert time[0] == pytest.approx(300.25)
+    assert np.log(sigma / alpha)[0] == pytest.approx(between)
+    assert (alpha**2 + sigma**2)[0] == pytest.approx(1)
+
+
+def test_a_chain_that_ends_without_signal_has_levels_below():
+    chain = DiscreteSchedule(np.array([0.9, 0.5, 0.1, 0.0]))
+    _, _, time = chain.at_log_level(np.log(np.sqrt([1 / 9, 1.0, 9.0])))
+    np.testing.assert_allclose(time, [0, 1, 2], atol=1e-9)

@@ -5,7 +5,8 @@ import pytest
 
 from tests.diffusion.test_schedule import SCHEDULE
 from zsd_ray.diffusion.schedule import FlowSchedule
-from zsd_ray.diffusion.weighting import WEIGHTINGS
+from zsd_ray.diffusion.weighting import WEIGHTINGS, weights
+from zsd_ray.spec.method import DiffusionClassifierMethod, FittedOn, TimeProfile
 
 T = (np.arange(20, 980, 7) + 0.5) / 1000
 
@@ -73,3 +74,30 @@ def test_on_a_straight_path_the_elbo_weights_the_velocity_error_by_its_snr():
     eps_error = ((1 - t) ** 2) * ((u - u_hat) ** 2).mean(axis=1)
     expected = (1 - t) / t * ((u - u_hat) ** 2).mean(axis=1)
     np.testing.assert_allclose(WEIGHTINGS["vdm"](schedule, t, "l2") * eps_error, expected)
+
+
+PROFILE = TimeProfile(
+    loss="l1",
+    edges=(0.0, 0.4, 0.6, 1.0),
+    sd=(0.5, 4.0, 2.0),
+    signal=(1.0, 1.0, 1.0),
+    informative=(0.0, 1.0),
+    weights=(0.0, 3.0, 1.0),
+    fitted_on=FittedOn(run="x", identity="y", images=1, draws=1, evaluations=1),
+)
+
+
+@pytest.mark.parametrize(
+    ("weighting", "expected"), [("standardised", (2, 0.25, 0.5)), ("learned", (0, 3, 1))]
+)
+def test_fitted_weights_are_those_of_the_bucket(weighting, expected):
+    method = DiffusionClassifierMethod(weighting=weighting, loss="l1", fitted=PROFILE)
+    t = np.array([0.1, 0.4, 0.5, 0.7])
+    low, middle, high = expected
+    assert weights(SCHEDULE, t, method).tolist() == [low, middle, middle, high]
+
+
+def test_formulae_are_found_by_their_name():
+    method = DiffusionClassifierMethod(weighting="heuristic", loss="l1")
+    expected = WEIGHTINGS["heuristic"](SCHEDULE, T, "l1")
+    np.testing.assert_array_equal(weights(SCHEDULE, T, method), expected)

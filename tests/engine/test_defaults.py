@@ -3,7 +3,8 @@
 import pytest
 
 from zsd_ray.engine.defaults import with_defaults
-from zsd_ray.spec.config import RunConfig, parse_config
+from zsd_ray.spec.algorithms import NoiseDenoiseMethod
+from zsd_ray.spec.config import ModelConfig, RunConfig, parse_config
 from zsd_ray.spec.errors import UserError
 
 
@@ -40,12 +41,40 @@ def test_a_diffusion_model_keeps_what_is_set():
     ("clip", {"pruning": {"rule": "li"}}, "set pruning: {rule: none, draws: 1}"),
     ("clip", {"pruning": {"rule": "none", "draws": 3}}, "set pruning: {rule: none, draws: 1}"),
     ("stable-diffusion", {"method": {"name": "classifier"}}, "method.name: diffusion-classifier"),
+    ("stable-diffusion", {"pruning": {"rule": "vote", "levels": 1, "draws": 2}}, "rule vote is"),
+    ("clip", {"method": {"name": "ddim-knn"}}, "method.name ddim-knn is for diffusion models"),
+    ("sd3", {"method": {"name": "ddim-knn"}, "pruning": {"rule": "li"}}, "all classes of a draw"),
+    ("sd3", {"method": {"name": "exact-likelihood"}, "pruning": {"rule": "li"}}, "counts what it"),
+    ("sd3", {"method": {"name": "ddim-knn"}, "model": {"family": "sd3", "max_difference": 1}},
+     "model.max_difference is about the diffusion classifier's errors"),
 ])  # fmt: skip
 def test_what_does_not_go_together_is_refused(family, sections, advice):
     with pytest.raises(UserError) as caught:
         settle(family, **sections)
     assert advice in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_rule_without_draws_takes_the_algorithms():
+    config = settle("stable-diffusion", method={"name": "noise-denoise"}, pruning={"rule": "none"})
+    assert config.pruning.draws == 4
+
+
+def test_a_section_made_in_python_is_refused_too():
+    config = RunConfig(model=ModelConfig(family="clip"), method=NoiseDenoiseMethod())
+    with pytest.raises(UserError, match="is for diffusion models"):
+        with_defaults(config)
+
+
+def test_an_algorithm_takes_its_own_number_of_draws():
+    config = settle("stable-diffusion", method={"name": "noise-denoise-vote", "levels": [0.2, 0.4]})
+    assert config.pruning.model_dump() == {"rule": "vote", "levels": 2, "draws": 2}
+    config = settle("stable-diffusion", method={"name": "ddim-knn"})
+    assert config.pruning.model_dump() == {"rule": "none", "draws": 1}
+    assert with_defaults(config) == config
+    asked = {"rule": "anytime", "max_draws": 8}
+    config = settle("stable-diffusion", method={"name": "noise-denoise"}, pruning=asked)
+    assert config.pruning.max_draws == 8
 
 
 def test_templates_have_a_name_or_follow_from_the_family():
@@ -56,3 +85,16 @@ def test_templates_have_a_name_or_follow_from_the_family():
     assert settle("clip").prompts.templates == ["a photo of a {}."]
     with pytest.raises(UserError, match=r"prompts.templates"):
         settle("clip", prompts={"templates": "openay"})
+
+
+@pytest.mark.parametrize(("keys", "points"), [
+    ({}, 500),
+    ({"antithetic": True}, 250),
+    ({"grid_points": 7, "antithetic": True}, 7),
+])  # fmt: skip
+def test_a_grid_has_as_many_points_as_the_rule_has_draws(keys, points):
+    pruning = {"rule": "li", "keep": [3, 1], "draws": [50, 500]}
+    method = {"timesteps": "grid", **keys}
+    config = settle("stable-diffusion", pruning=pruning, method=method)
+    assert config.method.grid_points == points
+    assert with_defaults(config) == config

@@ -1,5 +1,8 @@
 """The elimination of one image does not depend on how its work was cut or in what order it came."""
 
+import math
+import statistics
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.pools import Pool
 from zsd_ray.engine.elimination import Elimination
-from zsd_ray.spec.pruning import ClarkJainiPruning, LiPruning
+from zsd_ray.spec.pruning import AnytimePruning, ClarkJainiPruning, LiPruning
 from zsd_ray.spec.records import WorkItem
 from zsd_ray.stats.rules import make_rule
 
@@ -15,14 +18,17 @@ N_CLASSES, N_DRAWS = 5, 40
 RULES = [
     ClarkJainiPruning(min_scores=4, max_scores=N_DRAWS, p_value=0.05),
     LiPruning(rule="li", keep=[3, 1], draws=[6, 25]),
+    AnytimePruning(max_draws=N_DRAWS, sampling="top-two", growth=1.0, indifference=None),
 ]
 
 
 def in_order(config, pool):
-    elimination = Elimination(make_rule(config), N_CLASSES, keep_raw=True)
-    for draw in range(N_DRAWS):
-        if elimination.outcome is None:
-            item = WorkItem(0, draw, 1, tuple(elimination.survivors.tolist()))
+    elimination = Elimination(make_rule(config, N_CLASSES), N_CLASSES, keep_raw=True)
+    while elimination.outcome is None:
+        cuts = list(elimination.wanted())
+        assert cuts, "it waits for nothing"
+        for cut in cuts:
+            item = WorkItem(0, *cut)
             elimination.add(item, pool.answer(item))
     return elimination.outcome
 
@@ -41,7 +47,7 @@ def test_any_order_any_cut_and_repeats_give_the_same_outcome(seed, shuffle, conf
             if len(part):
                 items.append(WorkItem(0, draw, 1, tuple(sorted(part.tolist()))))
     items += [items[i] for i in rng.integers(len(items), size=10)]
-    elimination = Elimination(make_rule(config), N_CLASSES, keep_raw=True)
+    elimination = Elimination(make_rule(config, N_CLASSES), N_CLASSES, keep_raw=True)
     for index in rng.permutation(len(items)):
         elimination.add(items[index], pool.answer(items[index]))
     assert elimination.outcome == expected
@@ -69,12 +75,86 @@ def test_mean_scores_are_over_the_draws_of_each_class():
     assert lasted == sorted(lasted, reverse=True)
 
 
+@pytest.mark.parametrize("config", RULES)
+@pytest.mark.parametrize("seed", range(5))
+def test_gaps_are_over_the_draws_that_a_class_and_the_prediction_both_had(config, seed):
+    pool = Pool(1, N_CLASSES, N_DRAWS, seed, gap=0.8)
+    outcome = in_order(config, pool)
+    assert len(set(outcome.draws_per_class)) > 1
+    best = outcome.ranking[0]
+    for k, gap, error in zip(range(N_CLASSES), outcome.gaps, outcome.gap_errors, strict=True):
+        both = range(min(outcome.draws_per_class[k], outcome.draws_per_class[best]))
+        gaps = [pool.score(0, draw, k) - pool.score(0, draw, best) for draw in both]
+        assert gap == pytest.approx(statistics.mean(gaps), rel=1e-9)
+        assert error == pytest.approx(statistics.stdev(gaps) / math.sqrt(len(gaps)), rel=1e-9)
+
+
+def test_a_gap_of_one_draw_has_no_error():
+    pool = Pool(1, N_CLASSES, N_DRAWS, seed=6)
+    outcome = in_order(LiPruning(rule="li", keep=[2, 1], draws=[1, 3]), pool)
+    assert sorted(outcome.draws_per_class) == [1, 1, 1, 3, 3]
+    for k, draws in enumerate(outcome.draws_per_class):
+        assert math.isfinite(outcome.gaps[k])
+        assert math.isnan(outcome.gap_errors[k]) == (draws == 1)
+
+
+def test_what_is_wanted_is_what_the_active_classes_lack():
+    """Cell by cell, at every look of a rule that lets classes wait."""
+    pool = Pool(1, N_CLASSES, N_DRAWS, seed=7, gap=0.1)
+    elimination = Elimination(make_rule(RULES[2], N_CLASSES), N_CLASSES, keep_raw=False)
+    known, n_waited = set(), 0
+    while elimination.outcome is None:
+        lacking = {(d, k) for d in range(elimination.target) for k in elimination.classes} - known
+        cuts = list(elimination.wanted())
+        cells = [(d, k) for first, n, ks in cuts for d in range(first, first + n) for k in ks]
+        assert len(cells) == len(set(cells)) == elimination.missing
+        assert set(cells) == lacking
+        n_waited += len(elimination.classes) < len(elimination.survivors)
+        known |= lacking
+        for cut in cuts:
+            item = WorkItem(0, *cut)
+            elimination.add(item, pool.answer(item))
+    assert n_waited > 10
+
+
 def test_scores_after_the_decision_change_nothing():
     pool = Pool(1, N_CLASSES, N_DRAWS, seed=5)
-    elimination = Elimination(make_rule(RULES[1]), N_CLASSES, keep_raw=False)
+    elimination = Elimination(make_rule(RULES[1], N_CLASSES), N_CLASSES, keep_raw=False)
     item = WorkItem(0, 0, N_DRAWS, tuple(range(N_CLASSES)))
     elimination.add(item, pool.answer(item))
     before = elimination.outcome
     assert before is not None
     elimination.add(item, pool.answer(item))
     assert elimination.outcome is before
+
+
+@pytest.mark.parametrize("config", RULES)
+def test_a_race_among_candidates_is_that_of_a_run_of_these_classes_alone(config):
+    pool = Pool(1, N_CLASSES, N_DRAWS, seed=8)
+    candidates = np.array([0, 2, 3], dtype=np.int32)
+    rule = make_rule(config, 3)
+    elimination = Elimination(rule, N_CLASSES, True, candidates=candidates)
+    alone = Elimination(rule, 3, keep_raw=True)
+    for draw in range(N_DRAWS):
+        if elimination.outcome is None:
+            item = WorkItem(0, draw, 1, tuple(elimination.survivors.tolist()))
+            elimination.add(item, pool.answer(item))
+            columns = np.searchsorted(candidates, item.classes)
+            alone.add(WorkItem(0, draw, 1, tuple(columns.tolist())), pool.answer(item))
+    outcome, expected = elimination.outcome, alone.outcome
+    assert outcome.ranking == tuple(candidates[list(expected.ranking)].tolist())
+    assert outcome.stop_reason == expected.stop_reason
+    for name in ("mean_scores", "gaps", "gap_errors", "draws_per_class"):
+        of_candidates = [getattr(outcome, name)[k] for k in candidates]
+        np.testing.assert_array_equal(of_candidates, getattr(expected, name))
+    for k in (1, 4):
+        assert outcome.draws_per_class[k] == 0
+        assert np.isnan([outcome.mean_scores[k], outcome.gaps[k], outcome.gap_errors[k]]).all()
+
+
+def test_one_candidate_is_the_outcome_without_draws():
+    alone = np.array([3], dtype=np.int32)
+    outcome = Elimination(make_rule(RULES[0], N_CLASSES), N_CLASSES, True, candidates=alone).outcome
+    assert (outcome.ranking, outcome.n_draws, outcome.n_scores, outcome.raw) == ((3,), 0, 0, ())
+    assert outcome.stop_reason == "one-class-left"
+    np.testing.assert_array_equal(outcome.gaps, [np.nan, np.nan, np.nan, 0, np.nan])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import zsd_ray
+from tests.support.digit_runs import PAPER
 from zsd_ray.api import check_model
 from zsd_ray.engine import model_check
 from zsd_ray.engine.model_check import ModelCheck, compare
@@ -12,10 +13,12 @@ from zsd_ray.spec.config import RunConfig, parse_config
 from zsd_ray.spec.errors import UserError
 
 
-def configure(path, **model):
+def configure(path, limit=4, **model):
     tree = {
         "model": {"device": "cpu", **model},
-        "data": {"limit": 4},
+        "data": {"limit": limit},
+        "cluster": {"workers": 1},
+        "method": PAPER,  # without a pilot: bfloat16 is slow on a CPU
         "pruning": {"rule": "none", "draws": 2},
         "output": {"path": str(path)},
         "tracking": {"mlflow": "off"},
@@ -83,12 +86,12 @@ def test_it_sees_a_fast_path_that_is_wrong(tmp_path, monkeypatch):
 def test_a_run_can_demand_it(tmp_path, local, request):
     if not local:
         request.getfixturevalue("local_ray")
-    config = configure(tmp_path, dtype="bfloat16", max_difference=1e-6)
+    config = configure(tmp_path, 1, dtype="bfloat16", max_difference=1e-6)
     with pytest.raises(
         UserError, match=r"max_difference 1e-06: in bfloat16 paired differences change"
     ):
         zsd_ray.run(config, local=local)
-    result = zsd_ray.run(configure(tmp_path, dtype="bfloat16", max_difference=0.2), local=local)
+    result = zsd_ray.run(configure(tmp_path, 1, dtype="bfloat16", max_difference=0.2), local=local)
     assert result.run.status == "finished"
 
 

@@ -7,144 +7,65 @@ import functools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support import replay
 from tests.support.pools import Pool
+from tests.support.simulated_cluster import Cluster
 from tests.support.validate import validate
-from zsd_ray.engine.events import (
-    Assign,
-    Decide,
-    Release,
-    ScoresArrived,
-    WorkerJoined,
-    WorkerLost,
-    WorkRequested,
-)
+from zsd_ray.engine.events import Assign, Decide, ScoresArrived, WorkerJoined, WorkRequested
+from zsd_ray.engine.packer import ONE_EACH, Cost
 from zsd_ray.engine.scheduler import Scheduler
-from zsd_ray.spec.pruning import ClarkJainiPruning
-from zsd_ray.spec.records import ImageFailure, ImageRecord, MicroBatchScores
+from zsd_ray.spec.pruning import AnytimePruning, ClarkJainiPruning, NoPruning
+from zsd_ray.spec.records import Candidates, ImageFailure, ImageRecord, MicroBatchScores
 from zsd_ray.stats.rules import make_rule
 
 RULE = ClarkJainiPruning(min_scores=4, max_scores=30, p_value=0.02)
+TOP_TWO = AnytimePruning(max_draws=30, sampling="top-two", growth=1.0, indifference=None)
 
 
-def make_scheduler(pool, n_templates=1, images=None, **options):
+def make_scheduler(pool, cost=ONE_EACH, images=None, rule=RULE, **options):
     n_images, _, n_classes = pool.errors.shape
     records = [ImageRecord(f"image-{i}", "", int(pool.truth[i])) for i in range(n_images)]
     images = range(n_images) if images is None else images
-    return Scheduler(records, images, make_rule(RULE), n_classes, n_templates, **options)
+    return Scheduler(records, images, make_rule(rule, n_classes), n_classes, cost, **options)
 
 
-class Cluster:
-    """Simulated workers around a scheduler; checks every instruction and every state."""
+def replayed(rule, score, n_classes, race):
+    """The plain replay of one image.
 
-    def __init__(self, scheduler, pool, batch_size, bad=(), poison=(), away=()):
-        self.scheduler = scheduler
-        self.pool = pool
-        self.bad = bad  # images that cannot be decoded
-        self.poison = poison  # images that end the process that scores them
-        self.away = away  # images whose store never answers
-        self.batch_size = batch_size
-        self.decisions = {}
-        self.held = {}  # worker -> micro-batches that it holds
-        self.open_requests = {}
-        self.released = set()
-        self.answered = []  # to be answered a second time, perhaps
-
-    def handle(self, event):
-        for instruction in self.scheduler.handle(event):
-            match instruction:
-                case Assign(worker, micro_batch):
-                    self.open_requests[worker] -= 1
-                    self.held[worker].append(micro_batch)
-                    assert micro_batch.items
-                case Release(worker):
-                    self.open_requests[worker] -= 1
-                    self.released.add(worker)
-                case Decide(decision):
-                    assert decision.image_id not in self.decisions, "decided twice"
-                    self.decisions[decision.image_id] = decision
-        validate(self.scheduler)
-
-    def join(self, worker):
-        self.held[worker] = []
-        self.open_requests[worker] = 0
-        self.handle(WorkerJoined(worker, self.batch_size))
-
-    def request(self, worker):
-        self.open_requests[worker] += 1
-        self.handle(WorkRequested(worker))
-
-    def answer(self, worker, index):
-        if any(item.image in self.poison for item in self.held[worker][index].items):
-            if index == 0:  # a worker computes what it was sent first
-                self.lose(worker, blame=True)
-            return
-        micro_batch = self.held[worker].pop(index)
-        scores = self.score(micro_batch)
-        self.answered.append((worker, scores))
-        self.handle(ScoresArrived(worker, scores))
-
-    def score(self, micro_batch):
-        answers = tuple(self.score_item(item) for item in micro_batch.items)
-        return MicroBatchScores.pack(micro_batch.id, answers, micro_batch.n_scores, 0.1)
-
-    def score_item(self, item):
-        if item.image in self.bad:
-            return ImageFailure("truncated file")
-        if item.image in self.away:
-            return ImageFailure("no answer", unreadable=True)
-        return self.pool.answer(item)
-
-    def restart(self, make):
-        """Another scheduler goes on from what this one would have saved."""
-        states = {int(state.image_id.split("-")[1]): state for state in self.scheduler.states()}
-        decided = {int(name.split("-")[1]) for name in self.decisions}
-        first_id = 1 + max((m.id for held in self.held.values() for m in held), default=-1)
-        first_id = max(first_id, 1 + max((scores.id for _, scores in self.answered), default=-1))
-        self.scheduler = make(
-            images=[n for n in range(len(self.pool.truth)) if n not in decided and n not in states],
-            states=states,
-            first_id=first_id,
-        )
-        for worker in list(self.held):  # they call again, with what they were busy with
-            held, requests = self.held[worker], self.open_requests[worker]
-            self.join(worker)
-            for micro_batch in held:
-                self.handle(ScoresArrived(worker, self.score(micro_batch)))
-            for _ in range(requests):
-                self.request(worker)
-
-    def lose(self, worker, blame=False):
-        for micro_batch in self.held.pop(worker):
-            # a late answer of a worker that was given up
-            self.answered.append((worker, self.score(micro_batch)))
-        del self.open_requests[worker]
-        self.handle(WorkerLost(worker, blame))
-
-    def finish(self):
-        """Let one worker at a time do what is left."""
-        for worker in list(self.held):
-            self.lose(worker)
-        for step in range(100_000):
-            if self.scheduler.finished:
-                break
-            if not self.held:
-                self.join(f"last-{step}")
-            (worker,) = self.held
-            while self.open_requests[worker] + len(self.held[worker]) < 2:
-                self.request(worker)
-            self.answer(worker, 0)
-        assert self.scheduler.finished
+    Args:
+        race: classes that the rule was made for; a screen may have left fewer.
+    """
+    if rule is RULE:
+        return replay.clark_jaini(score, n_classes, rule.min_scores, rule.max_scores, rule.p_value)
+    return replay.anytime(
+        score,
+        n_classes,
+        rule.min_draws,
+        rule.max_draws,
+        rule.alpha,
+        rule.scale,
+        rule.moderated,
+        rule.sampling == "top-two",
+        rule.growth,
+        rule.indifference,
+        race,
+    )
 
 
-def check_against_replay(decisions, pool, n_templates=1, bad=(), poison=(), away=()):
+def check_against_replay(
+    decisions, pool, cost=ONE_EACH, bad=(), poison=(), away=(), candidates=None, rule=RULE
+):
     n_images, _, n_classes = pool.errors.shape
+    classes = candidates or [range(n_classes)] * n_images
     assert sorted(decisions) == sorted(f"image-{i}" for i in range(n_images))
     for image in range(n_images):
         decision = decisions[f"image-{image}"]
+        if len(classes[image]) == 1:
+            check_unopposed(decision, *classes[image])
+            continue
         if image in bad:
             # a poisoned one never gets as far as being found truncated
             assert decision.stop_reason == ("quarantined" if image in poison else "error")
@@ -154,28 +75,50 @@ def check_against_replay(decisions, pool, n_templates=1, bad=(), poison=(), away
             reason = "quarantined" if image in poison else "unreadable"
             assert (decision.stop_reason, decision.prediction) == (reason, None)
             continue
-        expected = replay.clark_jaini(
-            lambda draw, k, image=image: pool.score(image, draw, k),
+        expected = replayed(
+            rule,
+            lambda draw, k, image=image: pool.score(image, draw, sorted(classes[image])[k]),
+            len(classes[image]),
             n_classes,
-            RULE.min_scores,
-            RULE.max_scores,
-            RULE.p_value,
         )
-        assert decision.prediction == expected.prediction
-        assert list(decision.draws_per_class) == expected.draws_per_class
-        assert decision.n_evaluations == sum(expected.draws_per_class) * n_templates
+        numbers = sorted(classes[image])
+        draws = dict(zip(numbers, expected.draws_per_class, strict=True))
+        assert decision.prediction == numbers[expected.prediction]
+        assert decision.draws_per_class == tuple(draws.get(k, 0) for k in range(n_classes))
+        assert [not np.isnan(mean) for mean in decision.mean_scores] == [
+            k in draws for k in range(n_classes)
+        ]
+        assert decision.n_candidates == (len(draws) if candidates else None)
+        assert decision.n_screen_evaluations == (100 + image if candidates else None)
+        used = sum(expected.draws_per_class) * cost.per_score
+        assert decision.n_evaluations == used + max(expected.draws_per_class) * cost.per_draw
         assert decision.n_spent >= decision.n_evaluations
-        assert decision.correct == (expected.prediction == pool.truth[image])
+        assert decision.correct == (decision.prediction == pool.truth[image])
 
 
-@settings(max_examples=200)
+def check_unopposed(decision, class_):
+    """A screen left one class, so that nothing was scored."""
+    assert (decision.prediction, decision.top5, decision.n_candidates) == (class_, (class_,), 1)
+    assert not any(decision.draws_per_class)
+    assert (decision.n_draws, decision.n_evaluations, decision.n_spent) == (0, 0, 0)
+    assert np.isnan(decision.mean_scores).all()
+    assert (decision.stop_reason, decision.error) == ("one-class-left", None)
+
+
+@pytest.mark.parametrize(
+    "rule", [RULE, TOP_TWO, AnytimePruning(max_draws=30)], ids=["paper", "top-two", "default"]
+)
+@settings(max_examples=70)
 @given(
     seed=st.integers(0, 50),
     batch_size=st.integers(1, 40),
-    n_templates=st.integers(1, 3),
+    cost=st.builds(
+        Cost, per_score=st.integers(1, 3), per_draw=st.integers(0, 5), whole=st.booleans()
+    ),
     bad=st.sets(st.integers(0, 5), max_size=2),
     poison=st.sets(st.integers(0, 5), max_size=1),
     away=st.sets(st.integers(0, 5), max_size=1),
+    candidates=st.none() | st.lists(st.sets(st.integers(0, 3), min_size=1), min_size=6, max_size=6),
     actions=st.lists(
         st.tuples(
             st.sampled_from(["join", "lose", "request", "answer", "answer", "again", "restart"]),
@@ -184,12 +127,22 @@ def check_against_replay(decisions, pool, n_templates=1, bad=(), poison=(), away
         max_size=60,
     ),
 )
+@example(
+    seed=0,
+    batch_size=4,
+    cost=ONE_EACH,
+    bad=set(),
+    poison=set(),
+    away=set(),
+    candidates=[{0}] * 6,
+    actions=[],
+)
 def test_random_histories_lose_nothing_and_decide_as_the_replay(
-    seed, batch_size, n_templates, bad, poison, away, actions
+    rule, seed, batch_size, cost, bad, poison, away, candidates, actions
 ):
-    pool = Pool(6, 4, RULE.max_scores, seed)
+    pool = Pool(6, 4, rule.most_draws, seed)
     bad, away = bad - poison, away - poison - bad
-    make = functools.partial(make_scheduler, pool, n_templates)
+    make = functools.partial(make_scheduler, pool, cost, rule=rule, **screened(candidates))
     cluster = Cluster(make(), pool, batch_size, bad, poison, away)
     joined = 0
     for action, pick in actions:
@@ -211,7 +164,77 @@ def test_random_histories_lose_nothing_and_decide_as_the_replay(
             worker, scores = cluster.answered[pick % len(cluster.answered)]
             cluster.handle(ScoresArrived(worker, scores))
     cluster.finish()
-    check_against_replay(cluster.decisions, pool, n_templates, bad, poison, away)
+    check_against_replay(cluster.decisions, pool, cost, bad, poison, away, candidates, rule)
+
+
+def screened(candidates):
+    """What the scheduler is told of a screen, if there is one."""
+    if candidates is None:
+        return {}
+
+    def of(image):
+        return Candidates(np.array(sorted(candidates[image]), dtype=np.int32), 100 + image)
+
+    return {"candidates": of, "classes_each": float(np.mean([len(c) for c in candidates]))}
+
+
+def test_workers_that_count_say_what_an_image_took():
+    """Scores whose cost is only known afterwards: rows hold what was counted, and not the guess."""
+    pool = Pool(6, 4, 3, seed=1)
+    rule = NoPruning(rule="none", draws=3)
+    cost = Cost(per_score=0, per_draw=100, whole=True)
+    cluster = Cluster(make_scheduler(pool, cost, rule=rule), pool, batch_size=150)
+    cluster.counted = lambda item: 7 * item.n_draws + item.image
+    cluster.finish()
+    for image in range(6):
+        decision = cluster.decisions[f"image-{image}"]
+        # Two draws fit, so an image's three go in one item or in two.
+        assert decision.n_evaluations in (21 + image, 21 + 2 * image, 21 + 3 * image)
+        assert decision.n_spent == decision.n_evaluations
+    counters = cluster.scheduler.counters
+    assert counters.n_scored == counters.n_evaluations == counters.n_spent
+
+
+def test_what_was_counted_before_a_restart_counts():
+    pool = Pool(1, 4, 3, seed=1)
+    rule, cost = NoPruning(rule="none", draws=3), Cost(0, 100, whole=True)
+    make = functools.partial(make_scheduler, pool, cost, rule=rule)
+    cluster = Cluster(make(), pool, batch_size=100)
+    cluster.counted = lambda item: 7 * item.n_draws
+    cluster.join("w")
+    cluster.request("w")
+    cluster.answer("w", 0)
+    cluster.lose("w")
+    cluster.restart(make)
+    cluster.finish()
+    assert cluster.decisions["image-0"].n_evaluations == 21
+
+
+def test_images_that_a_screen_decided_release_the_worker_that_asked():
+    pool = Pool(5, 4, RULE.max_scores, seed=2)
+    alone = [{1}, {0}, {3}, {3}, {2}]
+    cluster = Cluster(make_scheduler(pool, **screened(alone)), pool, batch_size=8)
+    cluster.join("w")
+    cluster.request("w")
+    assert cluster.scheduler.finished
+    assert cluster.released == {"w"}
+    check_against_replay(cluster.decisions, pool, candidates=alone)
+
+
+def test_the_share_of_a_worker_near_the_end_counts_candidates_alone():
+    pool = Pool(300, 40, RULE.max_scores, seed=5, gap=3.0)
+    pairs = [{0, int(truth)} if truth else {0, 1} for truth in pool.truth]
+    sizes = []
+    for told in (screened(pairs), {**screened(pairs), "classes_each": None}):
+        scheduler = make_scheduler(pool, images=range(40), **told)
+        for name in ("one", "other"):
+            scheduler.handle(WorkerJoined(name, 8))
+            (assign,) = scheduler.handle(WorkRequested(name))
+            scheduler.handle(ScoresArrived(name, pool.score_micro_batch(assign.micro_batch, 0.004)))
+        (assign,) = scheduler.handle(WorkRequested("one"))
+        sizes.append(assign.micro_batch.n_scores)
+    assert sizes[0] <= 38 * 4 * 2 / 8  # a quarter of a worker's half of what is left
+    assert sizes[0] < sizes[1]
 
 
 @pytest.mark.parametrize("n_workers", [1, 3])

@@ -4,15 +4,19 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.digit_runs import PAPER
 from tests.support.images import Pictures
 from zsd_ray.data.transforms import to_model_range, to_square
 from zsd_ray.diffusion import draws
 from zsd_ray.diffusion.schedule import DiscreteSchedule
+from zsd_ray.diffusion.time_density import TimeDensity
 from zsd_ray.diffusion.weighting import WEIGHTINGS
 from zsd_ray.engine.worker import Scorer
+from zsd_ray.methods.base import texts
 from zsd_ray.models.registry import encode_prompts, load_model
-from zsd_ray.spec.config import MethodConfig, ModelConfig
+from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.method import DiffusionClassifierMethod, FittedOn, TimeProfile
 from zsd_ray.spec.records import ImageFailure, MicroBatch, WorkItem
 
 PROMPTS = [f"a {noun} of a {name}" for name in ("cat", "dog", "bird") for noun in ("photo", "map")]
@@ -37,7 +41,7 @@ def make_scorer(denoiser, dataset, batch_size=8, n_templates=2, **method):
         dataset,
         denoiser.conditioning,
         n_templates,
-        MethodConfig(**method),
+        DiffusionClassifierMethod(**PAPER | method),
         SEED,
         batch_size,
         compile=False,
@@ -100,6 +104,105 @@ def test_draws_are_those_that_the_configuration_names(denoiser, weighting, times
     np.testing.assert_array_equal(scores.draws[:, 0], t)
     expected = WEIGHTINGS[weighting](denoiser.schedule, t, "l1")
     np.testing.assert_array_equal(scores.draws[:, 3], expected)
+
+
+PROFILE = TimeProfile(
+    loss="l2",
+    edges=(0.0, 0.3, 1.0),
+    sd=(1.0, 4.0),
+    signal=(1.0, 1.0),
+    informative=(0.0, 1.0),
+    weights=(3.0, 1.0),
+    fitted_on=FittedOn(run="x", identity="y", images=1, draws=1, evaluations=1),
+)
+
+
+@pytest.mark.parametrize("weighting", ["simple", "learned"])
+def test_times_of_a_density_come_with_corrected_weights(denoiser, weighting):
+    method = {"weighting": weighting, "timesteps": "importance", "fitted": PROFILE}
+    item = WorkItem(1, 0, 40, (0,))
+    (scores,) = score(make_scorer(denoiser, Pictures(3), **method), (item,))
+    low, high = (1.0, 1.0) if weighting == "simple" else (3.0, 1.0)
+    wanted = np.array([0.28 * low * 1.0, 0.68 * high * 4.0])
+    share = np.array([0.28, 0.68]) / 0.96
+    mass = 0.9 * wanted / wanted.sum() + 0.1 * share
+    density = TimeDensity(np.array([0.02, 0.3, 0.98]), mass)
+    t = draws.times(SEED, "picture-1", range(40), "importance", density=density)
+    np.testing.assert_array_equal(scores.draws[:, 0], denoiser.schedule.snap(t))
+    expected = np.where(t < 0.3, low * share[0] / mass[0], high * share[1] / mass[1])
+    np.testing.assert_allclose(scores.draws[:, 3], expected)
+    assert 0 < (t < 0.3).sum() < 40
+
+
+def test_antithetic_draws_differ_in_the_sign_of_their_noise(denoiser):
+    scorer = make_scorer(denoiser, Pictures(3), timesteps="stratified", antithetic=True)
+    first, second = scorer._method.draws("picture-1", range(6, 8)).eps
+    np.testing.assert_array_equal(first, -second)
+    (scores,) = score(scorer, (WorkItem(1, 6, 2, (0, 1, 2)),))
+    assert scores.draws[0].tolist() == scores.draws[1].tolist()
+    assert (scores.errors[0] != scores.errors[1]).all()
+    alone = make_scorer(denoiser, Pictures(3), timesteps="stratified")
+    (plain,) = score(alone, (WorkItem(1, 3, 1, (0, 1, 2)),))
+    assert scores.draws[0].tolist() == plain.draws[0].tolist()  # pair 3 has the t of number 3
+
+
+def test_a_grid_is_the_same_for_every_image(denoiser):
+    scorer = make_scorer(denoiser, Pictures(3), timesteps="grid", grid_points=6)
+    of_one, of_other = score(scorer, (WorkItem(0, 0, 6, (0,)), WorkItem(1, 0, 6, (0,))))
+    np.testing.assert_array_equal(of_one.draws, of_other.draws)
+    np.testing.assert_allclose(
+        np.sort(of_one.draws[:, 0]), 0.02 + 0.96 * (np.arange(6) + 0.5) / 6, atol=1e-3
+    )
+
+
+class Nulled:
+    """The denoiser with the empty prompt's row behind the classes'."""
+
+    def __init__(self, denoiser, config):
+        self._denoiser = denoiser
+        prompts = texts(PROMPTS, DiffusionClassifierMethod(normaliser="null-prompt"))
+        assert prompts == [*PROMPTS, ""]
+        self.conditioning = encode_prompts(config, prompts)
+
+    def __getattr__(self, name):
+        return getattr(self._denoiser, name)
+
+
+def test_the_normaliser_is_the_empty_prompts_error_subtracted(denoiser, config):
+    """Whatever classes and draws share an item with it, and whatever a batch holds."""
+    nulled, dataset = Nulled(denoiser, config), Pictures(3)
+    plain = score(make_scorer(denoiser, dataset), ITEMS)
+    scorer = make_scorer(nulled, dataset, batch_size=5, normaliser="null-prompt")
+    answer = scorer.score(MicroBatch(0, ITEMS))
+    n_evaluations = sum(item.n_scores * 2 + item.n_draws for item in ITEMS)
+    assert answer.n_rows == -(-n_evaluations // 5) * 5
+    hidden = torch.from_numpy(nulled.conditioning["hidden"][-1:])
+    for item, without, found in zip(ITEMS, plain, answer.unpack(ITEMS), strict=True):
+        np.testing.assert_array_equal(found.draws, without.draws)
+        image_id = dataset.records[item.image].image_id
+        pixels = to_square(dataset.read(item.image), denoiser.image_size)
+        x_0 = denoiser.encode_images(torch.from_numpy(to_model_range(pixels[None])))
+        for i in range(item.n_draws):
+            number = range(item.first_draw + i, item.first_draw + i + 1)
+            eps = torch.from_numpy(draws.noise(SEED, image_id, number, denoiser.sample_shape))
+            t, alpha, sigma, _ = found.draws[i].tolist()
+            step = torch.tensor([float(int(t * 1000))])
+            output = denoiser.predict(alpha * x_0 + sigma * eps, step, {"hidden": hidden})
+            null = float(((eps - output) ** 2).mean())
+            np.testing.assert_allclose(found.errors[i], without.errors[i] - null, atol=1e-5)
+
+
+def test_the_normaliser_leaves_the_differences_of_classes_alone(denoiser, config):
+    dataset, item = Pictures(3), (WorkItem(0, 0, 20, (0, 1, 2)),)
+    (without,) = score(make_scorer(denoiser, dataset), item)
+    nulled = make_scorer(Nulled(denoiser, config), dataset, normaliser="null-prompt")
+    (found,) = score(nulled, item)
+    for scores in (without.errors, found.errors):
+        assert np.ptp(scores, axis=1).min() > 0
+    np.testing.assert_allclose(
+        np.diff(found.errors, axis=1), np.diff(without.errors, axis=1), atol=1e-6
+    )
+    assert found.errors.std() < 0.2 * without.errors.std()
 
 
 def test_numbers_do_not_depend_on_their_company(denoiser):

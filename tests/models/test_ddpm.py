@@ -7,7 +7,8 @@ import torch
 
 from tests.support.tiny_models import ddpm
 from zsd_ray.diffusion.parametrisation import to_epsilon
-from zsd_ray.models.registry import check_model, encode_prompts, load_model
+from zsd_ray.models.labels import label_names
+from zsd_ray.models.registry import check_model, check_null_prompt, encode_prompts, load_model
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
 
@@ -118,3 +119,14 @@ def test_a_schedule_without_betas_is_refused(tmp_path):
     config = model(tmp_path)
     edit(config, "scheduler/scheduler_config.json", beta_start=None, beta_end=None)
     assert "names no beta_start, beta_end: not a schedule" in refused(config)
+
+
+def test_the_label_behind_those_that_have_names_is_of_no_class(tmp_path):
+    ddpm(tmp_path / "ddpm", num_class_embeds=4)
+    config = ModelConfig(family="ddpm", path=str(tmp_path / "ddpm"), device="cpu")
+    with pytest.raises(UserError, match="always told a label"):
+        check_null_prompt(config)
+    edit(config, "model_index.json", id2label={"0": "zero", "1": "one", "2": "two"})
+    check_null_prompt(config)
+    assert encode_prompts(config, ["two", "", "zero"])["labels"].tolist() == [2, 3, 0]
+    assert label_names(check_model(config), config) == ["zero", "one", "two"]

@@ -9,7 +9,8 @@ from zsd_ray.methods.diffusion_classifier import DiffusionClassifier
 from zsd_ray.models.families import FAMILIES
 from zsd_ray.models.registry import check_model, encode_prompts, fingerprint, load_model
 from zsd_ray.models.rows import row_network
-from zsd_ray.spec.config import MethodConfig, ModelConfig
+from zsd_ray.spec.config import ModelConfig
+from zsd_ray.spec.method import DiffusionClassifierMethod
 
 N_ROWS = 7
 
@@ -128,7 +129,8 @@ def scores(config, prompts, n_draws=12):
         name: torch.from_numpy(of) for name, of in encode_prompts(config, prompts).items()
     }
     network = row_network(denoiser, conditioning, compile=False)
-    method = DiffusionClassifier(denoiser, network, MethodConfig(), seed=0)
+    paper = DiffusionClassifierMethod(weighting="heuristic", timesteps="uniform")
+    method = DiffusionClassifier(denoiser, network, paper, seed=0)
     drawn = method.draws("image", range(n_draws))
     generator = torch.Generator().manual_seed(1)
     image = torch.rand(1, 3, denoiser.image_size, denoiser.image_size, generator=generator)

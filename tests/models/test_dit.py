@@ -93,3 +93,12 @@ def test_the_size_is_fixed(tmp_path):
     config = model(tmp_path).model_copy(update={"image_size": 32})
     with pytest.raises(UserError, match=r"model\.image_size is of no use to model\.family dit"):
         load_model(config)
+
+
+def test_the_empty_name_is_the_label_that_the_network_drops_others_for(tmp_path):
+    config = model(tmp_path)
+    found = encode_prompts(config, [*NAMES, ""])["labels"]
+    assert found.tolist() == [0, 1, 3, 4]
+    transformer = load_model(config)._transformer
+    tables = [m for m in transformer.modules() if isinstance(m, torch.nn.Embedding)]
+    assert {table.num_embeddings for table in tables} == {5}

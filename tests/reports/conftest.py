@@ -14,6 +14,8 @@ from sklearn.datasets import load_digits
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.results.schema import decisions_table, scores_table
 from zsd_ray.spec.config import RunConfig
+from zsd_ray.spec.method import DiffusionClassifierMethod
+from zsd_ray.spec.pruning import ClarkJainiPruning
 from zsd_ray.spec.records import Decision, RawDraw
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -130,7 +132,10 @@ def simulate_run(
     n_spent = sum(row.n_spent for row in rows)
     run = RunFile(
         status="incomplete" if n_errors else "finished",
-        config=RunConfig().model_dump(mode="json"),
+        config=RunConfig(
+            method=DiffusionClassifierMethod(weighting="heuristic", timesteps="uniform"),
+            pruning=ClarkJainiPruning(),
+        ).model_dump(mode="json"),
         identity="9f2c4b1d7e60a835",
         identity_parts={"model": "builtin:digits", "images": "sha256:1b7c", "seed": seed},
         classes=list(classes),

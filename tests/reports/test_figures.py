@@ -98,6 +98,25 @@ def test_surviving_classes_mean_and_band() -> None:
     assert (at_end.min(), at_end.max()) == pytest.approx(np.percentile([2, 1], [10, 90]))
 
 
+def test_classes_that_a_screen_left_out_were_never_left() -> None:
+    rows = [[0, 20, 30, 0], [0, 0, 20, 60], [0, 0, 0, 0]]  # the last had one candidate
+    (axes,) = figures.surviving(rows, [True] * 3).axes
+    left = dict(zip(*axes.lines[0].get_data(), strict=True))
+    assert left == pytest.approx({0: 5 / 3, 20: 1, 30: 1, 60: 1})
+    assert axes.get_ylim()[1] < 2.5
+
+
+@pytest.mark.parametrize("most", [60, 2000])
+def test_draws_of_classes_in_the_race_alone_set_the_scale(most: int) -> None:
+    (axes,) = figures.surviving([[0, 0, 40, most]], [True]).axes
+    assert axes.get_xlim() == (20 if most > 100 else 0, most)
+
+
+def test_images_without_any_draw_make_a_figure() -> None:
+    (axes,) = figures.surviving([[0, 0, 0]], [True]).axes
+    assert set(axes.lines[0].get_ydata()) == {1}
+
+
 def test_surviving_with_many_classes_and_draws_uses_log_axes() -> None:
     rng = np.random.default_rng(0)
     rows = [rng.integers(20, 2000, 1000) for _ in range(5)]
@@ -147,6 +166,17 @@ def test_elimination_trace_is_relative_to_the_prediction() -> None:
     assert np.asarray(dots.get_offsets()) == pytest.approx(np.array([[2, 3]]))
     names = {text.get_text() for text in axes.texts}
     assert names == {"a (predicted)", "b (true)", "c"}
+
+
+@pytest.mark.parametrize("label", [0, 3, 9])
+def test_a_true_class_that_a_screen_left_out_has_no_line(label: int) -> None:
+    raw = [RawDraw(i, 0.5, 0.7, 0.7, 1.0, (1, 4), (1.0, 2.0)) for i in range(3)]
+    table = scores_table([Decision("i", "s", label, 1, raw=tuple(raw))])
+    names = list("abcdefghij")
+    (axes,) = figures.elimination_trace(table, names, label, 1).axes
+    assert len(axes.lines) == 1
+    assert {text.get_text() for text in axes.texts} == {"b (predicted)", "e"}
+    assert np.isfinite(axes.get_ylim()).all()
 
 
 def test_elimination_trace_of_a_right_prediction_names_it_once() -> None:

@@ -96,6 +96,13 @@ def test_the_page_of_a_finished_run(simulated: Any) -> None:
     assert "Errors" not in page.text
 
 
+def test_what_a_pilot_took_is_said(simulate: Callable[..., Any]) -> None:
+    run = simulate(6, n_traces=0)
+    assert "for weights or times" not in Page(render(run)).text
+    run.run = replace(run.run, totals=run.run.totals | {"pilot_evaluations": 12_800})
+    assert "pilot 12,800 evaluations, for weights or times" in Page(render(run)).text
+
+
 def test_every_wrong_prediction_has_a_row(simulated: Any) -> None:
     page = Page(render(simulated))
     wrong = [row for row in simulated.rows if row.correct is False]
@@ -264,3 +271,13 @@ def test_draws_without_a_decision_are_left_out(simulate: Callable[..., Any]) -> 
     table = decisions_table(run.rows[1:])
     chosen = choose_traces(Outcomes.of(table), run.draws)
     assert "digits/0000" not in {image_id for _, image_id in chosen}
+
+
+def test_a_run_without_elimination_shows_none(simulate: Callable[..., Any]) -> None:
+    run = simulate(4, n_traces=3)
+    headings = ("How classes fall", "How single images were decided")
+    assert all(heading in Page(render(run)).text for heading in headings)
+    run.run = replace(run.run, config={**run.run.config, "pruning": {"rule": "none", "draws": 1}})
+    run.rows = [replace(row, n_draws=1) for row in run.rows]
+    text = Page(render_report(run.run, decisions_table(run.rows), run.draws, run.pictures)).text
+    assert not any(heading in text for heading in headings)

@@ -6,6 +6,7 @@ from zsd_ray.cli import main
 from zsd_ray.models.families import FAMILIES
 from zsd_ray.reports.lines import aligned
 from zsd_ray.reports.models import check_rows
+from zsd_ray.spec.algorithms import ALGORITHMS
 from zsd_ray.spec.config import RunConfig, parse_config
 
 
@@ -26,6 +27,11 @@ def test_the_list_for_programs(capsys):
     found = json.loads(capsys.readouterr().out)
     assert list(found) == list(FAMILIES)
     assert found["sdxl"]["method"] == "diffusion-classifier"
+    assert found["clip"]["methods"] == ["classifier"]
+    assert "weighted-prompts" in found["sdxl"]["methods"]
+    assert "weighted-prompts" not in found["dit"]["methods"]
+    assert "ddim-knn" in found["dit"]["methods"]
+    assert found["stable-diffusion"]["methods"] == ["diffusion-classifier", *ALGORITHMS]
 
 
 def test_a_checks_figures():

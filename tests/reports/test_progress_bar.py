@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -18,13 +19,13 @@ class Clock:
         return self.now
 
 
-def lines_of(terminal):
+def lines_of(terminal, progress=PROGRESS):
     """What is printed in 95 seconds of news."""
     clock, file = Clock(), io.StringIO()
     with ProgressBar(Console(file=file, force_terminal=terminal, width=40), clock) as bar:
         for _ in range(95):
             clock.now += 1
-            bar.run(PROGRESS)
+            bar.run(progress)
     return file.getvalue()
 
 
@@ -34,6 +35,11 @@ def test_a_log_gets_a_line_every_half_minute():
         "1:40 left"
     )
     assert lines_of(terminal=False).splitlines() == [line] * 3
+
+
+def test_what_comes_before_a_run_is_named():
+    (line, *_) = lines_of(terminal=False, progress=replace(PROGRESS, stage="tree-1")).splitlines()
+    assert line.startswith("tree-1: images 1,500 of 2,000 | ")
 
 
 def test_a_terminal_gets_the_bar_alone():

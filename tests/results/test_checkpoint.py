@@ -1,39 +1,51 @@
 """A checkpoint holds what the elimination knows, to the last bit."""
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.pools import Pool
+from tests.support.validate import wanted_cells
 from zsd_ray.engine.elimination import Elimination
 from zsd_ray.results.checkpoint import Checkpoint
-from zsd_ray.spec.pruning import ClarkJainiPruning
+from zsd_ray.spec.pruning import AnytimePruning, ClarkJainiPruning
 from zsd_ray.spec.records import WorkItem
 from zsd_ray.stats.rules import make_rule
 
 N_CLASSES, N_DRAWS = 5, 40
-RULE = make_rule(ClarkJainiPruning(min_scores=4, max_scores=N_DRAWS, p_value=0.05))
+RULE = make_rule(ClarkJainiPruning(min_scores=4, max_scores=N_DRAWS, p_value=0.05), N_CLASSES)
+TOP_TWO = make_rule(
+    AnytimePruning(max_draws=N_DRAWS, sampling="top-two", growth=1.0, indifference=None), N_CLASSES
+)
 
 
-def feed(elimination, pool, draws):
-    for draw in draws:
-        if elimination.outcome is None:
-            item = WorkItem(0, draw, 1, tuple(elimination.survivors.tolist()))
-            elimination.add(item, pool.answer(item))
+def feed(elimination, pool, n=10**6):
+    """Answer what the next looks want, a draw at a time, `n` times at most."""
+    while elimination.outcome is None and n > 0:
+        cuts = list(elimination.wanted())
+        assert cuts, "it waits for nothing"
+        for first, n_draws, classes in cuts:
+            for draw in range(first, first + n_draws)[:n]:
+                item = WorkItem(0, draw, 1, classes)
+                elimination.add(item, pool.answer(item))
+                n -= 1
 
 
+@pytest.mark.parametrize("rule", [RULE, TOP_TWO], ids=["paper", "top-two"])
 @settings(max_examples=60)
 @given(seed=st.integers(0, 1000), cut=st.integers(1, N_DRAWS - 1), hole=st.booleans())
 @example(seed=1, cut=8, hole=True)
-def test_an_elimination_goes_on_from_a_checkpoint_as_if_nothing_had_been(seed, cut, hole):
+def test_an_elimination_goes_on_from_a_checkpoint_as_if_nothing_had_been(rule, seed, cut, hole):
     pool = Pool(1, N_CLASSES, N_DRAWS, seed)
-    whole = Elimination(RULE, N_CLASSES, keep_raw=True)
-    feed(whole, pool, range(N_DRAWS))
-    first = Elimination(RULE, N_CLASSES, keep_raw=True)
-    feed(first, pool, range(cut))
+    whole = Elimination(rule, N_CLASSES, keep_raw=True)
+    feed(whole, pool)
+    first = Elimination(rule, N_CLASSES, keep_raw=True)
+    feed(first, pool, cut)
     if hole:  # part of a later draw has come in, or all of it
-        item = WorkItem(0, cut, 1, (0, 2))
+        item = WorkItem(0, first.target - 1, 1, (0, 2))
         first.add(item, pool.answer(item))
     if first.outcome is not None:
         return
@@ -42,20 +54,41 @@ def test_an_elimination_goes_on_from_a_checkpoint_as_if_nothing_had_been(seed, c
     assert (read.writer, read.counters) == ("session/0", {"n_scored": 3})
     (state,) = read.states
     assert (state.image_id, state.n_spent, state.seconds) == ("a", 7, 1.5)
-    second = Elimination(RULE, N_CLASSES, keep_raw=True, state=state)
-    wanted = {
-        (draw, class_)
-        for start, n, classes in second.wanted()
-        for draw in range(start, start + n)
-        for class_ in classes
-    }
+    second = Elimination(rule, N_CLASSES, keep_raw=True, state=state)
+    wanted = wanted_cells(second)
+    assert wanted == wanted_cells(first)
     assert len(wanted) == second.missing
-    assert all(second.is_needed(*cell) for cell in wanted)
     for draw, class_ in wanted:
         item = WorkItem(0, draw, 1, (class_,))
         second.add(item, pool.answer(item))
-    feed(second, pool, range(second.n_draws, N_DRAWS))
+    feed(second, pool)
     assert second.outcome == whole.outcome
+
+
+def test_classes_that_wait_and_what_they_miss_are_in_a_checkpoint():
+    """From one at every step: those that wait, and those that catch up, go on doing so."""
+    pool = Pool(1, N_CLASSES, N_DRAWS, seed=1, gap=0.3)
+    whole, going = (Elimination(TOP_TWO, N_CLASSES, keep_raw=True) for _ in range(2))
+    feed(whole, pool)
+    n_waited = n_behind = 0
+    while going.outcome is None:
+        written = Checkpoint([going.state("a", 0, 0.0)], "session/0", {}).to_bytes()
+        (state,) = Checkpoint.from_bytes(written).states
+        again = Elimination(TOP_TWO, N_CLASSES, keep_raw=True, state=state)
+        assert (again.classes, again.target, again.missing) == (
+            going.classes,
+            going.target,
+            going.missing,
+        )
+        wanted = list(going.wanted())
+        assert list(again.wanted()) == wanted
+        n_waited += len(state.waiting) > 0
+        n_behind += wanted[0][0] < going.n_draws
+        going = again
+        feed(going, pool, 1)
+    assert going.outcome == whole.outcome
+    assert n_waited > 5
+    assert n_behind > 5
 
 
 def test_what_was_scored_is_not_wanted_again():
@@ -70,10 +103,12 @@ def test_what_was_scored_is_not_wanted_again():
 def test_a_state_shares_no_memory_with_the_elimination():
     pool = Pool(1, N_CLASSES, N_DRAWS, seed=2)
     elimination = Elimination(RULE, N_CLASSES, keep_raw=True)
-    feed(elimination, pool, range(5))
+    feed(elimination, pool, 5)
     state = elimination.state("a", 0, 0.0)
-    copies = {name: np.copy(getattr(state, name)) for name in ("errors", "table", "means", "draws")}
-    feed(elimination, pool, range(5, 12))
+    copies = {
+        name: np.copy(getattr(state, name)) for name in ("errors", "table", "waiting", "draws")
+    }
+    feed(elimination, pool, 7)
     for name, copy in copies.items():
         np.testing.assert_array_equal(getattr(state, name), copy)
 
@@ -82,3 +117,12 @@ def test_an_empty_checkpoint_and_one_that_is_none():
     assert Checkpoint.from_bytes(Checkpoint([], "s", {}).to_bytes()) == Checkpoint([], "s", {})
     with pytest.raises(Exception, match="Parquet"):
         Checkpoint.from_bytes(b"no checkpoint")
+
+
+def test_a_checkpoint_of_a_version_in_which_workers_did_not_count_is_read():
+    state = Elimination(RULE, N_CLASSES, keep_raw=True).state("a", 7, 1.5)
+    table = pq.read_table(pa.BufferReader(Checkpoint([state], "session/0", {}).to_bytes()))
+    older = pa.BufferOutputStream()
+    pq.write_table(table.drop_columns(["n_counted"]), older)
+    (read,) = Checkpoint.from_bytes(older.getvalue().to_pybytes()).states
+    assert (read.image_id, read.n_spent, read.n_counted) == ("a", 7, 0)

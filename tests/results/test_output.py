@@ -73,6 +73,21 @@ def test_without_raw_scores_only_traces_are_written(output):
     assert output.read_table("traces").num_rows == 2
 
 
+def test_columns_that_an_earlier_version_did_not_write_are_null(tmp_path):
+    output = Output(str(tmp_path))
+    output.write_decisions([decision(0)], raw_scores=False, part="part-1.parquet")
+    path = tmp_path / "decisions" / "part-1.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["gaps", "worker"]), path)
+    output.write_decisions([decision(1)], raw_scores=False, part="part-2.parquet")
+    table = output.read_table("decisions")
+    assert table.schema == DECISIONS
+    assert table["worker"].to_pylist() == [None, "w"]
+    assert output.read_table("decisions", ["worker", "n_draws"]).to_pylist() == [
+        {"worker": None, "n_draws": 2},
+        {"worker": "w", "n_draws": 2},
+    ]
+
+
 def test_nothing_written_reads_as_an_empty_table(output):
     assert output.read_table("decisions").num_rows == 0
     assert output.read_table("decisions", ["image_id"]).column_names == ["image_id"]

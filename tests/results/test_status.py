@@ -43,6 +43,18 @@ def test_a_run_at_work(output):
     assert (status.session, status.report) == ("one", None)
 
 
+def test_before_a_run_has_begun_its_last_stage_is_shown(output):
+    for name in ("pilot", "tree-2", "tree-10", "decisions"):
+        Output(output.location(name)).write_run(RUN)
+    assert read_status(output.path, NOW).output == output.location("tree-10")
+    Output(output.location("audit")).write_run(RUN)
+    beat(Output(output.location("audit")), seconds_ago=4)
+    status = read_status(output.path, NOW)
+    assert (status.output, status.n_decided) == (output.location("audit"), 10)
+    output.write_run(RUN)
+    assert read_status(output.path, NOW).output == output.path
+
+
 def test_a_silent_run_has_no_rates(output):
     output.write_run(RUN)
     beat(output, seconds_ago=75)

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import zsd_ray
+from tests.support.digit_runs import PAPER
 from tests.support.local_cluster import ROOT, SECONDS, local_cluster, wait_until
 from zsd_ray.results.output import Output
 from zsd_ray.spec.config import RunConfig, parse_config
@@ -30,7 +31,8 @@ def configure(path):
         "model": {"device": "cpu"},  # the nodes' GPUs are pretended
         "prompts": {"templates": ["a photo of the digit {}."]},
         "data": {"limit": LIMIT},
-        "pruning": {"min_scores": 20, "max_scores": 200, "p_value": 0.002},
+        "method": PAPER,
+        "pruning": {"rule": "clark-jaini", "min_scores": 20, "max_scores": 200, "p_value": 0.002},
         "tracking": {"mlflow": "off"},
         "output": {"path": str(path), "flush_seconds": 0.01},
     }

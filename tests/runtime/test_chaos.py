@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import zsd_ray
+from tests.support.digit_runs import PAPER
 from tests.support.mlflow_server import MlflowServer
 from tests.support.processes import actors, wait_until
 from zsd_ray.results.output import Output
@@ -33,7 +34,8 @@ def configure(path, **sections):
     tree = {
         "prompts": {"templates": ["a photo of the digit {}."]},
         "data": {"limit": LIMIT},
-        "pruning": {"min_scores": 12, "max_scores": 60, "p_value": 0.01},
+        "method": PAPER,
+        "pruning": {"rule": "clark-jaini", "min_scores": 12, "max_scores": 60, "p_value": 0.01},
         "tracking": {"mlflow": "off"},
         "output": {"path": path, "flush_seconds": 0.5, "checkpoint_seconds": 2},
     }

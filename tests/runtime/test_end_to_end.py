@@ -13,6 +13,7 @@ import yaml
 
 import zsd_ray
 from tests.support import replay
+from tests.support.digit_runs import PAPER
 from tests.support.images import write_folder
 from tests.support.processes import actors, wait_until
 from zsd_ray.spec.config import RunConfig, parse_config
@@ -33,6 +34,7 @@ def configure(path, **sections):
     tree = {
         "prompts": {"templates": ["a photo of the digit {}."]},
         "data": {"source": "digits", "limit": LIMIT},
+        "method": PAPER,
         "pruning": PRUNING,
         "tracking": {"mlflow": "off"},
         "output": {"path": str(path), "raw_scores": True},

@@ -81,7 +81,8 @@ def test_prompts_that_cannot_be_encoded_end_the_run_with_their_reason(
 def test_a_worker_that_hangs_over_the_prompts_is_replaced(local_ray, quiet, run_with, tmp_path):
     plan = make_plan(configure(tmp_path, cluster={"workers": 1, "hang_seconds": 1}))
     warnings = run_with(plan, SlowOnce(plan.prompts, str(tmp_path / "mark")))
-    assert [warning.partition(" ")[2] for warning in warnings] == ["is lost (it does not answer)"]
+    # Once or, where the machine is so busy that the next one is late as well, more often.
+    assert {warning.partition(" ")[2] for warning in warnings} == {"is lost (it does not answer)"}
     assert numbers(plan.output.read_table("decisions")) == quiet
 
 
@@ -162,7 +163,7 @@ def test_calls_of_a_worker_may_overtake_each_other(local_ray, tmp_path):
     worker = model_worker.ModelWorker.remote(plan.config, plan.model_fingerprint)
     ray.get(worker.ready.remote())
     conditioning, _ = ray.get(worker.encode_prompts.remote(plan.prompts, plan.dataset, []))
-    ray.get(worker.bind.remote(plan.dataset, conditioning))
+    ray.get(worker.bind.remote(plan.dataset, conditioning, plan.classes.names))
     item = zsd_ray.spec.records.WorkItem(0, 0, 2, (0, 1))
     late = Late.remote(zsd_ray.spec.records.MicroBatch(7, (item,)))
     done = worker.run.remote("w", [late])

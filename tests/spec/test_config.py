@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pytest
 
 from zsd_ray.spec.config import RunConfig, load_config, parse_config
 from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.train_config import TrainConfig
+from zsd_ray.spec.train_config import load_training, parse_training
 
 
 @pytest.fixture
@@ -21,10 +23,11 @@ def test_the_configurations_that_ship_are_valid(name):
     assert parse_config(RunConfig, config.model_dump(mode="json")) == config
 
 
-def test_the_training_configuration_that_ships_is_valid():
-    config = load_config(TrainConfig, "configs/train-digits.yaml")
-    assert len(config.captions.names) == 10
-    assert parse_config(TrainConfig, config.model_dump(mode="json")) == config
+@pytest.mark.parametrize("path", sorted(Path("configs/training").glob("*.yaml")), ids=str)
+def test_the_training_configurations_that_ship_are_valid(path):
+    config = load_training(path)
+    assert path.name.startswith(config.kind)
+    assert parse_training(config.model_dump(mode="json")) == config
 
 
 def test_an_empty_file_means_the_defaults(write):
@@ -40,8 +43,11 @@ def test_overrides_and_limit_win(write):
     assert config.prompts.templates == ["a {}."]
 
 
-def test_a_rule_is_chosen_by_name_and_defaults_to_the_papers(write):
-    assert load_config(RunConfig, write("pruning: {min_scores: 5}")).pruning.min_scores == 5
+def test_a_rule_is_chosen_by_name_and_is_anytime_by_default(write):
+    assert load_config(RunConfig, write("seed: 1")).pruning.rule == "anytime"
+    assert load_config(RunConfig, write("pruning: {min_draws: 5}")).pruning.min_draws == 5
+    paper = load_config(RunConfig, write("pruning: {rule: clark-jaini, min_scores: 5}"))
+    assert (paper.pruning.min_scores, paper.pruning.p_value) == (5, 0.002)
     li = load_config(RunConfig, write("pruning: {rule: li, keep: [5, 1], draws: [50, 500]}"))
     assert li.pruning.keep == [5, 1]
     none = load_config(RunConfig, write("pruning: {rule: none, draws: 12}"))
@@ -63,11 +69,17 @@ def test_yaml_off_switches_mlflow_off(write):
         ("modle: {}", ["unknown key modle", "did you mean 'model'"]),
         ("data: {sorce: digits}", ["unknown key data.sorce", "did you mean 'source'"]),
         ("data: {zzzz: 1}", ["unknown key data.zzzz", "allowed: source, path"]),
-        ("pruning: {min_score: 3}", ["unknown key pruning.min_score", "'min_scores'"]),
-        ("pruning: {rule: li, p_value: 0.1}", ["unknown key pruning.p_value", "allowed: rule"]),
+        ("pruning: {min_draw: 3}", ["unknown key pruning.min_draw", "'min_draws'"]),
+        ("pruning: {rule: li, p_value: 0.1}", ["unknown key pruning.p_value", "allowed:", "keep"]),
         ("pruning: {rule: clark}", ["pruning.rule", "came 'clark'", "'clark-jaini'", "'li'"]),
-        ("pruning: {p_value: 2}", ["pruning.p_value", "came 2", "less than 1"]),
-        ("pruning: {min_scores: 50, max_scores: 20}", ["max_scores (20)", "min_scores (50)"]),
+        ("pruning: {rule: clark-jaini, p_value: 2}", ["pruning.p_value", "came 2", "less than 1"]),
+        (
+            "pruning: {rule: clark-jaini, min_scores: 50, max_scores: 20}",
+            ["max_scores (20)", "min_scores (50)"],
+        ),
+        ("pruning: {block: 3, min_draws: 4}", ["min_draws (4)", "multiple of block (3)"]),
+        ("pruning: {block: 3, min_draws: 3, max_draws: 9}", ["6 (two blocks)", "came 3 and 9"]),
+        ("pruning: {indifference: 0}", ["pruning.indifference", "came 0"]),
         ("pruning: {rule: li, keep: [1, 5], draws: [2, 3]}", ["keep must fall", "[1, 5]"]),
         ("pruning: {rule: li, keep: [5], draws: [2, 3]}", ["one entry a stage"]),
         ("method: {weighting: heuristc}", ["method.weighting", '"heuristc"', "did you mean"]),
@@ -129,21 +141,31 @@ def test_a_missing_file_is_a_user_error(tmp_path):
         load_config(RunConfig, tmp_path / "absent.yaml")
 
 
+_CAPTIONS = "kind: text-to-image\ncaptions: {names: [[a], [b]], templates: ['{}']}\n"
+_DDPM = "kind: ddpm\nepochs: 1\n"
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("captions: {names: [[a], [b]], templates: ['x']}", r"exactly one \{\}"),
-        ("captions: {names: [[a], []], templates: ['{}']}", "at least one name"),
-        (
-            "network: {image_size: 30}\ncaptions: {names: [[a], [b]], templates: ['{}']}",
-            "multiple of 8",
-        ),
-        (
-            "network: {unet_channels: [12]}\ncaptions: {names: [[a], [b]], templates: ['{}']}",
-            "multiples of 8",
-        ),
+        ("epochs: 1", "kind: came nothing; allowed: text-to-image, ddpm, classifier"),
+        ("kind: gan", "kind: came 'gan'; allowed"),
+        (_CAPTIONS.replace("{}", "x"), r"exactly one \{\}"),
+        (_CAPTIONS.replace("[b]", "[]"), "at least one name"),
+        (_CAPTIONS + "network: {image_size: 30}", "multiple of 8"),
+        (_CAPTIONS + "network: {unet_channels: [12]}", "multiples of 8"),
+        (_CAPTIONS + "vae: {steps: 1, batch_size: 3}\ncluster: {workers: 4}", "vae.batch_size 3"),
+        ("kind: ddpm", "epochs"),
+        (_DDPM + "network: {image_size: 20}", "multiple of 8: the U-Net halves it 3 times"),
+        (_DDPM + "network: {attention: [5]}", "names block 5; blocks are 1 to 4"),
+        (_DDPM + "samples: {steps: 9}\nchain: {steps: 8}", "steps 9 is more than the chain's 8"),
+        (_DDPM + "label_dropout: 0.1", "without classes there are none"),
+        (_DDPM + "cluster: {workers: 200}", "optimiser.batch_size 128"),
+        (_DDPM + "optimiser: {schedule: cosin}", "did you mean 'cosine'"),
+        (_DDPM + "classes: [yes]", "classes"),
+        ("kind: classifier\nepochs: 1\nclasses: [one]", "classes"),
     ],
 )
 def test_training_mistakes_are_named(write, text, word):
     with pytest.raises(UserError, match=word):
-        load_config(TrainConfig, write(text))
+        load_training(write(text))

@@ -14,7 +14,7 @@ def parts(tree, classes=("a", "b"), of_label=(0, 1), fingerprint="f"):
     [
         {"seed": 1},
         {"method": {"loss": "l1"}},
-        {"pruning": {"p_value": 0.01}},
+        {"pruning": {"alpha": 0.01}},
         {"pruning": {"rule": "li"}},
         {"prompts": {"templates": ["a {}."]}},
         {"model": {"dtype": "bfloat16"}},
@@ -47,8 +47,8 @@ def test_classes_and_weights_belong_to_it():
 
 
 def test_differences_are_said_in_words():
-    assert differences(parts({}), parts({"pruning": {"p_value": 0.01}})) == [
-        "pruning.p_value was 0.002, now 0.01"
+    assert differences(parts({}), parts({"pruning": {"alpha": 0.01}})) == [
+        "pruning.alpha was 0.1, now 0.01"
     ]
 
 

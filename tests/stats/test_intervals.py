@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsd_ray.stats.intervals import Interval, wilson
+from zsd_ray.stats.intervals import Interval, half_width, wilson
 
 Z_95 = 1.959963984540054
 
@@ -97,3 +97,10 @@ def test_coverage_is_near_its_promise() -> None:
         coverage.append(chance[inside].sum())
     assert np.mean(coverage) == pytest.approx(0.95, abs=0.01)
     assert min(coverage) > 0.91
+
+
+def test_the_half_width_of_a_mean_is_students() -> None:
+    # Two values d apart: their standard error is d / 2, and t_{0.975} of 1 degree is 12.706.
+    assert half_width([[1.0, 3.0], [5.0, 5.0]]) == pytest.approx([12.706205, 0.0], rel=1e-6)
+    with pytest.raises(ValueError, match="needs at least 2 values, but came 1"):
+        half_width([1.0])

@@ -13,6 +13,7 @@ from zsd_ray.stats.metrics import (
     confused_pairs,
     confusion_matrix,
     per_class_accuracy,
+    rank_of_label,
     survivors,
 )
 
@@ -28,6 +29,24 @@ def columns(rows: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
 def test_accuracy_is_the_share_of_correct_images() -> None:
     assert accuracy([True, False, True, True]) == 0.75
     assert math.isnan(accuracy([]))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.sampled_from([-np.inf, 0.0, 1.0, 2.0]), min_size=4, max_size=4),
+            st.integers(0, N_CLASSES - 1),
+        )
+    )
+)
+def test_the_rank_of_a_label_is_its_place_in_a_stable_sort(rows) -> None:
+    scores = np.array([scores for scores, _ in rows]).reshape(-1, N_CLASSES)
+    labels = np.array([label for _, label in rows], dtype=int)
+    expected = []
+    for row, label in rows:
+        order = sorted(range(N_CLASSES), key=lambda k: -row[k])
+        expected.append(N_CLASSES if row[label] == -np.inf else order.index(label))
+    assert rank_of_label(scores, labels).tolist() == expected
 
 
 @given(outcomes)

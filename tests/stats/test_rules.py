@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from tests.support import replay
 from tests.support.pools import Pool
 from zsd_ray.engine.elimination import Elimination
-from zsd_ray.spec.pruning import ClarkJainiPruning, LiPruning, NoPruning
+from zsd_ray.spec.pruning import (
+    AnytimePruning,
+    ClarkJainiPruning,
+    HalvingPruning,
+    LiPruning,
+    NoPruning,
+    PairedTPruning,
+)
 from zsd_ray.spec.records import WorkItem
 from zsd_ray.stats.rules import make_rule
 
@@ -18,17 +25,26 @@ CONFIGS = [
     LiPruning(rule="li", keep=[3, 1], draws=[4, 20]),
     LiPruning(rule="li", keep=[2], draws=[7]),
     NoPruning(rule="none", draws=9),
+    ClarkJainiPruning(min_scores=5, max_scores=60, p_value=0.01, indifference=0.5),
+    LiPruning(rule="li", keep=[3, 1], draws=[4, 20], indifference=0.5),
+    HalvingPruning(rule="halving", min_draws=3, growth=1.5, keep=0.7, max_draws=40),
+    PairedTPruning(rule="t-test", max_draws=60, growth=1.3, p_value=0.01),
+    PairedTPruning(rule="t-test", max_draws=60, moderated=False, indifference=0.4),
+    AnytimePruning(max_draws=60, growth=1.0, indifference=None),
+    AnytimePruning(max_draws=60),
+    AnytimePruning(min_draws=6, max_draws=60, block=3, moderated=False, growth=1.0),
+    AnytimePruning(max_draws=60, sampling="top-two", indifference=0.3),
 ]
+N_CLASSES = 5
 
 
 def decide(config, pool, image, n_classes):
     """Feed one image draw by draw."""
-    elimination = Elimination(make_rule(config), n_classes, keep_raw=False)
-    draw = 0
+    elimination = Elimination(make_rule(config, n_classes), n_classes, keep_raw=False)
     while elimination.outcome is None:
-        item = WorkItem(image, draw, 1, tuple(elimination.survivors.tolist()))
-        elimination.add(item, pool.answer(item))
-        draw += 1
+        for draw, n, classes in elimination.wanted():
+            item = WorkItem(image, draw, n, classes)
+            elimination.add(item, pool.answer(item))
     return elimination.outcome
 
 
@@ -36,7 +52,7 @@ def decide(config, pool, image, n_classes):
 class TestContract:
     @given(data=st.data())
     def test_a_look_keeps_at_least_one_class_and_the_best(self, config, data):
-        rule = make_rule(config)
+        rule = make_rule(config, N_CLASSES)
         n, n_classes = rule.next_look(0), data.draw(st.integers(1, 6))
         seed = data.draw(st.integers(0, 2**32 - 1))
         scores = np.random.default_rng(seed).normal(size=(n, n_classes))
@@ -46,7 +62,7 @@ class TestContract:
         assert verdict.keep[scores.mean(axis=0).argmin()]
 
     def test_looks_move_forward_and_end(self, config):
-        rule = make_rule(config)
+        rule = make_rule(config, N_CLASSES)
         n = rule.next_look(0)
         assert n >= 1
         tied = np.tile(np.random.default_rng(0).normal(size=(rule.max_draws, 1)), 4)
@@ -56,11 +72,11 @@ class TestContract:
             assert rule.next_look(n) > n
             before, n = n, rule.next_look(n)
             verdict = rule.look(tied[:n], before)
-        assert n == rule.max_draws
+        assert n == rule.max_draws or verdict.stop_reason == "indifferent"
 
     @given(data=st.data())
     def test_many_looks_at_once_are_those_one_by_one(self, config, data):
-        rule = make_rule(config)
+        rule = make_rule(config, N_CLASSES)
         seed = data.draw(st.integers(0, 2**32 - 1))
         rng = np.random.default_rng(seed)
         scores = rng.normal(size=(rule.max_draws, 5)) + rng.uniform(0, 1, size=5)
@@ -80,7 +96,7 @@ class TestContract:
         assert at_once.stop_reason == one.stop_reason
 
     def test_one_class_is_decided_at_the_first_look(self, config):
-        rule = make_rule(config)
+        rule = make_rule(config, N_CLASSES)
         verdict = rule.look(np.random.default_rng(0).normal(size=(rule.next_look(0), 1)), 0)
         assert verdict.stop_reason is not None
 
@@ -120,8 +136,102 @@ def test_li_equals_the_plain_replay(seed, n_classes):
     assert list(outcome.draws_per_class) == expected.draws_per_class
 
 
+@settings(max_examples=40)
+@given(seed=st.integers(0, 10_000), n_classes=st.integers(2, 9))
+def test_halving_equals_the_plain_replay(seed, n_classes):
+    config = HalvingPruning(rule="halving", min_draws=3, growth=1.7, keep=0.6, max_draws=30)
+    pool = Pool(1, n_classes, 30, seed)
+    outcome = decide(config, pool, 0, n_classes)
+    expected = replay.halving(lambda draw, k: pool.score(0, draw, k), n_classes, 3, 1.7, 0.6, 30)
+    assert outcome.ranking[0] == expected.prediction
+    assert list(outcome.draws_per_class) == expected.draws_per_class
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 10_000),
+    n_classes=st.integers(2, 6),
+    first=st.integers(2, 10),
+    p_value=st.sampled_from([0.05, 2e-3]),
+)
+def test_the_paired_t_test_equals_the_plain_replay(seed, n_classes, first, p_value):
+    config = PairedTPruning(
+        rule="t-test", min_draws=first, max_draws=40, moderated=False, p_value=p_value
+    )
+    pool = Pool(1, n_classes, 40, seed)
+    outcome = decide(config, pool, 0, n_classes)
+    expected = replay.paired_t(
+        lambda draw, k: pool.score(0, draw, k), n_classes, first, 40, p_value
+    )
+    assert outcome.ranking[0] == expected.prediction
+    assert list(outcome.draws_per_class) == expected.draws_per_class
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 10_000),
+    n_classes=st.integers(2, 8),
+    first=st.integers(2, 5),
+    moderated=st.booleans(),
+    top_two=st.booleans(),
+    alpha=st.sampled_from([0.3, 0.05]),
+    growth=st.sampled_from([1.0, 1.3]),
+    indifference=st.sampled_from([None, 0.7]),
+)
+def test_the_anytime_rule_equals_the_plain_replay(
+    seed, n_classes, first, moderated, top_two, alpha, growth, indifference
+):
+    config = AnytimePruning(
+        min_draws=first,
+        max_draws=40,
+        alpha=alpha,
+        moderated=moderated,
+        growth=growth,
+        indifference=indifference,
+        sampling="top-two" if top_two else "all",
+    )
+    pool = Pool(1, n_classes, 40, seed, gap=0.6)
+    outcome = decide(config, pool, 0, n_classes)
+    expected = replay.anytime(
+        lambda draw, k: pool.score(0, draw, k),
+        n_classes,
+        first,
+        40,
+        alpha,
+        config.scale,
+        moderated,
+        top_two,
+        growth,
+        indifference,
+    )
+    assert list(outcome.draws_per_class) == expected.draws_per_class
+    assert outcome.ranking[0] == expected.prediction
+    assert outcome.n_draws == expected.n_draws
+
+
+def test_indifference_stops_at_a_tie_and_not_at_a_clear_gap():
+    rng = np.random.default_rng(3)
+    noise = rng.normal(size=(400, 2))
+    config = AnytimePruning(max_draws=400, indifference=0.25)
+    rule = make_rule(config, 2)
+
+    def run(scores):
+        seen = 0
+        while True:
+            verdict = rule.look(scores[: rule.next_look(seen)], seen)
+            seen = verdict.n_draws
+            if verdict.stop_reason is not None:
+                return verdict
+
+    tie = run(noise)
+    assert tie.stop_reason == "indifferent"
+    assert tie.n_draws < 400
+    assert tie.keep.all()
+    assert run(noise + [0.0, 1.5]).stop_reason == "one-class-left"  # noqa: RUF005
+
+
 def test_clark_jaini_treats_equal_and_constant_differences_as_scipy_does():
-    rule = make_rule(ClarkJainiPruning(min_scores=2, max_scores=50, p_value=0.002))
+    rule = make_rule(ClarkJainiPruning(min_scores=2, max_scores=50, p_value=0.002), 2)
     base = np.random.default_rng(1).normal(size=(5, 1))
     same = rule.look(np.hstack([base, base]), 4)
     assert same.keep.all()  # t = 0/0
@@ -133,7 +243,7 @@ def test_clark_jaini_treats_equal_and_constant_differences_as_scipy_does():
 
 
 def test_clark_jaini_says_why_it_stopped():
-    rule = make_rule(ClarkJainiPruning(min_scores=2, max_scores=4, p_value=1e-9))
+    rule = make_rule(ClarkJainiPruning(min_scores=2, max_scores=4, p_value=1e-9), 3)
     scores = np.random.default_rng(2).normal(size=(4, 3))
     assert rule.look(scores[:3], 2).stop_reason is None
     assert rule.look(scores, 3).stop_reason == "max-scores"

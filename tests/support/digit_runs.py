@@ -4,13 +4,16 @@ from zsd_ray.spec.config import RunConfig, parse_config
 
 LIMIT = 40
 NUMBERS = ("prediction", "draws_per_class", "mean_scores", "n_draws", "n_evaluations", "error")
+PAPER = {"weighting": "heuristic", "timesteps": "uniform"}
+"""The method of Clark & Jaini: it needs no pilot."""
 
 
 def configure(path, **sections):
     tree = {
         "prompts": {"templates": ["a photo of the digit {}."]},
         "data": {"limit": LIMIT},
-        "pruning": {"min_scores": 12, "max_scores": 60, "p_value": 0.01},
+        "method": PAPER,
+        "pruning": {"rule": "clark-jaini", "min_scores": 12, "max_scores": 60, "p_value": 0.01},
         "tracking": {"mlflow": "off"},
         "output": {"path": str(path), "flush_seconds": 0.2},
     }

@@ -1,7 +1,5 @@
 """What must hold in a scheduler between any two events."""
 
-from zsd_ray.engine.image_queues import n_scores
-
 
 def validate(scheduler):
     """Assert what must hold between events."""
@@ -22,7 +20,7 @@ def validate(scheduler):
         assert not stuck, "work waits for a request"
     proven = [name for name in pool.idle if workers[name].rows_per_second]
     assert not (proven and scheduler._suspects), "a suspect waits for a worker that is idle"
-    queued = sum(n_scores(tuple(image.queue)) for image in scheduler._open.values())
+    queued = sum(item.n_scores for image in scheduler._open.values() for item in image.queue)
     assert scheduler._backlog.n_scores == queued
     flying = {number: [] for number in scheduler._open}
     for worker in workers.values():
@@ -47,7 +45,16 @@ def _validate_image(image, flying):
             for class_ in item.classes:
                 assert (draw, class_) not in cells, "a score is on its way twice"
                 cells.add((draw, class_))
-    missing = sum(
-        elimination.is_needed(draw, class_) for draw, class_ in cells if draw < elimination.target
-    )
-    assert missing == elimination.missing > 0, "a wanted score is neither queued nor in flight"
+    wanted = wanted_cells(elimination)
+    assert len(wanted) == elimination.missing > 0
+    assert wanted <= cells, "a wanted score is neither queued nor in flight"
+
+
+def wanted_cells(elimination):
+    """Each (draw, class) that the next look waits for."""
+    return {
+        (draw, class_)
+        for first, n, classes in elimination.wanted()
+        for draw in range(first, first + n)
+        for class_ in classes
+    }

@@ -1,218 +1,320 @@
-"""Training at a small size: resumes step by step the same, and what it writes runs."""
+"""Training of each kind at a small size: what it writes, what it shows, and how it goes on."""
 
+import io
 import json
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 import zsd_ray
-import zsd_ray.training.run
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.train_config import AugmentConfig, TrainConfig
-from zsd_ray.training.batches import Captions, affine, generator, spread_contrast
-from zsd_ray.training.run import train
-from zsd_ray.training.text_to_image import warmup_cosine
-
-STEPS = {"vae": 4, "denoiser": 6}
+from tests.support.images import write_folder
+from tests.training.small import CLASSIFIER, DDPM, DIGITS, KINDS, configure, train_local
+from zsd_ray.models.registry import load_model
+from zsd_ray.spec.config import ModelConfig, RunConfig, parse_config
+from zsd_ray.spec.errors import RunBrokenError, UserError
+from zsd_ray.training.loop import Loop
 
 
-def configure(path, **sections):
-    tree = {
-        "network": {
-            "image_size": 16,
-            "vae_channels": [8, 16],
-            "unet_channels": [8, 32],
-            "unet_layers": 1,
-            "text_width": 32,
-            "text_layers": 1,
-        },
-        "captions": {
-            "names": [[str(digit)] for digit in range(10)],
-            "templates": ["a photo of the digit {}.", "{}"],
-        },
-        "augment": {"degrees": 10, "scale": [0.8, 1.1], "shift": 0.1, "contrast": 2},
-        "vae": {"steps": STEPS["vae"], "batch_size": 8},
-        "denoiser": {"steps": STEPS["denoiser"], "batch_size": 8},
-        "output": {"path": str(path), "checkpoint_every": 3},
-        "tracking": {"mlflow": "off"},
-    }
-    return parse_config(TrainConfig, {**tree, **sections})
+@pytest.fixture(scope="module", params=KINDS)
+def trained(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("train") / "run"
+    news = []
+    train_local(configure(folder, KINDS[request.param]), news.append)
+    return request.param, folder, news
 
 
-def weights(result):
+def curve(folder):
+    return pq.read_table(Path(folder, "loss.parquet")).to_pylist()
+
+
+def weights(folder):
+    files = sorted(Path(folder, "model").rglob("*.safetensors"))
+    assert files
     return {
-        part: load_file(f"{result.model}/{part}/{file}.safetensors")
-        for part, file in (
-            ("unet", "diffusion_pytorch_model"),
-            ("vae", "diffusion_pytorch_model"),
-            ("text_encoder", "model"),
-        )
+        f"{file}/{name}"[len(str(folder)) :]: t
+        for file in files
+        for name, t in load_file(file).items()
     }
 
 
-def scaling_factor(result):
-    return json.loads(Path(result.model, "vae", "config.json").read_text())["scaling_factor"]
+def same(found, expected):
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    steps = []
-    folder = tmp_path_factory.mktemp("train")
-    return train(configure(folder), lambda *step: steps.append(step)), steps
-
-
-def test_every_step_is_reported(trained):
-    _, steps = trained
-    expected = [(stage, i + 1, n) for stage, n in STEPS.items() for i in range(n)]
-    assert [step[:3] for step in steps] == expected
-    assert all(0 < step[3] < 10 for step in steps)
+def test_every_step_is_told_and_kept(trained):
+    kind, folder, news = trained
+    told = [(n.stage, loss) for n in news for loss in n.losses]
+    kept = curve(folder)
+    assert [(row["stage"], row["loss"]) for row in kept] == told
+    steps = {"text-to-image": [4, 6]}.get(kind, [12])
+    assert [row["step"] for row in kept] == [s + 1 for n in steps for s in range(n)]
+    epochs = None if kind == "text-to-image" else [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
+    assert [row["epoch"] for row in kept] == (epochs or [None] * 10)
+    assert [n.done for n in news if n.done == n.total] == steps
 
 
 class StopError(Exception):
     """Stands for a killed process."""
 
 
-@pytest.mark.parametrize("stop_after", [2, 5, 9])
-def test_a_resumed_training_ends_with_the_same_weights(trained, tmp_path, stop_after):
-    seen = []
+@pytest.mark.parametrize("stop_at", [2, 8])
+def test_a_broken_training_goes_on_to_the_same_bits(trained, tmp_path, monkeypatch, stop_at):
+    kind, folder, _ = trained
+    step, n_steps = Loop._step, []
 
-    def on_step(*step):
-        seen.append(step)
-        if len(seen) == stop_after:
+    def broken(self, *arguments):
+        if len(n_steps) == stop_at:
             raise StopError
+        n_steps.append(1)
+        return step(self, *arguments)
 
-    with pytest.raises(StopError):
-        train(configure(tmp_path), on_step)
-    result = train(configure(tmp_path), lambda *step: seen.append(step))
-    assert len(seen) < 2 * sum(STEPS.values())
-    assert scaling_factor(result) == scaling_factor(trained[0])
-    for part, tensors in weights(trained[0]).items():
-        for name, tensor in weights(result)[part].items():
-            torch.testing.assert_close(tensor, tensors[name], rtol=0, atol=0)
+    config = configure(tmp_path, KINDS[kind])
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_step", broken)
+        with pytest.raises(StopError):
+            train_local(config)
+    assert json.loads((tmp_path / "train.json").read_text())["status"] == "failed"
+    again = []
+    train_local(config, lambda steps: again.extend(steps.losses))
+    assert len(again) < len(curve(folder)) or stop_at == 2
+    assert curve(tmp_path) == curve(folder)
+    same(weights(tmp_path), weights(folder))
 
 
 def test_a_finished_training_trains_no_more(trained, tmp_path):
-    config = configure(tmp_path)
-    first_result = train(config, lambda *step: None)
-    first = weights(first_result)
-    factor = scaling_factor(first_result)
-    seen = []
-    again_result = train(config, lambda *step: seen.append(step))
-    again = weights(again_result)
-    assert scaling_factor(again_result) == factor != 1.0
-    assert seen == []
-    assert all(torch.equal(first[p][n], again[p][n]) for p in first for n in first[p])
+    kind, folder, _ = trained
+    before, again = weights(folder), []
+    train_local(configure(folder, KINDS[kind]), again.append)
+    assert again == []
+    same(weights(folder), before)
 
 
-def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
-    train(configure(tmp_path), lambda *step: None)
-    with pytest.raises(UserError, match="another training configuration"):
-        train(configure(tmp_path, seed=1), lambda *step: None)
+def test_what_is_trained_loads_and_runs(trained, tmp_path):
+    kind, folder, _ = trained
+    family = {"text-to-image": "stable-diffusion", "classifier": "timm"}.get(kind)
+    if family is None:  # it is told no class: probes and samples use it, and no run
+        model = load_model(ModelConfig(family="ddpm", path=f"{folder}/model", device="cpu"))
+        out = model.predict(torch.zeros(2, 1, 8, 8), torch.tensor([0.0, 999.0]), {})
+        assert out.shape == (2, 1, 8, 8)
+        return
+    tree = {
+        "model": {"family": family, "path": f"{folder}/model"},
+        "data": {"limit": 4},
+        "prompts": {"templates": ["{}"], "classes": DIGITS},
+        "output": {"path": str(tmp_path)},
+        "tracking": {"mlflow": "off"},
+    }
+    if kind == "classifier":
+        tree["method"] = {"name": "classifier"}
+    else:
+        tree["pruning"] = {"rule": "none", "draws": 3}
+    assert zsd_ray.run(parse_config(RunConfig, tree), local=True).run.status == "finished"
+
+
+def test_samples_and_models_of_each_checkpoint(trained):
+    kind, folder, _ = trained
+    grids = sorted(path.name for path in folder.glob("samples/*"))
+    models = sorted(path.name for path in folder.glob("checkpoints/*"))
+    if kind == "ddpm":
+        assert grids == ["epoch-0002.png", "epoch-0004.png"]
+        assert models == ["epoch-0002", "epoch-0004"]
+        last = load_file(folder / "checkpoints/epoch-0004/unet/diffusion_pytorch_model.safetensors")
+        same(last, load_file(folder / "model/unet/diffusion_pytorch_model.safetensors"))
+        assert {tensor.dtype for tensor in last.values()} == {torch.float16}
+    elif kind == "text-to-image":
+        assert grids == ["step-0003.png", "step-0006.png"]
+        assert models == []
+    else:
+        assert grids == models == []
+    for name in grids:
+        pixels = np.asarray(Image.open(io.BytesIO((folder / "samples" / name).read_bytes())))
+        assert pixels.shape[2] == 3
+        assert pixels.std() > 1
+
+
+def test_the_model_is_the_moving_average(tmp_path):
+    """Held against the average computed here from the weights after each step."""
+    steps, config = [], configure(tmp_path, DDPM, ema_decay=0.7, output={"checkpoint_every": 1})
+    step = Loop._step
+
+    def kept(self, stage, *rest):
+        loss = step(self, stage, *rest)
+        steps.append({k: t.clone() for k, t in stage.trained["unet"].state_dict().items()})
+        return loss
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loop, "_step", kept)
+        train_local(config)
+    average = steps[0]
+    for number, weights_now in enumerate(steps):
+        decay = min(0.7, (1 + number) / (10 + number))
+        average = {k: decay * average[k] + (1 - decay) * t for k, t in weights_now.items()}
+    saved = load_file(tmp_path / "model/unet/diffusion_pytorch_model.safetensors")
+    for name, tensor in average.items():
+        torch.testing.assert_close(saved[name].float(), tensor, rtol=2e-3, atol=1e-4)
 
 
 def test_training_learns(tmp_path):
-    losses = {"vae": [], "denoiser": []}
     config = configure(
-        tmp_path,
-        vae={"steps": 60, "batch_size": 16, "learning_rate": 3e-3},
-        denoiser={"steps": 80, "batch_size": 16, "learning_rate": 3e-3},
-    )
-    train(config, lambda stage, _, __, loss: losses[stage].append(loss))
-    for loss in losses.values():
-        assert sum(loss[-10:]) < 0.8 * sum(loss[:10])
+        tmp_path, DDPM, epochs=30, optimiser={"batch_size": 10}, output={"checkpoint_every": 30},
+        samples={"images": 0},
+    )  # fmt: skip
+    train_local(config)
+    losses = [row["loss"] for row in curve(tmp_path)]
+    assert losses[0] == pytest.approx(1.0, abs=0.5)
+    assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
 
 
-def test_what_train_wrote_runs(trained, tmp_path):
-    config = parse_config(
+def test_a_classifier_learns_its_images(tmp_path):
+    config = configure(
+        tmp_path / "c", CLASSIFIER, epochs=30, optimiser={"learning_rate": 0.01},
+        output={"checkpoint_every": 30},
+    )  # fmt: skip
+    model = train_local(config).model
+    run = parse_config(
         RunConfig,
         {
-            "model": {"path": trained[0].model},
-            "data": {"limit": 4},
-            "pruning": {"rule": "none", "draws": 3},
-            "prompts": {"templates": ["a photo of the digit {}."]},
-            "output": {"path": str(tmp_path)},
+            "model": {"family": "timm", "path": model},
+            "method": {"name": "classifier"},
+            "data": {"split": "train", "limit": 20},
+            "prompts": {"classes": DIGITS, "templates": ["{}"]},
+            "output": {"path": str(tmp_path / "run")},
             "tracking": {"mlflow": "off"},
         },
     )
-    result = zsd_ray.run(config, local=True)
-    assert result.run.status == "finished"
-    index = json.loads(Path(trained[0].model, "model_index.json").read_text())
-    assert index["_class_name"] == "StableDiffusionPipeline"
-    assert weights(trained[0])["unet"]["conv_in.weight"].dtype == torch.float16
+    assert zsd_ray.run(run, local=True).metrics["accuracy"] >= 0.9
 
 
-def test_labels_without_captions_are_refused(tmp_path):
-    captions = {"names": [["0"], ["1"]], "templates": ["{}"]}
-    with pytest.raises(UserError, match=r"captions\.names has 2 classes"):
-        train(configure(tmp_path, captions=captions), lambda *step: None)
+def test_a_class_conditional_model_knows_its_labels(tmp_path):
+    names = ["naught", *DIGITS[1:]]
+    config = configure(tmp_path / "t", DDPM, classes=names, label_dropout=0.2, epochs=1)
+    model = train_local(config).model
+    assert json.loads(Path(model, "model_index.json").read_text())["id2label"]["0"] == "naught"
+    tree = {
+        "model": {"family": "ddpm", "path": model},
+        "data": {"limit": 2},
+        "prompts": {"classes": names, "templates": ["{}"]},
+        "pruning": {"rule": "none", "draws": 2},
+        "output": {"path": str(tmp_path / "run")},
+        "tracking": {"mlflow": "off"},
+    }
+    assert zsd_ray.run(parse_config(RunConfig, tree), local=True).run.status == "finished"
 
 
-def test_a_limit_is_kept_and_a_url_is_refused(tmp_path, monkeypatch):
-    sizes = []
-    images = zsd_ray.training.run.TrainingImages
-    monkeypatch.setattr(
-        "zsd_ray.training.run.TrainingImages",
-        lambda pixels, *rest: sizes.append(len(pixels)) or images(pixels, *rest),
-    )
-    train(configure(tmp_path, data={"split": "train", "limit": 7}), lambda *step: None)
-    assert sizes == [7]
-    with pytest.raises(UserError, match="local folders only"):
-        train(configure("s3://bucket/model"), lambda *step: None)
+def test_bfloat16_trains_float32_weights(tmp_path):
+    train_local(configure(tmp_path, DDPM, precision="bfloat16", epochs=1))
+    train_local(configure(tmp_path / "exact", DDPM, epochs=1))
+    rough, exact = ([row["loss"] for row in curve(p)] for p in (tmp_path, tmp_path / "exact"))
+    assert rough != exact
+    assert rough == pytest.approx(exact, rel=0.05)
+    state = load_file(tmp_path / "training.safetensors")
+    assert state["network.unet.conv_in.weight"].dtype == torch.float32
 
 
-def test_mlflow_has_the_losses(tmp_path):
+def test_a_loss_that_is_not_finite_ends_it(tmp_path, monkeypatch):
+    step = Loop._step
+    monkeypatch.setattr(Loop, "_step", lambda self, *rest: step(self, *rest) * float("nan"))
+    with pytest.raises(RunBrokenError, match="not finite by step"):
+        train_local(configure(tmp_path, DDPM))
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_gradient_that_is_not_finite_ends_it_before_it_is_saved(tmp_path, monkeypatch):
+    clip = torch.nn.utils.clip_grad_norm_
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *rest: clip(*rest) * float("inf"))
+    with pytest.raises(RunBrokenError, match="not finite by step"):
+        train_local(configure(tmp_path, DDPM))
+    assert not (tmp_path / "training.safetensors").exists()
+
+
+def test_dropout_goes_on_as_it_was(tmp_path, monkeypatch):
+    """Its masks are a function of the step, not of how long this process trains."""
+    config = {"kwargs": {"drop_rate": 0.5}, "epochs": 4, "output": {"checkpoint_every": 1}}
+    train_local(configure(tmp_path / "whole", CLASSIFIER, **config))
+    step, made = Loop._step, []
+
+    def break_off(self, *rest):
+        made.append(1)
+        if len(made) > 4:
+            raise KeyboardInterrupt
+        return step(self, *rest)
+
+    monkeypatch.setattr(Loop, "_step", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        train_local(configure(tmp_path / "broken", CLASSIFIER, **config))
+    monkeypatch.setattr(Loop, "_step", step)
+    train_local(configure(tmp_path / "broken", CLASSIFIER, **config))
+    assert curve(tmp_path / "broken") == curve(tmp_path / "whole")
+
+
+def test_a_training_does_not_go_on_with_other_images(tmp_path):
+    data = {"source": "folder", "path": str(tmp_path / "images")}
+    write_folder(tmp_path / "images", 5)
+    config = configure(tmp_path / "run", DDPM, epochs=1, data=data)
+    train_local(config)
+    cat = tmp_path / "images" / "cat"
+    (cat / "another.png").write_bytes(next(cat.iterdir()).read_bytes())
+    with pytest.raises(UserError, match="or to other images"):
+        train_local(config)
+
+
+def test_mistakes_are_found_before_anything_starts(tmp_path):
+    train_local(configure(tmp_path / "a", DDPM, epochs=1))
+    for words, config in {
+        "another training configuration": configure(tmp_path / "a", DDPM, epochs=1, seed=1),
+        r"classes has 2 classes.*label": configure(tmp_path / "b", DDPM, classes=["a", "b"]),
+        "not a name of timm's.*resnet18": configure(
+            tmp_path / "c", CLASSIFIER, architecture="resnet81"
+        ),
+        "leave none for some of 8 workers": configure(tmp_path / "d", DDPM, cluster={"workers": 8}),
+    }.items():
+        with pytest.raises(UserError, match=words):
+            train_local(config)
+    assert not any((tmp_path / name).exists() for name in "bcd")
+
+
+def test_mlflow_has_the_losses_and_the_grids(tmp_path):
     from mlflow import MlflowClient
 
     config = configure(
-        tmp_path / "run", tracking={"mlflow": f"sqlite:///{tmp_path}/m.db", "experiment": "t"}
-    )
-    tracked = train(config, lambda *step: None).tracked
-    run = MlflowClient(tracked.uri).get_run(tracked.run_id)
+        tmp_path / "run", DDPM, epochs=2,
+        tracking={"mlflow": f"sqlite:///{tmp_path}/m.db", "experiment": "t"},
+    )  # fmt: skip
+    tracked = train_local(config).tracked
+    client = MlflowClient(tracked.uri)
+    run = client.get_run(tracked.run_id)
     assert run.info.status == "FINISHED"
-    assert {"vae_loss", "denoiser_loss", "seconds"} <= set(run.data.metrics)
+    assert run.data.params["optimiser.batch_size"] == "8"
+    history = client.get_metric_history(tracked.run_id, "denoiser_loss")
+    assert [point.value for point in history] == [row["loss"] for row in curve(tmp_path / "run")]
+    assert [file.path for file in client.list_artifacts(tracked.run_id)] == [
+        "samples-epoch-0002.png"
+    ]
+    again = train_local(config).tracked
+    assert again.run_id == tracked.run_id
 
 
-def test_augmentation_without_bounds_changes_nothing():
-    images = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    rng = generator(0, "x", 0)
-    torch.testing.assert_close(affine(images, AugmentConfig(), rng), images)
-    torch.testing.assert_close(spread_contrast(images, 1.0, rng), images)
+def test_a_training_in_s3_goes_on(s3, monkeypatch):
+    config = configure(f"{s3.url}/ddpm", DDPM, storage=s3.storage.model_dump())
+    step, n_steps = Loop._step, []
 
+    def broken(self, *arguments):
+        if len(n_steps) == 8:
+            raise StopError
+        n_steps.append(1)
+        return step(self, *arguments)
 
-def test_scale_and_shift_move_the_picture_as_said():
-    image = torch.full((1, 3, 32, 32), -1.0)
-    image[..., 8:24, 8:24] = 1.0
-    half = affine(image, AugmentConfig(scale=(0.5, 0.5)), generator(0, "x", 0))
-    assert half.gt(0).sum() == 3 * 8 * 8
-    assert half[0, 0, 12:20, 12:20].gt(0).all()
-
-
-def test_contrast_stays_in_range_and_spreads():
-    images = torch.linspace(-1, 1, 64).reshape(1, 1, 8, 8).repeat(16, 3, 1, 1)
-    spread = spread_contrast(images, 5.0, generator(0, "x", 0))
-    assert spread.min() == -1
-    assert spread.max() == 1
-    assert (spread.abs() == 1).float().mean() > (images.abs() == 1).float().mean()
-
-
-def test_captions_follow_labels_and_drop_at_their_rate():
-    config = configure("x").captions
-    texts, of_class = Captions.texts(config)
-    assert texts[0] == ""
-    assert [texts[i] for i in of_class[3]] == ["a photo of the digit 3.", "3"]
-    captions = Captions(torch.zeros(0), tuple(map(tuple, of_class)), 0.25)
-    labels = torch.arange(10).repeat(400)
-    numbers = captions.sample(labels, generator(0, "x", 0))
-    assert (numbers == 0).float().mean().item() == pytest.approx(0.25, abs=0.03)
-    for label, number in zip(labels.tolist(), numbers.tolist(), strict=True):
-        assert number == 0 or number in of_class[label]
-
-
-def test_learning_rate_warms_up_and_ends_at_nothing():
-    factors = [warmup_cosine(step, 100) for step in range(100)]
-    assert factors[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    assert factors[5:] == sorted(factors[5:], reverse=True)
-    assert factors[-1] < 0.01
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_step", broken)
+        with pytest.raises(StopError):
+            train_local(config)
+    again = []
+    result = train_local(config, lambda steps: again.extend(steps.losses))
+    assert len(again) == 6
+    assert load_model(ModelConfig(family="ddpm", path=result.model, device="cpu")).image_size == 8

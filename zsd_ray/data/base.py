@@ -44,6 +44,18 @@ def choose_subset(records: Sequence[ImageRecord], limit: int | None) -> Sequence
     return sorted(by_hash[:limit])
 
 
+def choose_share(
+    records: Sequence[ImageRecord], numbers: Sequence[int], share: float, seed: int
+) -> list[int]:
+    """Return about this share of `numbers`; nested likewise, and another choice for each seed."""
+    below = int(share * 2**64)
+    return [
+        number
+        for number in numbers
+        if int.from_bytes(spread(f"{seed} {records[number].image_id}")[:8]) < below
+    ]
+
+
 def spread(image_id: str) -> bytes:
     """A fixed, order-destroying key of an image id."""
     return hashlib.blake2b(image_id.encode(), digest_size=16).digest()

@@ -8,17 +8,19 @@ the same noise ("shared noise", Clark & Jaini 2023, section 3), and a draw trave
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-Timesteps = Literal["uniform", "stratified"]
+from zsd_ray.diffusion.time_density import TimeDensity
+from zsd_ray.spec.method import Timesteps
 
 STRATA = 10
-"""Draws in one block of stratified timesteps."""
+"""Times in one block of stratified timesteps."""
 
-_NOISE, _TIME = 0, 1  # the streams of one image, told apart by the last word of the counter
+# The streams of one image, told apart by the last word of the counter.
+_NOISE, _TIME, _UNIFORM = 0, 1, 2
 
 
 def _generator(seed: int, image_id: str, stream: int, index: int) -> np.random.Generator:
@@ -28,11 +30,23 @@ def _generator(seed: int, image_id: str, stream: int, index: int) -> np.random.G
     return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, index, stream]))
 
 
-def noise(seed: int, image_id: str, draws: range, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return eps ~ N(0, I) of each draw, (len(draws), *shape) float32."""
+def noise(
+    seed: int, image_id: str, draws: range, shape: tuple[int, ...], antithetic: bool = False
+) -> NDArray[np.float32]:
+    """Return eps ~ N(0, I) of each draw, (len(draws), *shape) float32.
+
+    antithetic: draw 2i + 1 has -eps of draw 2i, and is N(0, I) too (Hammersley & Morton 1956).
+    """
     out = np.empty((len(draws), *shape), dtype=np.float32)
-    for row, draw in zip(out, draws, strict=True):
-        _generator(seed, image_id, _NOISE, draw).standard_normal(dtype=np.float32, out=row)
+    for row, draw in enumerate(draws):
+        mirrored = antithetic and draw % 2 == 1
+        if mirrored and row:
+            np.negative(out[row - 1], out=out[row])
+            continue
+        number = draw - 1 if mirrored else draw
+        _generator(seed, image_id, _NOISE, number).standard_normal(dtype=np.float32, out=out[row])
+        if mirrored:
+            np.negative(out[row], out=out[row])
     return out
 
 
@@ -42,25 +56,59 @@ def times(
     draws: range,
     rule: Timesteps = "uniform",
     t_range: tuple[float, float] = (0.0, 1.0),
+    *,
+    antithetic: bool = False,
+    grid_points: int | None = None,
+    density: TimeDensity | None = None,
 ) -> NDArray[np.float64]:
     """Return t of each draw, (len(draws),) float64 inside `t_range`.
 
     uniform: independent, t ~ U(low, high), as in both papers' estimators.
-    stratified: each block of STRATA draws has one t in each of STRATA equal slices, in random
-    order and with one random offset a block. Each t alone is still uniform, so the mean over
-    draws estimates the same quantity, with less variance.
+    stratified: each block of STRATA draws has one t in each of STRATA equal slices: a grid, shifted
+    round the range by one random offset a block (Cranley & Patterson 1976), in van der Corput's
+    order, so that the first few draws are spread, too. Each t alone is still uniform, so the mean
+    over draws estimates the same quantity, with less variance.
+    importance: likewise in slices of equal mass of `density`, over `t_range`. Each t alone has that
+    density; scores are multiplied with its `correction` to estimate the same quantity.
+    grid: the middles of `grid_points` equal slices (Li et al. 2023: "evenly spaced"),
+    the same for every image, in van der Corput's order, in which those so far are always spread;
+    then again from the first. Not random: the mean over draws is a quadrature, exact for no t that
+    falls between.
+
+    Args:
+        antithetic: two draws that follow each other, 2i and 2i + 1, share the t of number i.
     """
-    low, high = t_range
+    numbers = [draw // 2 for draw in draws] if antithetic else list(draws)
     if rule == "uniform":
-        unit = [_generator(seed, image_id, _TIME, draw).random() for draw in draws]
+        unit = [_generator(seed, image_id, _TIME, number).random() for number in numbers]
+    elif rule == "grid":
+        assert grid_points is not None
+        order = spread_order(grid_points)
+        unit = [(order[number % grid_points] + 0.5) / grid_points for number in numbers]
     else:
-        unit = [_stratified(seed, image_id, draw) for draw in draws]
+        unit = [_stratified(seed, image_id, number) for number in numbers]
+    if rule == "importance":
+        assert density is not None
+        return density.quantile(np.asarray(unit))
+    low, high = t_range
     return low + (high - low) * np.asarray(unit, dtype=np.float64)
 
 
-def _stratified(seed: int, image_id: str, draw: int) -> float:
-    block, place = divmod(draw, STRATA)
-    generator = _generator(seed, image_id, _TIME, block)
-    offset = generator.random()
-    order = generator.permutation(STRATA)
-    return float((order[place] + offset) / STRATA)
+def uniform(seed: int, image_id: str, draws: range, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return numbers in [0, 1) for what is neither t nor eps, (len(draws), *shape) float64."""
+    of_draws = [_generator(seed, image_id, _UNIFORM, draw).random(shape) for draw in draws]
+    return np.stack(of_draws)
+
+
+def _stratified(seed: int, image_id: str, number: int) -> float:
+    block, place = divmod(number, STRATA)
+    offset = _generator(seed, image_id, _TIME, block).random()
+    return float((spread_order(STRATA)[place] / STRATA + offset) % 1.0)
+
+
+@lru_cache(maxsize=16)
+def spread_order(n: int) -> NDArray[np.intp]:
+    """Return 0 .. n - 1 by their binary digits read backwards (van der Corput 1935)."""
+    n_bits = max(1, (n - 1).bit_length())
+    backwards = [int(f"{number:0{n_bits}b}"[::-1], 2) for number in range(n)]
+    return np.argsort(np.argsort(backwards))

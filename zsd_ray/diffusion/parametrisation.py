@@ -1,4 +1,4 @@
-"""What a network's output means, converted once to an estimate of eps.
+"""What a network's output means, converted once to an estimate of eps, or of x0.
 
 With x_t = alpha x0 + sigma eps:  eps = (x_t - alpha x0) / sigma,  and for v-prediction
 v = alpha eps - sigma x0 (Salimans & Ho 2022, section 4):  eps = alpha v + sigma x_t  (where
@@ -32,4 +32,27 @@ def to_epsilon(
         return (x_t - alpha * output) / sigma
     if parametrisation == "flow":
         return x_t + alpha * output
+    raise AssertionError(f"unknown parametrisation {parametrisation!r}")
+
+
+def to_sample(
+    output: torch.Tensor,
+    x_t: torch.Tensor,
+    alpha: torch.Tensor,
+    sigma: torch.Tensor,
+    parametrisation: Parametrisation,
+) -> torch.Tensor:
+    """Return the estimate of x0, likewise: alpha x_t - sigma v, and x_t - sigma u.
+
+    From v, u and x0 itself also where alpha is 0.
+    """
+    output = output.float()
+    if parametrisation == "epsilon":
+        return (x_t - sigma * output) / alpha
+    if parametrisation == "v_prediction":
+        return alpha * x_t - sigma * output
+    if parametrisation == "sample":
+        return output
+    if parametrisation == "flow":
+        return x_t - sigma * output
     raise AssertionError(f"unknown parametrisation {parametrisation!r}")

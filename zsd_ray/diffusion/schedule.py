@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,14 @@ class Schedule(Protocol):
 
     def model_time(self, t: Array) -> Array:
         """Return what the network takes as its time input, for times that were snapped."""
+
+
+@runtime_checkable
+class Continuous(Protocol):
+    """What a schedule can do that is followed without jumps, though it may be a chain."""
+
+    def at_log_level(self, log_level: Array) -> tuple[Array, Array, Array]:
+        """Return alpha, sigma and the network's time where log(sigma / alpha) is `log_level`."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,23 @@ class DiscreteSchedule:
     def model_time(self, t: Array) -> Array:
         return self.steps(t).astype(np.float64)
 
+    def at_log_level(self, log_level: Array) -> tuple[Array, Array, Array]:
+        """Between two steps, time is a real number, linear in log(sigma / alpha).
+
+        A network that embeds its time by sines takes it as it is; one that looks it up does not
+        know it, and is told the step below.
+        """
+        time = np.interp(log_level, self._log_levels, np.arange(self.n_steps))
+        level = np.exp(log_level)
+        alpha = 1.0 / np.sqrt(1.0 + level**2)
+        return alpha, level * alpha, time
+
+    @cached_property
+    def _log_levels(self) -> Array:
+        with np.errstate(divide="ignore"):  # a last step without signal
+            log_levels: Array = (np.log1p(-self.alphas_cumprod) - np.log(self.alphas_cumprod)) / 2
+        return log_levels
+
 
 @dataclass(frozen=True)
 class FlowSchedule:
@@ -90,6 +116,10 @@ class FlowSchedule:
 
     def model_time(self, t: Array) -> Array:
         return self.scale * t
+
+    def at_log_level(self, log_level: Array) -> tuple[Array, Array, Array]:
+        t = 1.0 / (1.0 + np.exp(-log_level))
+        return 1.0 - t, t, self.scale * t
 
 
 @dataclass(frozen=True)
@@ -117,6 +147,10 @@ class KarrasSchedule:
 
     def model_time(self, t: Array) -> Array:
         return self.alpha_sigma(t)[1]
+
+    def at_log_level(self, log_level: Array) -> tuple[Array, Array, Array]:
+        sigma = np.exp(log_level)
+        return np.ones_like(sigma), sigma, sigma
 
     def _root(self, t: Array | float) -> Array:
         low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)

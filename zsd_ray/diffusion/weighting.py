@@ -13,18 +13,23 @@ heuristic   x-error by exp(-7 t)                        exp(-7 t) (sigma / alpha
 (sigma / alpha) grows without bound where alpha goes to 0: on a cosine schedule it is 2e4 at
 t = 0.999, and one such draw outweighs all others. `method.t_range` (default 0.02 to 0.98) keeps
 draws away from both ends.
+
+Two more have no formula; they are fitted to saved scores, a value for each bucket of t:
+
+standardised   1 / sd(t) of the eps-errors of one draw over classes, so that every t says as much
+learned        as a logistic model of the label has it (Clark & Jaini 2023)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 
 from zsd_ray.diffusion.schedule import Array, Schedule
+from zsd_ray.diffusion.time_density import bucket_of
+from zsd_ray.spec.method import DiffusionClassifierMethod, Loss, TimeProfile, Weighting
 
-Loss = Literal["l2", "l1"]
 _POWER = {"l2": 2, "l1": 1}
 
 
@@ -49,3 +54,21 @@ WEIGHTINGS: dict[str, Callable[[Schedule, Array, Loss], Array]] = {
     "vdm": vdm,
     "heuristic": heuristic,
 }
+
+
+def weights(schedule: Schedule, t: Array, method: DiffusionClassifierMethod) -> Array:
+    """Return w(t), the factor on the eps-error at times that were snapped."""
+    if method.weighting in WEIGHTINGS:
+        return WEIGHTINGS[method.weighting](schedule, t, method.loss)
+    assert method.fitted is not None
+    return fitted_weights(method.fitted, method.weighting, t)
+
+
+def fitted_weights(profile: TimeProfile, weighting: Weighting, t: Array) -> Array:
+    """Return w(t) of `standardised` or `learned`."""
+    if weighting == "standardised":
+        values = 1 / np.asarray(profile.sd)
+    else:
+        assert profile.weights is not None
+        values = np.asarray(profile.weights)
+    return values[bucket_of(profile.edges, t)]

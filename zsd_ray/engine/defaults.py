@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from zsd_ray.models.families import FAMILIES
 from zsd_ray.models.templates import NAMED
-from zsd_ray.spec.config import MethodConfig, PromptConfig, RunConfig
+from zsd_ray.spec.algorithms import AlgorithmMethod, MethodConfig
+from zsd_ray.spec.config import ModelConfig, PromptConfig, RunConfig
 from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.pruning import NoPruning
+from zsd_ray.spec.method import DiffusionClassifierMethod
+from zsd_ray.spec.pruning import NoPruning, VotePruning
 
 _ONE_DRAW = NoPruning(rule="none", draws=1)
 
@@ -20,8 +22,11 @@ def with_defaults(config: RunConfig) -> RunConfig:
     Raises:
         UserError: something is set that does not go with the family.
     """
-    config = config.model_copy(update={"prompts": _prompts(config)})
+    prompts = prompt_defaults(config.model, config.prompts)
+    config = config.model_copy(update={"prompts": prompts, "method": _method(config)})
     family, name = FAMILIES[config.model.family], config.method.name
+    if isinstance(config.method, AlgorithmMethod) and family.method != "classifier":
+        return _algorithm(config, config.method)
     if family.method == "diffusion-classifier":
         if name != family.method:
             others = [name for name, other in FAMILIES.items() if other.method == "classifier"]
@@ -29,8 +34,14 @@ def with_defaults(config: RunConfig) -> RunConfig:
                 f"method.name {name} is for model.family {', '.join(others)}, and model.family is "
                 f"{config.model.family}; set method.name: {family.method}"
             )
+        if isinstance(config.pruning, VotePruning):
+            raise UserError(
+                "pruning.rule vote is for method.name noise-denoise-vote: a level of noise votes, "
+                f"and the draws of {name} have none; choose another rule"
+            )
         return config
-    if "name" in config.method.model_fields_set and name != family.method:
+    named = isinstance(config.method, AlgorithmMethod) or "name" in config.method.model_fields_set
+    if named and name != family.method:
         raise UserError(
             f"method.name {name} is for diffusion models, and model.family is "
             f"{config.model.family}; set method.name: {family.method}, or leave it out"
@@ -41,15 +52,45 @@ def with_defaults(config: RunConfig) -> RunConfig:
             f"model.family {config.model.family} scores each class once, so there is nothing to "
             "prune; set pruning: {rule: none, draws: 1}, or leave it out"
         )
-    method = MethodConfig(name="classifier")
+    method = DiffusionClassifierMethod(name="classifier")
     return config.model_copy(update={"method": method, "pruning": _ONE_DRAW})
+
+
+def _algorithm(config: RunConfig, method: AlgorithmMethod) -> RunConfig:
+    """With the draws that the algorithm takes where `pruning` does not say."""
+    if config.model.max_difference is not None:
+        raise UserError(
+            "model.max_difference is about the diffusion classifier's errors, and method.name is "
+            f"{method.name}; remove it, and see `zsd-ray check-model`"
+        )
+    if "pruning" not in config.model_fields_set:
+        return config.model_copy(update={"pruning": method.default_pruning})
+    if isinstance(config.pruning, NoPruning) and "draws" not in config.pruning.model_fields_set:
+        return config.model_copy(update={"pruning": NoPruning(rule="none", draws=method.draws)})
+    if (method.whole or method.counted) and config.pruning.rule != "none":
+        why = "scores all classes of a draw together" if method.whole else "counts what it spends"
+        raise UserError(
+            f"pruning.rule {config.pruning.rule} cannot go with method.name {method.name}, which "
+            f"{why}; set pruning: {{rule: none, draws: N}}, or leave it out"
+        )
+    if isinstance(config.pruning, VotePruning) and config.pruning.levels != method.n_levels:
+        raise UserError(
+            f"pruning.levels {config.pruning.levels} must be that of method.name {method.name}, "
+            f"which has {method.n_levels} here; leave pruning.rule vote out, and it follows"
+        )
+    if not method.random and config.pruning.most_draws > 1:
+        raise UserError(
+            f"method.name {method.name} has no noise, so that {config.pruning.most_draws} draws "
+            "would be one and the same; set pruning: {rule: none, draws: 1}, or leave it out"
+        )
+    return config
 
 
 def _check_no_more(config: RunConfig) -> None:
     """Refuse keys of other methods that are set to something."""
     useless = [
         f"method.{key}"
-        for key, field in MethodConfig.model_fields.items()
+        for key, field in DiffusionClassifierMethod.model_fields.items()
         if key != "name" and getattr(config.method, key) != field.default
     ]
     networks = ("compile", "max_difference")
@@ -60,17 +101,27 @@ def _check_no_more(config: RunConfig) -> None:
         )
 
 
-def _prompts(config: RunConfig) -> PromptConfig:
-    prompts = config.prompts
+def prompt_defaults(model: ModelConfig, prompts: PromptConfig) -> PromptConfig:
+    """With a list of templates: named ones by their texts, a label's name alone for its family."""
     if isinstance(prompts.templates, str):
         templates = NAMED[prompts.templates]()
-    elif FAMILIES[config.model.family].takes == "labels" and (
-        "templates" not in prompts.model_fields_set
-    ):
+    elif FAMILIES[model.family].takes == "labels" and ("templates" not in prompts.model_fields_set):
         templates = ["{}"]
     else:
         return prompts
     return prompts.model_copy(update={"templates": templates})
+
+
+def _method(config: RunConfig) -> MethodConfig:
+    """With a grid of as many points as the rule can come to, and no more."""
+    method = config.method
+    if isinstance(method, AlgorithmMethod):
+        return method
+    if method.timesteps != "grid" or method.grid_points is not None:
+        return method
+    most = config.pruning.most_draws
+    points = -(-most // 2) if method.antithetic else most
+    return method.model_copy(update={"grid_points": points})
 
 
 def _is_one_draw(config: RunConfig) -> bool:

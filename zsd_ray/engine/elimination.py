@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -17,10 +17,18 @@ _WEIGHT = 3  # column of the table of draws: t, alpha, sigma, weight
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of one image; every list is in class order."""
+    """The end of one image; every list but the ranking is in class order.
+
+    ranking: the classes that had draws, best first.
+    mean_scores: nan for a class without draws.
+    gaps, gap_errors: of each class less the prediction, the mean over the draws that both had and
+        its standard error; nan where there are too few.
+    """
 
     ranking: tuple[int, ...]
     mean_scores: tuple[float, ...]
+    gaps: tuple[float, ...]
+    gap_errors: tuple[float, ...]
     draws_per_class: tuple[int, ...]
     n_draws: int
     stop_reason: str
@@ -32,16 +40,20 @@ class Outcome:
 
 
 class Elimination:
-    """Holds the errors of the surviving classes and applies the rule whenever draws are complete.
+    """Holds the errors of the classes of one image and applies the rule when draws are complete.
 
     Scores may come late, twice, split by class or ahead of the next look; the rule sees complete
-    draws only, in order, so the outcome does not depend on how the work was cut.
+    draws only, in order, so the outcome does not depend on how the work was cut. A class that the
+    rule lets wait has fewer draws than the others; its own are always the first ones.
 
     Args:
+        candidates: (C,) int32, ascending: the classes in the race; None: all. One alone is the
+            outcome, without draws.
         state: what a checkpoint kept of this image, to go on from.
 
     Attributes:
-        survivors: (S,) int32, class numbers still in the race, ascending; classes: the same.
+        survivors: (S,) int32, class numbers still in the race, ascending.
+        classes: those of them that get the next draws.
         n_draws: draws that the rule has seen.
         target: draws after which it looks next.
         missing: scores that the next look waits for.
@@ -49,34 +61,36 @@ class Elimination:
     """
 
     def __init__(
-        self, rule: Rule, n_classes: int, keep_raw: bool, state: ImageState | None = None
+        self,
+        rule: Rule,
+        n_classes: int,
+        keep_raw: bool,
+        state: ImageState | None = None,
+        candidates: NDArray[np.int32] | None = None,
     ) -> None:
         self._rule = rule
         self._keep_raw = keep_raw
         self.outcome: Outcome | None = None
+        self._removed: list[tuple[NDArray[np.int32], NDArray[np.float32]]] = []
         if state is None:
             self.n_draws = 0
-            self.target = rule.next_look(0)
-            self.survivors = np.arange(n_classes, dtype=np.int32)
-            self.classes = tuple(range(n_classes))
-            self._known = 0  # no score is known from this draw on
-            self._means = np.zeros(n_classes)
+            self.survivors = (
+                np.arange(n_classes, dtype=np.int32) if candidates is None else candidates
+            )
             self._draws = np.zeros(n_classes, dtype=np.int32)
-            self._errors = np.full((self.target, n_classes), np.nan, dtype=np.float32)
-            self._table = np.zeros((self.target, 4))
-            self._raw: list[NDArray[np.float32]] = []
-            self.missing = self.target * n_classes
-            return
-        self.n_draws = state.n_draws
-        self.target = rule.next_look(state.n_draws)
-        self.survivors = state.survivors.copy()
-        self.classes = _ints(self.survivors)
-        self._known = len(state.errors)
-        self._means, self._draws = state.means.copy(), state.draws.copy()
-        self._errors, self._table = state.errors.copy(), state.table.copy()
-        self._raw = [state.raw] if len(state.raw) else []
-        self._reserve(self.target)
-        self._wait()
+            self._errors = np.full((0, len(self.survivors)), np.nan, dtype=np.float32)
+            self._table = np.zeros((0, 4))
+            waits = np.zeros(len(self.survivors), dtype=bool)
+        else:
+            self.n_draws = state.n_draws
+            self.survivors, self._draws = state.survivors.copy(), state.draws.copy()
+            self._errors, self._table = state.errors.copy(), state.table.copy()
+            waits = np.isin(self.survivors, state.waiting)
+            self._restore_removed(state.removed)
+        self._known = len(self._errors)  # no score is known from this draw on
+        self._aim(~waits)
+        if len(self.survivors) == 1 and state is None:
+            self.outcome = self._unopposed()
 
     def add(self, item: WorkItem, scores: ItemScores) -> None:
         """Take the scores of `item`; what is known already or no longer needed is ignored."""
@@ -85,18 +99,19 @@ class Elimination:
         first, end = item.first_draw, item.first_draw + item.n_draws
         self._reserve(end)
         awaited = max(0, min(end, self.target) - first)  # draws of it
-        if first >= self._known and item.classes == self.classes:  # nearly always
+        if first >= self._known and item.classes == self.classes and self._even:  # nearly always
             self._errors[first:end] = scores.errors
             self.missing -= awaited * len(self.classes)
         else:
             columns, alive = self._columns(item)
             if not alive.any():
                 return
-            where = np.ix_(np.arange(first, end), columns[alive])
+            columns = columns[alive]
+            where = np.ix_(np.arange(first, end), columns)
             cells = self._errors[where]
             unknown = np.isnan(cells)
             self._errors[where] = np.where(unknown, scores.errors[:, alive], cells)
-            self.missing -= int(np.count_nonzero(unknown[:awaited]))
+            self.missing -= int(np.count_nonzero(unknown[:awaited, self._active[columns]]))
         self._table[first:end] = scores.draws
         self._known = max(self._known, end)
         while self.missing == 0 and self.outcome is None:
@@ -105,43 +120,39 @@ class Elimination:
     @property
     def has_scores(self) -> bool:
         """Whether anything is known."""
-        return self.n_draws > 0 or self.missing < self.target * len(self.survivors)
-
-    def is_needed(self, draw: int, class_: int) -> bool:
-        """Whether the rule may still want this score, and does not have it."""
-        column = int(np.searchsorted(self.survivors, class_))
-        if column == len(self.survivors) or self.survivors[column] != class_:
-            return False
-        if self.outcome is not None:
-            return False
-        return draw >= len(self._errors) or bool(np.isnan(self._errors[draw, column]))
+        return self.n_draws > 0 or self.missing < self.target * len(self.classes)
 
     def wanted(self) -> Iterator[tuple[int, int, tuple[int, ...]]]:
         """First draw, number of draws and classes of all scores that the next look waits for."""
-        unknown = np.isnan(self._errors[self.n_draws : self.target])
+        # What the rule has seen of a class is known.
+        seen = int(self._draws[self.survivors[self._active]].min())
+        unknown = np.isnan(self._errors[seen : self.target]) & self._active
         draw = 0
         while draw < len(unknown):
             end = draw + 1
             while end < len(unknown) and np.array_equal(unknown[end], unknown[draw]):
                 end += 1
             if unknown[draw].any():
-                yield self.n_draws + draw, end - draw, _ints(self.survivors[unknown[draw]])
+                yield seen + draw, end - draw, _ints(self.survivors[unknown[draw]])
             draw = end
 
     def state(self, image_id: str, n_spent: int, seconds: float) -> ImageState:
         """What a checkpoint keeps; it shares no memory with what goes on."""
         n = self.target  # what was scored further ahead is scored again
+        gone = {
+            k: column
+            for classes, errors in self._removed
+            for k, column in zip(classes.tolist(), errors.T, strict=True)
+        }
         return ImageState(
             image_id=image_id,
             n_draws=self.n_draws,
             survivors=self.survivors.copy(),
-            means=self._means.copy(),
+            waiting=self.survivors[~self._active],
             draws=self._draws.copy(),
             errors=self._errors[:n].copy(),
             table=self._table[:n].copy(),
-            raw=np.concatenate([block.ravel() for block in self._raw])
-            if self._raw
-            else np.zeros(0, dtype=np.float32),
+            removed=np.concatenate([np.zeros(0, np.float32), *(gone[k] for k in sorted(gone))]),
             n_spent=n_spent,
             seconds=seconds,
         )
@@ -155,59 +166,132 @@ class Elimination:
 
     def _look(self) -> None:
         """Look as often as the draws allow, up to the first look that removes or stops."""
+        complete = self._complete()
+        scores = self._table[:complete, _WEIGHT, None] * self._errors[:complete]
+        if not self._even:  # a class that waits may have been scored further than others know
+            given = np.where(self._active, len(scores), self._draws[self.survivors])
+            scores[np.arange(len(scores))[:, None] >= given] = np.nan
+        verdict = self._rule.look(scores, self.n_draws)
+        self.n_draws = verdict.n_draws
+        self._draws[self.survivors[self._active]] = self.n_draws
+        all_stay = bool(verdict.keep.all())
+        if not all_stay:
+            self._remove(~verdict.keep)
+        if verdict.stop_reason is not None:
+            chosen = None if verdict.ranking is None else self.survivors[verdict.ranking]
+            self.outcome = self._close(verdict.stop_reason, chosen)
+        elif all_stay and self._even and verdict.draw is None:
+            self._aim_all()
+        else:
+            active = verdict.keep if verdict.draw is None else verdict.draw
+            self._aim(active[verdict.keep])
+
+    def _complete(self) -> int:
+        """Draws that every class which is not waiting has."""
+        if not self._even:
+            return self.target
         gaps = np.isnan(self._errors[self.target : self._known])
         first_gap = int(gaps.argmax()) if gaps.size else 0
         is_gap = gaps.size and gaps.flat[first_gap]
-        complete = self.target + first_gap // len(self.classes) if is_gap else self._known
-        scores = self._table[:complete, _WEIGHT, None] * self._errors[:complete]
-        verdict = self._rule.look(scores, self.n_draws)
-        if self._keep_raw:
-            self._raw.append(self._errors[self.n_draws : verdict.n_draws].ravel())
-        self.n_draws = verdict.n_draws
-        all_stay = np.count_nonzero(verdict.keep) == len(verdict.keep)
-        if not all_stay or verdict.stop_reason is not None:
-            self._means[self.survivors] = scores[: self.n_draws].sum(axis=0) / self.n_draws
-            self._draws[self.survivors] = self.n_draws
-        if not all_stay:
-            self.survivors = self.survivors[verdict.keep]
-            self.classes = _ints(self.survivors)
-            # One memory layout, whatever the history: numpy's sums depend on it in the last bit.
-            self._errors = np.ascontiguousarray(self._errors[:, verdict.keep])
-        if verdict.stop_reason is not None:
-            self.outcome = self._close(verdict.stop_reason)
+        return self.target + first_gap // len(self.survivors) if is_gap else self._known
+
+    def _remove(self, doomed: NDArray[np.bool_]) -> None:
+        classes = self.survivors[doomed]
+        given = self._draws[classes]
+        for n in np.unique(given).tolist():
+            of = given == n
+            self._removed.append((classes[of], self._errors[:n, doomed][:, of]))
+        self.survivors = self.survivors[~doomed]
+        # One memory layout, whatever the history: numpy's sums depend on it in the last bit.
+        self._errors = np.ascontiguousarray(self._errors[:, ~doomed])
+
+    def _restore_removed(self, errors: NDArray[np.float32]) -> None:
+        """Cut the classes that were removed, one after the other, back into columns."""
+        gone = np.flatnonzero(self._draws)
+        gone = gone[~np.isin(gone, self.survivors)].astype(np.int32)
+        ends = np.cumsum(self._draws[gone])
+        for k, column in zip(gone, np.split(errors, ends[:-1]) if len(gone) else [], strict=True):
+            self._removed.append((np.array([k], dtype=np.int32), column[:, None]))
+
+    def _aim(self, active: NDArray[np.bool_]) -> None:
+        """Set which survivors get draws, the next look, and what it waits for."""
+        self._active = active
+        self.classes = _ints(self.survivors[active])
+        # No class waits, and none has to catch up.
+        self._even = bool(active.all() and (self._draws[self.survivors] == self.n_draws).all())
+        if self._even:
+            self._aim_all()
             return
         self.target = self._rule.next_look(self.n_draws)
         self._reserve(self.target)
-        self._wait()
+        unknown = np.isnan(self._errors[: self.target])
+        self.missing = int(np.count_nonzero(unknown & active))
 
-    def _wait(self) -> None:
-        """Count what the next look waits for."""
+    def _aim_all(self) -> None:
+        """The same where all survivors go on as before."""
+        self.target = self._rule.next_look(self.n_draws)
+        self._reserve(self.target)
         self.missing = int(np.count_nonzero(np.isnan(self._errors[self.n_draws : self.target])))
 
-    def _close(self, stop_reason: str) -> Outcome:
+    def _unopposed(self) -> Outcome:
+        unknown = np.full(len(self._draws), np.nan)
+        gaps = unknown.copy()
+        gaps[self.survivors] = 0.0
+        return Outcome(
+            ranking=_ints(self.survivors),
+            mean_scores=tuple(unknown.tolist()),
+            gaps=tuple(gaps.tolist()),
+            gap_errors=tuple(gaps.tolist()),
+            draws_per_class=_ints(self._draws),
+            n_draws=0,
+            stop_reason="one-class-left",
+            raw=(),
+        )
+
+    def _close(self, stop_reason: str, chosen: NDArray[np.int32] | None) -> Outcome:
+        """The outcome, ranked as `chosen`, or by how long a class lasted and its mean score."""
+        weight = self._table[: self.n_draws, _WEIGHT]
+        blocks = list(self._removed)
+        given = self._draws[self.survivors]
+        for n in np.unique(given).tolist():
+            blocks.append((self.survivors[given == n], self._errors[:n, given == n]))
+        means, gaps, gap_errors = np.full((3, len(self._draws)), np.nan)
+        for classes, errors in blocks:
+            scores = weight[: len(errors), None] * errors
+            means[classes] = scores.sum(axis=0) / len(scores)
         # Those that lasted longest first, then the least mean, then the class number.
-        ranking = np.lexsort((self._means, -self._draws))
+        lasting = np.lexsort((means, -self._draws))[: np.count_nonzero(self._draws)]
+        ranking = lasting if chosen is None else chosen
+        column = np.searchsorted(self.survivors, ranking[0])
+        best = weight * self._errors[: self.n_draws, column]
+        for classes, errors in blocks:
+            n = len(errors)
+            gap = weight[:n, None] * errors - best[:n, None]
+            gaps[classes] = gap.mean(axis=0)
+            if n > 1:
+                gap_errors[classes] = gap.std(axis=0, ddof=1) / np.sqrt(n)
         return Outcome(
             ranking=_ints(ranking),
-            mean_scores=tuple(self._means.tolist()),
+            mean_scores=tuple(means.tolist()),
+            gaps=tuple(gaps.tolist()),
+            gap_errors=tuple(gap_errors.tolist()),
             draws_per_class=_ints(self._draws),
             n_draws=self.n_draws,
             stop_reason=stop_reason,
-            raw=tuple(self._raw_draws()),
+            raw=tuple(self._raw_draws(blocks)) if self._keep_raw else (),
         )
 
-    def _raw_draws(self) -> Iterator[RawDraw]:
-        if not self._raw:
-            return
-        errors = np.concatenate([block.ravel() for block in self._raw])
-        start = 0
+    def _raw_draws(
+        self, blocks: Sequence[tuple[NDArray[np.int32], NDArray[np.float32]]]
+    ) -> Iterator[RawDraw]:
+        errors = np.full((self.n_draws, len(self._draws)), np.nan, dtype=np.float32)
+        for classes, block in blocks:
+            errors[: len(block), classes] = block
         for draw in range(self.n_draws):
-            classes = np.flatnonzero(self._draws > draw)
-            end = start + len(classes)
+            scored = np.flatnonzero(self._draws > draw)
             t, alpha, sigma, weight = self._table[draw].tolist()
-            values = tuple(errors[start:end].tolist())
-            yield RawDraw(draw, t, alpha, sigma, weight, _ints(classes), values)
-            start = end
+            values = tuple(errors[draw, scored].tolist())
+            yield RawDraw(draw, t, alpha, sigma, weight, _ints(scored), values)
 
     def _reserve(self, n_draws: int) -> None:
         have = len(self._errors)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from zsd_ray.engine.open_image import OpenImage
+from zsd_ray.engine.packer import Cost
 from zsd_ray.spec.records import WorkItem
 
 _TRIES = 4
@@ -20,10 +21,12 @@ class ImageQueues:
 
     Args:
         images: the open images by number; the caller adds and removes them.
+        cost: of their work; room is in evaluations.
     """
 
-    def __init__(self, images: Mapping[int, OpenImage]) -> None:
+    def __init__(self, images: Mapping[int, OpenImage], cost: Cost) -> None:
         self._images = images
+        self._cost = cost
         self._heaps: dict[str | None, list[int]] = {}  # none of them is empty
         self._listed: dict[int, str | None] = {}  # under which owner, if so
         self._emptied: dict[int, None] = {}  # may be guessed ahead of their next look
@@ -49,41 +52,41 @@ class ImageQueues:
             self._emptied[image.number] = None
 
     def take(self, owner: str | None, room: int) -> list[WorkItem]:
-        """Take up to `room` scores of an owner's images, lowest number first."""
+        """Take up to `room` of the work on an owner's images, lowest number first."""
         items: list[WorkItem] = []
-        while room > 0 and (image := self._first(owner)) is not None:
+        while room >= self._cost.least and (image := self._first(owner)) is not None:
             taken = image.take(room)
             items += taken
-            room -= n_scores(taken)
+            room -= self._cost.of(taken)
             if not image.queue:
                 self._emptied[image.number] = None
         return items
 
     def steal(self, room: int) -> list[WorkItem]:
-        """Take up to `room` scores of anybody's images, the owner listed longest first."""
+        """Take up to `room` of the work on anybody's images, the owner listed longest first."""
         items: list[WorkItem] = []
-        while self._heaps and room > 0:
+        while self._heaps and room >= self._cost.least:
             taken = self.take(next(iter(self._heaps)), room)
             items += taken
-            room -= n_scores(taken)
+            room -= self._cost.of(taken)
         return items
 
     def guess(self, room: int) -> list[WorkItem]:
         """Take draws beyond the next look, of images with nothing queued."""
         items: list[WorkItem] = []
         in_vain = 0
-        for number in list(itertools.islice(self._emptied, max(0, room))):
+        for number in list(itertools.islice(self._emptied, max(0, room // self._cost.least))):
             image = self._images.get(number)
             more, taken = False, []
             if image is not None and not image.queue and not image.strikes:
                 more = image.look_ahead(room)
                 taken = image.take(room)
                 items += taken
-                room -= n_scores(taken)
+                room -= self._cost.of(taken)
             if not more:
                 del self._emptied[number]  # until it is listed again
             in_vain += more and not taken  # a whole draw of it is more than there is room for
-            if room <= 0 or in_vain == _TRIES:
+            if room < self._cost.least or in_vain == _TRIES:
                 break
         return items
 
@@ -130,8 +133,3 @@ class ImageQueues:
         if number not in self._listed or self._listed[number] != owner:
             self._listed[number] = owner
             heapq.heappush(self._heaps.setdefault(owner, []), number)
-
-
-def n_scores(items: Sequence[WorkItem]) -> int:
-    """Scores of several items."""
-    return sum(item.n_scores for item in items)

@@ -11,6 +11,7 @@ from zsd_ray.engine.model_check import demand
 from zsd_ray.engine.plan import Plan
 from zsd_ray.engine.scheduler import Scheduler
 from zsd_ray.engine.worker import make_scorer
+from zsd_ray.methods.base import texts
 from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.results.row_buffer import RowBuffer
 from zsd_ray.storage import filesystem
@@ -31,7 +32,8 @@ def run_local(plan: Plan, on_progress: Callable[[Counters, int], None]) -> Count
         return scheduler.counters
     demand(config, plan.dataset, plan.prompts, list(plan.todo))
     model = load_model(config.model)
-    scorer = make_scorer(config, model, plan.dataset, encode_prompts(config.model, plan.prompts))
+    conditioning = encode_prompts(config.model, texts(plan.prompts, config.method))
+    scorer = make_scorer(config, model, plan.dataset, conditioning, plan.classes.names)
     files = _Files(plan, scheduler)
     events: list[Event] = [WorkerJoined(_WORKER, scorer.batch_size), WorkRequested(_WORKER)]
     try:

@@ -20,6 +20,7 @@ from zsd_ray.engine.worker import Bind, Scorer
 from zsd_ray.models.base import Denoiser
 from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.models.rows import RowNetwork, plain_rows, row_network
+from zsd_ray.spec.algorithms import AlgorithmMethod
 from zsd_ray.spec.config import ModelConfig, RunConfig
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.records import ImageFailure, MicroBatch, WorkItem
@@ -65,8 +66,13 @@ def check_numbers(
         UserError: the model is no denoiser, there is nothing to compare, or an image cannot be
             scored.
     """
-    if config.method.name != "diffusion-classifier":
+    if config.method.name == "classifier":
         raise UserError(f"model.family {config.model.family} has no fast path to check")
+    if isinstance(config.method, AlgorithmMethod):
+        raise UserError(
+            "the fast path is checked by the diffusion classifier's errors, but came with "
+            f"method.name {config.method.name}; leave out the method section"
+        )
     n_templates = len(config.prompts.templates)
     n_classes = len(prompts) // n_templates
     if n_classes < 2:
@@ -140,7 +146,9 @@ def _scores(
         dataset,
         encode_prompts(model, prompts),
         n_templates,
-        config.method,
+        config.draw_method.model_copy(
+            update={"normaliser": "none"}
+        ),  # which moves all classes alike
         config.seed,
         UNMEASURED if config.cluster.batch_size == "auto" else config.cluster.batch_size,
         model.compile,

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zsd_ray.engine.elimination import Elimination
-from zsd_ray.engine.packer import take
-from zsd_ray.spec.records import Decision, ImageRecord, ImageState, ItemScores, WorkItem
+from zsd_ray.engine.packer import Cost, take
+from zsd_ray.spec.records import (
+    Candidates,
+    Decision,
+    ImageRecord,
+    ImageState,
+    ItemScores,
+    WorkItem,
+)
 from zsd_ray.stats.rules import Rule
 
 
@@ -24,7 +31,9 @@ class OpenImage:
 
     Args:
         backlog: kept up to date with what is queued here.
+        cost: of its scores.
         state: what a checkpoint kept of it, to go on from.
+        candidates: the classes in its race; None: all.
 
     Attributes:
         number: the image's number in the run.
@@ -45,11 +54,15 @@ class OpenImage:
         traced: bool,
         keep_raw: bool,
         backlog: Backlog,
+        cost: Cost,
         state: ImageState | None = None,
+        candidates: Candidates | None = None,
     ) -> None:
         self.number = number
         self.record = record
-        self.elimination = Elimination(rule, n_classes, keep_raw or traced, state)
+        self._candidates = candidates
+        classes = None if candidates is None else candidates.classes
+        self.elimination = Elimination(rule, n_classes, keep_raw or traced, state, classes)
         self._traced = traced
         self.queue: deque[WorkItem] = deque()
         self.owner: str | None = None
@@ -58,17 +71,19 @@ class OpenImage:
         self.trial: int | None = None
         self.unread = 0
         self._backlog = backlog
+        self._cost = cost
         self._n_queued = 0
-        self._max_draws = rule.max_draws
+        self._rule = rule
         self._queued_to = 0  # every draw before this one has been queued
-        self._scores_sent = 0
+        self._spent = 0  # evaluations that workers were sent
+        self._counted = 0  # those that workers counted themselves
         self._seconds = 0.0
-        if state is None:
+        if state is not None:
+            self._spent, self._seconds = state.n_spent, state.seconds
+            self._counted = state.n_counted
+            self._queue_wanted()
+        elif self.elimination.outcome is None:
             self._queue_up_to(self.elimination.target)
-        else:
-            self._scores_sent, self._seconds = state.n_spent, state.seconds
-            self._queued_to = self.elimination.target
-            self.queue.extend(WorkItem(number, *cut) for cut in self.elimination.wanted())
         self._count()
 
     def answered(self, item: WorkItem, scores: ItemScores, seconds: float, size: int) -> None:
@@ -80,23 +95,28 @@ class OpenImage:
         """
         self.in_flight -= item.n_scores
         self._seconds += seconds
+        if scores.n_evaluations is not None:
+            self._counted += scores.n_evaluations
+            self._spent += scores.n_evaluations - self._cost.of((item,))
         elimination = self.elimination
         before = elimination.n_draws
         elimination.add(item, scores)
         if elimination.outcome is None and elimination.n_draws > before:
-            if self.queue:
-                self.queue = deque(self._still_needed(self.queue))
-            seen = elimination.n_draws
-            ahead = min(seen // 2, size // len(elimination.classes))
-            self._queue_up_to(max(elimination.target, min(seen + ahead, self._max_draws)))
+            if self._rule.may_wait:
+                self._queue_wanted()
+            else:
+                if self.queue:
+                    self.queue = deque(self._still_needed(self.queue))
+                seen = elimination.n_draws
+                ahead = min(seen // 2, size // len(elimination.classes))
+                self._queue_up_to(max(elimination.target, min(seen + ahead, self._rule.max_draws)))
             self._count()
 
     def take(self, room: int) -> list[WorkItem]:
-        """Take up to `room` scores from the queue, for a worker."""
-        items = take(self.queue, room)
-        n_scores = sum(item.n_scores for item in items)
-        self.in_flight += n_scores
-        self._scores_sent += n_scores
+        """Take up to `room` evaluations from the queue, for a worker."""
+        items = take(self.queue, room, self._cost)
+        self.in_flight += sum([item.n_scores for item in items])
+        self._spent += self._cost.of(items)
         self._count()
         return items
 
@@ -107,16 +127,18 @@ class OpenImage:
         self._count()
 
     def look_ahead(self, room: int) -> bool:
-        """Queue whole draws beyond the next look: at most `room` scores, at most doubling.
+        """Queue whole draws beyond the next look: at most `room` evaluations, at most doubling.
 
         The rule may turn out not to need them; this is for rows that would be padding otherwise.
 
         Returns:
             Whether more may be queued before the next look.
         """
-        n_survivors = len(self.elimination.classes)
-        limit = min(2 * self.elimination.n_draws, self._max_draws)
-        self._queue_up_to(min(limit, self._queued_to + room // n_survivors))
+        if self._rule.may_wait:
+            return False
+        a_draw = self._cost.of_draw(len(self.elimination.classes))
+        limit = min(2 * self.elimination.n_draws, self._rule.max_draws)
+        self._queue_up_to(min(limit, self._queued_to + room // a_draw))
         self._count()
         return self._queued_to < limit
 
@@ -129,21 +151,22 @@ class OpenImage:
         """What a checkpoint keeps; None where nothing is known yet."""
         if not self.elimination.has_scores:
             return None
-        return self.elimination.state(self.record.image_id, self._scores_sent, self._seconds)
+        state = self.elimination.state(self.record.image_id, self._spent, self._seconds)
+        return replace(state, n_counted=self._counted)
 
     def decision(
-        self, worker: str, n_templates: int, error: str | None = None, stop_reason: str = "error"
+        self, worker: str, error: str | None = None, stop_reason: str = "error"
     ) -> Decision:
         """The row of this image, decided or failed with `error`."""
         record, outcome = self.record, self.elimination.outcome
-        spent = self._scores_sent * n_templates
+        cost, candidates = self._cost, self._candidates
         if error is not None or outcome is None:
             return Decision(
                 image_id=record.image_id,
                 source=record.source,
                 label=record.label,
                 prediction=None,
-                n_spent=spent,
+                n_spent=self._spent,
                 stop_reason=stop_reason,
                 error=error,
                 worker=worker,
@@ -156,10 +179,14 @@ class OpenImage:
             prediction=outcome.ranking[0],
             top5=outcome.ranking[:5],
             mean_scores=outcome.mean_scores,
+            gaps=outcome.gaps,
+            gap_errors=outcome.gap_errors,
             draws_per_class=outcome.draws_per_class,
             n_draws=outcome.n_draws,
-            n_evaluations=outcome.n_scores * n_templates,
-            n_spent=spent,
+            n_candidates=None if candidates is None else len(candidates.classes),
+            n_screen_evaluations=None if candidates is None else candidates.n_evaluations,
+            n_evaluations=self._counted or cost.of_race(outcome.n_scores, outcome.n_draws),
+            n_spent=self._spent,
             stop_reason=outcome.stop_reason,
             worker=worker,
             seconds=self._seconds,
@@ -177,6 +204,11 @@ class OpenImage:
             first, n = self._queued_to, n_draws - self._queued_to
             self.queue.append(WorkItem(self.number, first, n, self.elimination.classes))
             self._queued_to = n_draws
+
+    def _queue_wanted(self) -> None:
+        """Queue what the next look waits for, and nothing else."""
+        self.queue = deque(WorkItem(self.number, *cut) for cut in self.elimination.wanted())
+        self._queued_to = self.elimination.target
 
     def _still_needed(self, items: Iterable[WorkItem]) -> Iterator[WorkItem]:
         """The items without the classes that have been removed."""

@@ -1,35 +1,108 @@
-"""Cuts work items so that a micro-batch is filled to the last score."""
+"""Cuts work items so that a micro-batch is filled to the last evaluation that fits."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
 
+from zsd_ray.spec.algorithms import AlgorithmMethod
+from zsd_ray.spec.config import RunConfig
 from zsd_ray.spec.records import WorkItem
 
 
-def take(queue: deque[WorkItem], room: int) -> list[WorkItem]:
-    """Take up to `room` scores from the front of `queue`; what is cut off stays in front.
+@dataclass(frozen=True)
+class Cost:
+    """What scores cost in evaluations.
 
-    An item is cut between draws where a whole draw fits, else within one draw, between classes.
+    per_score: of one score. per_draw: of each draw of an item beside its scores, such as a
+        normaliser's.
+    whole: all classes of a draw are scored together; an item is not cut within one.
+    slack: how many times as much it may come to, where this is a guess.
+    """
+
+    per_score: int = 1
+    per_draw: int = 0
+    whole: bool = False
+    slack: int = 1
+
+    @property
+    def least(self) -> int:
+        """Of one score."""
+        return self.per_score + self.per_draw
+
+    @classmethod
+    def of_run(cls, config: RunConfig, n_classes: int) -> Cost:
+        """Of one model's scores. A classifier's templates are averaged before it sees an image."""
+        method, n_templates = config.method, len(config.prompts.templates)
+        if isinstance(method, AlgorithmMethod):
+            per_score, per_draw = method.evaluations(race_size(config, n_classes))
+            return cls(per_score * n_templates, per_draw, method.whole, method.slack)
+        if method.name == "classifier":
+            return ONE_EACH
+        return cls(n_templates, int(method.null_prompt))
+
+    def of_race(self, n_scores: int, n_draws: int) -> int:
+        """Of all scores of an image, over so many draws."""
+        return n_scores * self.per_score + n_draws * self.per_draw
+
+    def of_draw(self, n_classes: int) -> int:
+        return n_classes * self.per_score + self.per_draw
+
+    def of(self, items: Iterable[WorkItem]) -> int:
+        return sum([item.n_draws * self.of_draw(len(item.classes)) for item in items])
+
+
+ONE_EACH = Cost()
+
+
+def race_size(config: RunConfig, n_classes: int) -> int:
+    """How many of a run's classes an image goes on with, at most."""
+    if config.screen is None or config.screen.run is None:
+        return n_classes
+    return min(n_classes, config.screen.top)
+
+
+def evaluations_per_batch(config: RunConfig, n_rows: int, n_classes: int) -> int:
+    """Those that fill a forward of n_rows rows; of an algorithm, with all that follow, and no less
+    than one draw that must stay whole."""
+    method, cost = config.method, Cost.of_run(config, n_classes)
+    if not isinstance(method, AlgorithmMethod):
+        # A classifier's rows are images, each with all its classes.
+        return n_rows * n_classes if method.name == "classifier" else n_rows
+    whole = cost.of_draw(race_size(config, n_classes)) if cost.whole else 1
+    return max(n_rows * method.in_sequence, whole)
+
+
+def take(queue: deque[WorkItem], room: int, cost: Cost) -> list[WorkItem]:
+    """Take up to `room` evaluations from the front of `queue`; what is cut off stays in front.
+
+    An item is cut between draws where a whole draw fits, else within one draw, between classes; or
+    one draw is taken although it is more, where it must stay whole.
     """
     taken: list[WorkItem] = []
-    while queue and room > 0:
+    while queue and room >= cost.least:
         item = queue.popleft()
-        if item.n_scores > room:
-            item, rest = _cut(item, room)
+        if cost.of((item,)) > room:
+            item, rest = _cut(item, room, cost)
             queue.extendleft(reversed(rest))
         taken.append(item)
-        room -= item.n_scores
+        room -= cost.of((item,))
     return taken
 
 
-def _cut(item: WorkItem, room: int) -> tuple[WorkItem, list[WorkItem]]:
+def _cut(item: WorkItem, room: int, cost: Cost) -> tuple[WorkItem, list[WorkItem]]:
     image, first, n_draws, classes = item.image, item.first_draw, item.n_draws, item.classes
-    whole = room // len(classes)
+    whole = room // cost.of_draw(len(classes))
+    if cost.whole:
+        whole = max(1, whole)
+        if whole >= n_draws:
+            return item, []
     if whole:
         rest = [WorkItem(image, first + whole, n_draws - whole, classes)]
         return WorkItem(image, first, whole, classes), rest
-    rest = [WorkItem(image, first, 1, classes[room:])]
+    some = (room - cost.per_draw) // cost.per_score
+    rest = [WorkItem(image, first, 1, classes[some:])]
     if n_draws > 1:
         rest.append(WorkItem(image, first + 1, n_draws - 1, classes))
-    return WorkItem(image, first, 1, classes[:room]), rest
+    return WorkItem(image, first, 1, classes[:some]), rest

@@ -6,27 +6,38 @@ import heapq
 import uuid
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from zsd_ray.data.base import ImageDataset, choose_subset, spread
+from zsd_ray.data.base import ImageDataset, choose_share, choose_subset, spread
+from zsd_ray.data.class_tree import ClassTree, read_tree
 from zsd_ray.data.classes import ClassList, fill_templates, resolve_classes
 from zsd_ray.data.open import open_dataset
 from zsd_ray.data.record_table import RecordTable
 from zsd_ray.engine.batch_size import UNMEASURED
 from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.defaults import with_defaults
+from zsd_ray.engine.packer import Cost, evaluations_per_batch
 from zsd_ray.engine.scheduler import Scheduler
-from zsd_ray.models.registry import check_model, check_prompts, fingerprint
+from zsd_ray.engine.screen import CandidateTable, Screen, open_screen
+from zsd_ray.models.registry import (
+    check_abilities,
+    check_model,
+    check_null_prompt,
+    check_prompts,
+    fingerprint,
+)
 from zsd_ray.results.checkpoint import Checkpoint
 from zsd_ray.results.estimate import Bounds
 from zsd_ray.results.output import GIVEN_UP, Output
+from zsd_ray.results.profile_file import read_profile
 from zsd_ray.results.run_file import RunFile
-from zsd_ray.spec.config import RunConfig
-from zsd_ray.spec.errors import StoreError, UserError, last_line
+from zsd_ray.spec.algorithms import AlgorithmMethod, NoiseDenoiseMethod, NoiseDenoiseVoteMethod
+from zsd_ray.spec.config import ModelConfig, RunConfig
+from zsd_ray.spec.errors import StoreError, UserError, last_line, some
 from zsd_ray.spec.identity import differences, hash_of, identity_parts
 from zsd_ray.spec.records import ImageState
 from zsd_ray.spec.secrets import redact, redacted
@@ -43,6 +54,10 @@ class Plan:
     records: the data set's images with labels as class numbers (None: unlabelled).
     todo: numbers of the images to decide; n_done: images that the output holds already.
     again: ids of images that an earlier session gave up, which are tried again.
+    pilot_evaluations: what the profile of the run's own pilot took.
+    tree: whose levels choose the candidates, each as a run of its own.
+    candidates: of each image, once they are known; None: no screen, or not yet.
+    screen_evaluations: of an image, where the screen is another model's.
     session: a name for this attempt at the run.
     previous: the run.json that this run continues, if any.
     """
@@ -61,6 +76,10 @@ class Plan:
     again: frozenset[str]
     session: str
     previous: RunFile | None
+    pilot_evaluations: int = 0
+    tree: ClassTree | None = None
+    candidates: CandidateTable | None = None
+    screen_evaluations: float | None = None
 
     @property
     def n_images(self) -> int:
@@ -72,22 +91,25 @@ class Plan:
         return len(self.config.prompts.templates)
 
     @property
-    def evaluations_per_score(self) -> int:
-        """Of one draw of a class. A classifier's templates are averaged before it sees an image."""
-        return 1 if self.config.method.name == "classifier" else self.n_templates
+    def cost(self) -> Cost:
+        """Of a score."""
+        return Cost.of_run(self.config, len(self.classes.names))
 
     @property
     def evaluations_per_batch(self) -> int:
         """Of one forward: a classifier's rows are images, each with all its classes."""
         chosen = self.config.cluster.batch_size
         rows = UNMEASURED if chosen == "auto" else chosen
-        return rows * len(self.classes.names) if self.config.method.name == "classifier" else rows
+        return evaluations_per_batch(self.config, rows, len(self.classes.names))
 
     @property
     def bounds(self) -> Bounds:
         """What is known of the run before anything is scored."""
-        config, rule = self.config, make_rule(self.config.pruning)
-        one_draw = len(self.classes.names) * self.evaluations_per_score
+        config, rule = self.config, make_rule(self.config.pruning, len(self.classes.names))
+        fewest, most = self._race_sizes()
+        n_audit = 0
+        if config.screen is not None:
+            n_audit = len(choose_share(self.records, self.todo, config.screen.audit, config.seed))
         return Bounds(
             output=redacted(config.output.path),
             n_listed=len(self.records),
@@ -100,9 +122,31 @@ class Plan:
             min_workers=config.cluster.workers.min,
             max_workers=config.cluster.workers.max,
             gpus_per_worker=config.cluster.gpus_per_worker,
-            least=rule.next_look(0) * one_draw,
-            most=rule.max_draws * one_draw,
+            least=rule.next_look(0) * sum(self.cost.of_draw(n) for n in fewest if n),
+            most=rule.max_draws * sum(self.cost.of_draw(n) for n in most if n),
+            pilot=self._pilot_evaluations(),
+            n_audit=n_audit,
+            audit_least=rule.next_look(0) * self.cost.of_draw(len(self.classes.names)),
+            audit_most=rule.max_draws * self.cost.of_draw(len(self.classes.names)),
         )
+
+    def _pilot_evaluations(self) -> int:
+        """Of the pilot that is still to come (analysis/pilot.py)."""
+        if not self.config.method.takes_pilot or self.previous is not None:
+            return 0
+        pilot = self.config.draw_method.pilot
+        return min(pilot.images, self.n_images) * pilot.draws * len(self.prompts)
+
+    def _race_sizes(self) -> tuple[list[int], list[int]]:
+        """The fewest and the most classes that are scored for an image, at each level of a tree."""
+        if self.tree is not None:
+            assert self.config.screen is not None
+            return self.tree.race_sizes(self.config.screen.top)
+        if self.candidates is None or not self.todo:
+            return [len(self.classes.names)], [len(self.classes.names)]
+        counts = self.candidates.counts(self.todo)
+        counts[counts == 1] = 0  # a class alone is not scored
+        return [int(counts.min())], [int(counts.max())]
 
     def scheduler(self, shard: int = 0, n_shards: int = 1, first_id: int = 0) -> Scheduler:
         """A scheduler of its share of the images, going on from what the output holds by now.
@@ -129,24 +173,30 @@ class Plan:
             number = numbers.get(state.image_id)
             if number is None or number in done:
                 continue
-            if state.n_draws and not len(state.raw) and (keep_all_raw or number in traced):
-                continue  # its draws were not kept, and now they are wanted
             states[number] = state  # of two, the one that knows more
         scheduler = Scheduler(
             records=self.records,
             images=array("i", (n for n in share if n not in done and n not in states)),
-            rule=make_rule(self.config.pruning),
+            rule=make_rule(self.config.pruning, len(self.classes.names)),
             n_classes=len(self.classes.names),
-            n_templates=self.evaluations_per_score,
+            cost=self.cost,
             traced=traced,
             keep_all_raw=keep_all_raw,
             states=states,
             first_id=first_id,
+            **self._candidates(share),
         )
         scheduler.counters = _counters(
             rows, [c.counters for c in checkpoints if c.writer == f"{self.session}/{shard}"]
         )
         return scheduler
+
+    def _candidates(self, share: array[int]) -> dict[str, Any]:
+        """What the scheduler of a share is told of the screen."""
+        if self.candidates is None:
+            return {}
+        counts = self.candidates.counts(share)
+        return {"candidates": self.candidates.of, "classes_each": float(counts.mean())}
 
     def _checkpoints(self) -> list[Checkpoint]:
         try:
@@ -195,16 +245,57 @@ def make_plan(config: RunConfig) -> Plan:
     Raises:
         UserError: what is wrong, in one line; nothing has been started.
     """
-    config = with_defaults(config)
+    config = _with_profile(with_defaults(config))
     check_model(config.model)
     dataset = open_dataset(config.data)
     labels = [record.label for record in dataset.records]
     classes = resolve_classes(config.prompts.classes, dataset.label_names, labels)
+    chosen = choose_subset(dataset.records, config.data.limit)
+    model = fingerprint(config.model)
+    if config.screen is None:
+        return plan_stage(config, dataset, classes, chosen, model)
+    if config.screen.tree is not None:
+        tree = _checked_tree(config, config.screen.tree, config.screen.top, classes)
+        part = {"tree": tree.plain, "top": config.screen.top}
+        return replace(plan_stage(config, dataset, classes, chosen, model, part), tree=tree)
+    assert config.screen.run is not None
+    screen = open_screen(config.screen.run, config.screen.top, classes.names)
+    plan = plan_stage(config, dataset, classes, chosen, model, screen.identity_part)
+    return screened(plan, screen)
+
+
+def plan_stage(
+    config: RunConfig,
+    dataset: ImageDataset,
+    classes: ClassList,
+    chosen: Sequence[int],
+    model_fingerprint: str,
+    screen: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Plan to decide some images among some classes: a run, or what a run does before.
+
+    Args:
+        config: with everything filled in.
+        chosen: numbers of the images.
+        screen: as `identity_parts` takes it.
+
+    Raises:
+        UserError: the model cannot tell the classes apart, or the output is another run's.
+    """
     assert not isinstance(config.prompts.templates, str)
     prompts = fill_templates(classes.names, config.prompts.templates)
     check_prompts(config.model, prompts)
-    model_fingerprint = fingerprint(config.model)
-    parts = identity_parts(config, classes.names, classes.of_label, model_fingerprint)
+    clip = None
+    if isinstance(config.method, AlgorithmMethod):
+        check_abilities(config.model, config.method)
+        clip = _clip(config.method)
+        if config.method.null_prompt:
+            check_null_prompt(config.model, "method.guidance_scale", "1.0")
+    elif config.method.null_prompt:
+        check_null_prompt(config.model)
+    parts = identity_parts(config, classes.names, classes.of_label, model_fingerprint, screen)
+    if clip is not None:
+        parts["method"]["clip"] = {"fingerprint": clip}
     output = Output(config.output.path)
     previous = output.read_run()
     if previous is not None and previous.identity != hash_of(parts):
@@ -220,12 +311,11 @@ def make_plan(config: RunConfig) -> Plan:
     again = {row["image_id"] for row in rows if row["stop_reason"] in GIVEN_UP}
     done = {row["image_id"] for row in rows} - again
     records = dataset.records
-    chosen = choose_subset(records, config.data.limit)
     done_numbers = set(records.numbers_of(list(done)).tolist())
     return Plan(
         config=config,
         dataset=dataset,
-        records=records.relabelled(classes.class_of(label) for label in labels),
+        records=records.relabelled(classes.class_of(record.label) for record in records),
         classes=classes,
         prompts=prompts,
         todo=array("i", (number for number in chosen if number not in done_numbers)),
@@ -238,3 +328,66 @@ def make_plan(config: RunConfig) -> Plan:
         session=uuid.uuid4().hex[:12],
         previous=previous,
     )
+
+
+def screened(plan: Plan, screen: Screen) -> Plan:
+    """The plan with the candidates that a screen leaves.
+
+    Raises:
+        UserError: the screen's decisions cannot be read, or images are missing.
+    """
+    candidates = screen.candidates(plan.records, plan.identity_parts["model"])
+    missing = [number for number in plan.todo if not candidates.listed[number]]
+    if missing:
+        ids = [plan.records[number].image_id for number in missing[:4]]
+        raise UserError(
+            f"the screen {redact(screen.output.path)} has no row of {len(missing)} of this run's "
+            f"{plan.n_images} images ({some(ids)}); run it over all of them (data.limit) first"
+        )
+    same_model = candidates.n_evaluations is not None
+    apart = None if same_model else screen.evaluations_per_image
+    return replace(plan, candidates=candidates, screen_evaluations=apart)
+
+
+def _checked_tree(config: RunConfig, path: str, top: int, classes: ClassList) -> ClassTree:
+    """Read a tree, and check that the model can tell its groups apart."""
+    tree = read_tree(path, classes.names)
+    n_groups = len(tree.levels[0].names)
+    if top >= n_groups:
+        raise UserError(
+            f"screen.top {top} leaves all of the {n_groups} groups at the top of the tree in; it "
+            "must be less"
+        )
+    for number, level in enumerate(tree.levels, start=1):
+        try:
+            check_prompts(config.model, fill_templates(level.names, list(config.prompts.templates)))
+        except UserError as error:
+            raise UserError(f"screen.tree, level {number}: {error}") from error
+    return tree
+
+
+def _clip(method: AlgorithmMethod) -> str | None:
+    """The fingerprint of the model that measures an algorithm's distances, if one does."""
+    if not isinstance(method, NoiseDenoiseMethod | NoiseDenoiseVoteMethod) or not method.clip:
+        return None
+    try:
+        return fingerprint(ModelConfig(family="clip", **method.clip.model_dump()))
+    except UserError as error:
+        raise UserError(f"method.clip: {error}") from error
+
+
+def _with_profile(config: RunConfig) -> RunConfig:
+    """Put the content of the file `method.profile` in its place."""
+    method = config.method
+    if isinstance(method, AlgorithmMethod) or method.profile is None:
+        return config
+    profile = read_profile(method.profile)
+    if profile is None:
+        raise UserError(
+            f"method.profile: there is no file {redact(method.profile)}; `zsd-ray fit` makes one"
+        )
+    try:
+        method.check_fits(profile)
+    except ValueError as error:
+        raise UserError(f"method.profile {redact(method.profile)}: {error}") from error
+    return config.model_copy(update={"method": method.with_profile(profile)})

@@ -17,8 +17,9 @@ So images are opened only as workers need them, and their number follows the wor
 from __future__ import annotations
 
 import itertools
+import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.events import (
@@ -32,10 +33,12 @@ from zsd_ray.engine.events import (
     WorkerLost,
     WorkRequested,
 )
-from zsd_ray.engine.image_queues import ImageQueues, n_scores
+from zsd_ray.engine.image_queues import ImageQueues
 from zsd_ray.engine.open_image import Backlog, OpenImage
+from zsd_ray.engine.packer import ONE_EACH, Cost
 from zsd_ray.engine.worker_pool import WorkerPool
 from zsd_ray.spec.records import (
+    Candidates,
     ImageFailure,
     ImageRecord,
     ImageState,
@@ -67,11 +70,13 @@ class Scheduler:
         records: all images of the data set.
         images: numbers of the images to decide, in this order.
         rule: the pruning rule of every image.
-        n_classes, n_templates: a class costs one evaluation a template and draw.
+        n_classes: of each image; cost: of their scores.
         traced: numbers of the images whose raw draws go into their decisions.
         keep_all_raw: every image's do.
         states: what a checkpoint kept of other images, by number; they are done first.
         first_id: of the micro-batches; ids that an earlier scheduler gave must not come again.
+        candidates: of an image's number, the classes in its race; None: all.
+        classes_each: how many that is in the mean; None: all.
     """
 
     def __init__(
@@ -80,23 +85,27 @@ class Scheduler:
         images: Sequence[int],
         rule: Rule,
         n_classes: int,
-        n_templates: int = 1,
+        cost: Cost = ONE_EACH,
         traced: frozenset[int] = frozenset(),
         keep_all_raw: bool = False,
         states: Mapping[int, ImageState] | None = None,
         first_id: int = 0,
+        candidates: Callable[[int], Candidates | None] = lambda number: None,
+        classes_each: float | None = None,
     ) -> None:
         self._records = records
         self._images = images
         self._rule = rule
         self._n_classes = n_classes
-        self._n_templates = n_templates
+        self._cost = cost
         self._traced = traced
         self._keep_all_raw = keep_all_raw
+        self._candidates = candidates
+        self._classes_each = n_classes if classes_each is None else classes_each
         self._next = 0
         self._ids = itertools.count(first_id)
         self._open: dict[int, OpenImage] = {}
-        self._queues = ImageQueues(self._open)
+        self._queues = ImageQueues(self._open, cost)
         self._backlog = Backlog()
         self._suspects: deque[int] = deque()  # images over which a worker died
         self._workers = WorkerPool()
@@ -121,6 +130,14 @@ class Scheduler:
     @property
     def n_unopened(self) -> int:
         return len(self._images) - self._next
+
+    @property
+    def _evaluations_left(self) -> float:
+        """What is queued, and what the first looks at images that are not open yet will take."""
+        cost = self._cost
+        one_look = self._rule.next_look(0) * (self._classes_each * cost.per_score + cost.per_draw)
+        queued = cost.per_score + cost.per_draw / self._classes_each
+        return self._backlog.n_scores * queued + self.n_unopened * one_look
 
     def handle(self, event: Event) -> list[Instruction]:
         """Take one event and return what to do now."""
@@ -150,7 +167,7 @@ class Scheduler:
 
         None where its speed is not known yet, or the micro-batch is not with it.
         """
-        return self._workers.expected_seconds(worker, micro_batch, self._n_templates)
+        return self._workers.expected_seconds(worker, micro_batch, self._cost)
 
     def idle_workers(self) -> list[str]:
         """Workers that wait and have nothing in flight."""
@@ -158,9 +175,7 @@ class Scheduler:
 
     def useful_workers(self, batch_size: int) -> int:
         """How many workers could be busy now."""
-        unopened = self.n_unopened * self._rule.next_look(0) * self._n_classes
-        rows = (unopened + self._backlog.n_scores) * self._n_templates
-        return self._workers.n_busy + -(-rows // batch_size)
+        return self._workers.n_busy + math.ceil(self._evaluations_left / batch_size)
 
     def _arrive(self, name: str, scores: MicroBatchScores, out: list[Instruction]) -> None:
         micro_batch = self._workers.answered(name, scores)
@@ -168,7 +183,7 @@ class Scheduler:
             return
         self.counters.n_rows += scores.n_rows
         self.counters.n_micro_batches += 1
-        size = int(self._workers.speed / self._n_templates / ITEMS_PER_SECOND)
+        size = int(self._workers.speed / self._cost.least / ITEMS_PER_SECOND)
         unread: set[int] = set()  # counted once a worker
         seconds_each = scores.seconds / micro_batch.n_scores
         for item, answer in zip(micro_batch.items, scores.unpack(micro_batch.items), strict=True):
@@ -181,7 +196,8 @@ class Scheduler:
                     unread.add(item.image)
                     self._fail(image, item, answer, name, out)
                 continue
-            self.counters.n_scored += item.n_scores * self._n_templates
+            counted = answer.n_evaluations
+            self.counters.n_scored += self._cost.of((item,)) if counted is None else counted
             if image is None:
                 continue
             image.answered(item, answer, seconds_each * item.n_scores, size)
@@ -216,7 +232,7 @@ class Scheduler:
     ) -> None:
         del self._open[image.number]
         image.close()
-        decision = image.decision(worker, self._n_templates, error, stop_reason)
+        decision = image.decision(worker, error, stop_reason)
         self.counters.decided += 1
         self.counters.errors += error is not None
         self.counters.labelled += decision.correct is not None
@@ -259,7 +275,9 @@ class Scheduler:
             traced=number in self._traced,
             keep_raw=self._keep_all_raw,
             backlog=self._backlog,
+            cost=self._cost,
             state=state,
+            candidates=self._candidates(number),
         )
         self._open[number] = image
         return image
@@ -277,22 +295,21 @@ class Scheduler:
     # ---- handing out work
 
     def _serve(self, out: list[Instruction]) -> None:
-        if self.finished:
-            out += [Release(name) for name in self._workers.dismiss()]
-            return
         workers = self._workers
         while self._suspects and (name := workers.free_for_trial()) is not None:
             self._try_alone(name, out)
         while (self._queues or self.n_unopened) and (name := workers.first_waiting) is not None:
             if self._suspects and workers.set_aside(name, len(self._suspects)):
                 continue
-            self._assign(name, self._fill(name), out)
+            self._assign(name, self._fill(name, out), out)
         # An idle worker guesses ahead; one that has work waits for real work.
         while self._queues.can_guess and (name := workers.first_idle) is not None:
             items = self._queues.guess(self._rows(name))
             if not items:
                 break
             self._assign(name, items, out)
+        if self.finished:
+            out += [Release(name) for name in workers.dismiss()]
 
     def _assign(self, name: str, items: list[WorkItem], out: list[Instruction]) -> None:
         """Answer a request of a worker; without items it goes on waiting."""
@@ -305,19 +322,19 @@ class Scheduler:
         self._workers.sent(name, micro_batch, alone=first.strikes > 0)
         out.append(Assign(name, micro_batch))
 
-    def _fill(self, name: str) -> list[WorkItem]:
-        room = self._room(name)
+    def _fill(self, name: str, out: list[Instruction]) -> list[WorkItem]:
+        room, cost = self._room(name), self._cost
         items = self._queues.take(name, room)
-        room -= n_scores(items)
-        while room > 0 and self._adopt(name):
+        room -= cost.of(items)
+        while room >= cost.least and self._adopt(name, out):
             more = self._queues.take(name, room)
             items += more
-            room -= n_scores(more)
-        if room > 0:
+            room -= cost.of(more)
+        if room >= cost.least:
             items += self._queues.steal(room)
         if items:
             # A full batch costs what a part-filled one costs.
-            items += self._queues.guess(-n_scores(items) % self._rows(name))
+            items += self._queues.guess(-cost.of(items) % self._rows(name))
         return items
 
     def _try_alone(self, name: str, out: list[Instruction]) -> None:
@@ -327,32 +344,32 @@ class Scheduler:
             self._assign(name, image.take(self._room(name)), out)
 
     def _rows(self, name: str) -> int:
-        """Scores that fill one batch of a worker."""
-        return max(1, self._workers[name].batch_size // self._n_templates)
+        """Evaluations that fill one batch of a worker, or are one score."""
+        return max(self._cost.least, self._workers[name].batch_size)
 
     def _room(self, name: str) -> int:
-        """How many scores to send: what keeps the scheduler's load low, less near the end.
+        """How many evaluations to send: what keeps the scheduler's load low, less near the end.
 
         One micro-batch lasts so long that all workers together send ANSWERS_PER_SECOND at most, and
         at least 0.1 s; near the end no worker takes more than a quarter of its share of the rest.
         """
         worker, workers = self._workers[name], len(self._workers)
         speed = worker.rows_per_second or self._workers.speed / workers
-        unopened = self.n_unopened * self._rule.next_look(0) * self._n_classes
-        share = (unopened + self._backlog.n_scores) * self._n_templates / (4 * workers)
+        share = self._evaluations_left / (4 * workers)
         rows = min(speed * max(0.1, workers / ANSWERS_PER_SECOND), share)
         batches = max(1, int(rows / worker.batch_size))
-        return max(1, batches * worker.batch_size // self._n_templates)
+        return max(self._cost.least, batches * worker.batch_size)
 
-    def _adopt(self, name: str) -> bool:
+    def _adopt(self, name: str, out: list[Instruction]) -> bool:
         """Give the worker one more image of its own: one without owner, else a new one."""
         if self._queues.adopt(name) is not None:
             return True
-        if self._next == len(self._images):
-            return False
-        number = self._images[self._next]
-        self._next += 1
-        image = self._open_image(number)
-        image.owner = name
-        self._queues.add(image)
-        return True
+        while self._next < len(self._images):
+            image = self._open_image(self._images[self._next])
+            self._next += 1
+            if image.elimination.outcome is None:
+                image.owner = name
+                self._queues.add(image)
+                return True
+            self._close(image, name, out)  # it had one class to begin with
+        return False

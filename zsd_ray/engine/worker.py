@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -14,20 +14,22 @@ import torch
 from numpy.typing import NDArray
 
 from zsd_ray.data.base import ImageDataset
-from zsd_ray.data.transforms import to_model_range, to_square
+from zsd_ray.engine.algorithm_scorer import AlgorithmScorer
 from zsd_ray.engine.batch_size import UNMEASURED, automatic
 from zsd_ray.engine.classifier_scorer import ClassifierScorer
+from zsd_ray.engine.copies import Copies
+from zsd_ray.engine.encoded_images import EncodedImages
 from zsd_ray.engine.micro_batch_scorer import MicroBatchScorer
 from zsd_ray.methods.diffusion_classifier import DiffusionClassifier, Draws
 from zsd_ray.models.base import Classifier, Conditioning, Denoiser
+from zsd_ray.models.registry import load_prompt_encoder
 from zsd_ray.models.rows import RowNetwork, row_network
-from zsd_ray.spec.config import MethodConfig, RunConfig
-from zsd_ray.spec.errors import ImageError
+from zsd_ray.spec.algorithms import AlgorithmMethod
+from zsd_ray.spec.config import RunConfig
+from zsd_ray.spec.method import DiffusionClassifierMethod
 from zsd_ray.spec.records import ImageFailure, ItemScores, MicroBatch, WorkItem
 
 Bind = Callable[[Denoiser, Mapping[str, torch.Tensor], bool | None], RowNetwork]
-
-_CACHE_BYTES = 256 << 20
 
 
 def make_scorer(
@@ -35,8 +37,18 @@ def make_scorer(
     model: Denoiser | Classifier,
     dataset: ImageDataset,
     conditioning: Conditioning,
+    names: Sequence[str],
 ) -> MicroBatchScorer[Any]:
-    """The scorer of a planned run's method, for the model that its family loads."""
+    """The scorer of a planned run's method, for its model and classes."""
+    if isinstance(config.method, AlgorithmMethod):
+        return AlgorithmScorer(
+            config,
+            cast(Denoiser, model),
+            dataset,
+            conditioning,
+            names,
+            cache(lambda: load_prompt_encoder(config.model)),
+        )
     n_templates, batch_size = len(config.prompts.templates), config.cluster.batch_size
     if config.method.name == "classifier":
         classifier = cast(Classifier, model)
@@ -56,19 +68,21 @@ def make_scorer(
 
 @dataclass(frozen=True)
 class _Part:
-    """One item of a micro-batch, made ready on the CPU."""
+    """One item of a micro-batch; x_0 and the draws' noise are on the device, or on their way."""
 
     position: int
     item: WorkItem
     x_0: torch.Tensor
     draws: Draws
+    eps: torch.Tensor
 
 
 class Scorer(MicroBatchScorer[_Part]):
     """A denoiser bound to a data set and its prompts; keeps the images that it encoded last.
 
     Args:
-        conditioning: n_classes * n_templates rows in each array, class-major.
+        conditioning: n_classes * n_templates rows in each array, class-major; one more, last, of
+            the empty prompt, where the method normalises by it.
         batch_size: rows of every forward; the last one is padded, so that the network sees one
             shape and a row's numbers do not depend on what is scored beside it. "auto": measured.
             It is halved where memory runs out.
@@ -85,7 +99,7 @@ class Scorer(MicroBatchScorer[_Part]):
         dataset: ImageDataset,
         conditioning: Conditioning,
         n_templates: int,
-        method: MethodConfig,
+        method: DiffusionClassifierMethod,
         seed: int,
         batch_size: int | Literal["auto"],
         compile: bool | None,
@@ -99,6 +113,8 @@ class Scorer(MicroBatchScorer[_Part]):
             for name, rows in conditioning.items()
         }
         self._n_templates = n_templates
+        n_prompts = len(next(iter(conditioning.values())))
+        self._null = n_prompts - 1 if method.normaliser == "null-prompt" else None
         self._bind = bind
         # Measured uncompiled: compiling takes minutes for each size.
         network = bind(denoiser, self._rows, False if batch_size == "auto" else compile)
@@ -106,12 +122,14 @@ class Scorer(MicroBatchScorer[_Part]):
         self.batch_size = batch_size if batch_size != "auto" else self._automatic()
         if batch_size == "auto":
             self._method.network = bind(denoiser, self._rows, compile)
-        self._drawn: dict[WorkItem, Draws] = {}  # ahead of their micro-batch
-        self._cache: OrderedDict[int, torch.Tensor] = OrderedDict()
-        self._cache_size = max(1, _CACHE_BYTES // (4 * int(np.prod(denoiser.sample_shape))))
+        self._copies = Copies(denoiser.device)
+        # Ahead of their micro-batch, with the noise on the device.
+        self._drawn: dict[WorkItem, tuple[Draws, torch.Tensor]] = {}
+        self._images = EncodedImages(denoiser, self._picture)
 
     def read_ahead(self, micro_batch: MicroBatch) -> None:
-        """Also make its draws: noise for large latents takes as long as many evaluations."""
+        """Also make its draws and send them to the device: for large latents that takes as long as
+        many evaluations."""
         super().read_ahead(micro_batch)
         for item in micro_batch.items:
             self._drawn[item] = self._draws(item)
@@ -121,43 +139,23 @@ class Scorer(MicroBatchScorer[_Part]):
         self._drawn.pop(item, None)  # its image failed
 
     def _remembers(self, image: int) -> bool:
-        return image in self._cache
+        return image in self._images
 
     def _prepare(self, position: int, item: WorkItem) -> _Part:
-        draws = self._drawn.get(item) or self._draws(item)
-        return _Part(position, item, self._encoded(item.image), draws)
+        draws, eps = self._drawn.get(item) or self._draws(item)
+        return _Part(position, item, self._images[item.image].x_0, draws, eps)
 
-    def _draws(self, item: WorkItem) -> Draws:
+    def _draws(self, item: WorkItem) -> tuple[Draws, torch.Tensor]:
         image_id = self._dataset.records[item.image].image_id
         numbers = range(item.first_draw, item.first_draw + item.n_draws)
-        return self._method.draws(image_id, numbers)
-
-    def _encoded(self, image: int) -> torch.Tensor:
-        """x_0 of an image, (C, H, W).
-
-        Images are encoded one at a time: batched, their last bits would depend on their company.
-        """
-        if image in self._cache:
-            self._cache.move_to_end(image)
-            return self._cache[image]
-        pixels = to_model_range(to_square(self._picture(image), self._denoiser.image_size)[None])
-        try:
-            x_0 = self._denoiser.encode_images(torch.from_numpy(pixels))[0]
-        except torch.OutOfMemoryError:  # what earlier batches left may be in its way
-            torch.cuda.empty_cache()
-            x_0 = self._denoiser.encode_images(torch.from_numpy(pixels))[0]
-        if not bool(torch.isfinite(x_0).all()):
-            raise ImageError("the model encodes this image to values that are not finite")
-        self._cache[image] = x_0
-        if len(self._cache) > self._cache_size:
-            self._cache.popitem(last=False)
-        return x_0
+        draws = self._method.draws(image_id, numbers)
+        return draws, self._copies.send(draws.eps)
 
     def _score_parts(self, parts: list[_Part]) -> tuple[dict[int, ItemScores | ImageFailure], int]:
         while True:
             try:
                 errors, n_rows = self._errors(parts)
-                return _split(parts, errors, self._n_templates), n_rows
+                return _split(parts, errors, self._n_templates, self._null), n_rows
             except torch.OutOfMemoryError:
                 if self.batch_size == 1:
                     raise
@@ -202,13 +200,14 @@ class Scorer(MicroBatchScorer[_Part]):
         alpha = on_device([part.draws.alpha for part in parts])
         sigma = on_device([part.draws.sigma for part in parts])
         times = on_device([schedule.model_time(part.draws.t) for part in parts])
-        eps = torch.from_numpy(np.concatenate([part.draws.eps for part in parts])).to(device)
+        self._copies.arrived([part.eps for part in parts])
+        eps = torch.cat([part.eps for part in parts])
         x_0 = torch.stack([part.x_0 for part in parts])
 
         part_of_draw = np.repeat(np.arange(len(parts)), [part.item.n_draws for part in parts])
         parts_of_draws = torch.from_numpy(part_of_draw).to(device)
 
-        which_draw, which_prompt = _rows(parts, self._n_templates)
+        which_draw, which_prompt = _rows(parts, self._n_templates, self._null)
         n = len(which_draw)
         padded = -(-n // self.batch_size) * self.batch_size
         pad = np.concatenate([np.arange(n), np.full(padded - n, n - 1)])
@@ -236,13 +235,16 @@ class Scorer(MicroBatchScorer[_Part]):
         return torch.cat(out)[:n].cpu().numpy(), padded
 
 
-def _rows(parts: list[_Part], n_templates: int) -> tuple[NDArray[np.int64], ...]:
-    """Of every row (draw-major, then class, then template): its draw and its prompt."""
+def _rows(parts: list[_Part], n_templates: int, null: int | None) -> tuple[NDArray[np.int64], ...]:
+    """Of every row (draw-major, then class, then template; last the null prompt's): its draw and
+    its prompt."""
     draw_rows, prompt_rows = [], []
     first_draw = 0
     for part in parts:
         classes = np.asarray(part.item.classes, dtype=np.int64)
         prompts = (classes[:, None] * n_templates + np.arange(n_templates)).ravel()
+        if null is not None:
+            prompts = np.append(prompts, null)
         n_draws = part.item.n_draws
         draw_rows.append(np.repeat(np.arange(first_draw, first_draw + n_draws), len(prompts)))
         prompt_rows.append(np.tile(prompts, n_draws))
@@ -251,15 +253,22 @@ def _rows(parts: list[_Part], n_templates: int) -> tuple[NDArray[np.int64], ...]
 
 
 def _split(
-    parts: list[_Part], errors: NDArray[np.float32], n_templates: int
+    parts: list[_Part], errors: NDArray[np.float32], n_templates: int, null: int | None
 ) -> dict[int, ItemScores | ImageFailure]:
-    """Cut the rows back into items, averaged over templates."""
+    """Cut the rows back into items, averaged over templates, less the null prompt's error.
+
+    What is subtracted is the same for all classes of a draw: it changes no difference between them,
+    and so no decision (but for rounding), and lets images be compared by their scores.
+    """
     answers: dict[int, ItemScores | ImageFailure] = {}
     start = 0
     for part in parts:
-        shape = (part.item.n_draws, len(part.item.classes), n_templates)
-        end = start + int(np.prod(shape))
-        mean = errors[start:end].reshape(shape).mean(axis=2, dtype=np.float32)
+        n_draws, n_rows = part.item.n_draws, len(part.item.classes) * n_templates
+        end = start + n_draws * (n_rows + (null is not None))
+        rows = errors[start:end].reshape(n_draws, -1)
+        mean = rows[:, :n_rows].reshape(n_draws, -1, n_templates).mean(axis=2, dtype=np.float32)
+        if null is not None:
+            mean -= rows[:, n_rows:]
         start = end
         draws = part.draws
         if np.isfinite(mean).all():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from zsd_ray.engine.packer import Cost
 from zsd_ray.spec.records import MicroBatch, MicroBatchScores
 
 _NEWEST = 0.3
@@ -141,7 +142,7 @@ class WorkerPool:
         del self._waiting[name]
         return True
 
-    def expected_seconds(self, name: str, micro_batch: int, n_templates: int) -> float | None:
+    def expected_seconds(self, name: str, micro_batch: int, cost: Cost) -> float | None:
         """How long a worker should take for what it was sent, up to and with a micro-batch.
 
         None where its speed is not known yet, or the micro-batch is not with it.
@@ -151,11 +152,11 @@ class WorkerPool:
             return None
         rows = 0
         for id_, sent in worker.in_flight.items():
-            batches = -(-sent.n_scores * n_templates // worker.batch_size)
+            batches = -(-cost.of(sent.items) // worker.batch_size)
             rows += batches * worker.batch_size
             if id_ == micro_batch:
                 break
-        return rows / worker.rows_per_second
+        return cost.slack * rows / worker.rows_per_second
 
     def _wait(self, name: str) -> None:
         """List a worker where its requests will be seen."""

@@ -2,8 +2,9 @@
 
     class = argmin_k  E_{t, eps}[ w(t) |eps - eps_hat(alpha_t x_0 + sigma_t eps, t, prompt_k)|^p ]
 
-with the same draws (t, eps) for every class of an image. Only the network runs in the model's
-dtype; schedule and weights are float64, noising and error float32.
+with the same draws (t, eps) for every class of an image. Where t has another density than the
+uniform one, w(t) is corrected for it, so that the mean stays this one. Only the network runs in the
+model's dtype; schedule and weights are float64, noising and error float32.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from numpy.typing import NDArray
 from zsd_ray.diffusion import draws
 from zsd_ray.diffusion.parametrisation import to_epsilon
 from zsd_ray.diffusion.schedule import Array
-from zsd_ray.diffusion.weighting import WEIGHTINGS
+from zsd_ray.diffusion.time_density import TimeDensity, importance_density
+from zsd_ray.diffusion.weighting import weights
 from zsd_ray.models.base import Denoiser
 from zsd_ray.models.rows import RowNetwork
-from zsd_ray.spec.config import MethodConfig
 from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.method import DiffusionClassifierMethod
 
 _PROBED = 2000  # times: more than a chain has steps
 
@@ -48,31 +50,51 @@ class DiffusionClassifier:
     """
 
     def __init__(
-        self, denoiser: Denoiser, network: RowNetwork, config: MethodConfig, seed: int
+        self, denoiser: Denoiser, network: RowNetwork, config: DiffusionClassifierMethod, seed: int
     ) -> None:
         self._denoiser = denoiser
         self.network = network
         self._config = config
         self._seed = seed
-        low, high = config.t_range
-        t = denoiser.schedule.snap(np.linspace(low, high, _PROBED))
+        low, high = config.times
         with np.errstate(divide="ignore", invalid="ignore"):
-            weight = WEIGHTINGS[config.weighting](denoiser.schedule, t, config.loss)
+            weight = self._weights(np.linspace(low, high, _PROBED))
         if not np.isfinite(weight).all():
             raise UserError(
                 f"method.weighting {config.weighting} is not finite for all t in method.t_range "
                 f"[{low:g}, {high:g}] on this model's schedule; narrow t_range"
             )
+        self._density: TimeDensity | None = None
+        if config.timesteps == "importance":
+            assert config.fitted is not None
+            self._density = importance_density(config.fitted, config.times, self._weights)
 
     def draws(self, image_id: str, numbers: range) -> Draws:
         """Make the draws with these numbers; the same on every machine."""
         config, schedule = self._config, self._denoiser.schedule
-        t = draws.times(self._seed, image_id, numbers, config.timesteps, config.t_range)
+        t = draws.times(
+            self._seed,
+            image_id,
+            numbers,
+            config.timesteps,
+            config.times,
+            antithetic=config.antithetic,
+            grid_points=config.grid_points,
+            density=self._density,
+        )
+        weight = self._weights(t)
+        if self._density is not None:
+            weight = weight * self._density.correction(t)
         t = schedule.snap(t)
         alpha, sigma = schedule.alpha_sigma(t)
-        weight = WEIGHTINGS[config.weighting](schedule, t, config.loss)
-        eps = draws.noise(self._seed, image_id, numbers, self._denoiser.sample_shape)
+        shape = self._denoiser.sample_shape
+        eps = draws.noise(self._seed, image_id, numbers, shape, config.antithetic)
         return Draws(t, alpha, sigma, weight, eps)
+
+    def _weights(self, t: Array) -> Array:
+        """w at the times that the model has nearest to these."""
+        schedule = self._denoiser.schedule
+        return weights(schedule, schedule.snap(t), self._config)
 
     def errors(
         self,

@@ -8,13 +8,17 @@ A family's module has two functions, which the registry calls:
         the network and what encodes images; no text encoder
     encode_prompts(folder, config, prompts, device) -> Conditioning
         loads what encodes prompts, and frees it before it returns
+
+and, where the family has the ability "tokens", load_prompt_encoder(folder, config, device) ->
+PromptEncoder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -28,6 +32,9 @@ Conditioning = Mapping[str, NDArray[Any]]
 Floats are float32 where the network is, else float16: 1,000 prompts of Stable Diffusion 2 (77 x
 1,024) take 158 MB.
 """
+
+ImageFeatures = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""What sees pictures, (B, H, W, 3): a vector of each, (B, D). For FID and its kin."""
 
 
 class Denoiser(Protocol):
@@ -53,7 +60,7 @@ class Denoiser(Protocol):
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
-        """One network forward a row.
+        """One network forward a row; differentiable in x and conditioning, if gradients are on.
 
         Args:
             x_BCHW: noised x, float32.
@@ -63,6 +70,65 @@ class Denoiser(Protocol):
         Returns:
             (B, *sample_shape), float32, meaning what `parametrisation` says.
         """
+
+
+class Decoder(Protocol):
+    """What a denoiser of ability "decode" can do as well."""
+
+    def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Map x_0 back to images, (B, 3, S, S) float32, about [-1, 1]; not clipped."""
+
+
+class Attends(Protocol):
+    """What a denoiser of ability "attention" can do as well."""
+
+    def attention(
+        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """One forward as `predict`'s; what each place of x attends to.
+
+        Returns:
+            One (B, h, w, L) float32 for each cross-attention, in the network's order: the mean over
+            its heads of the attention from place (h, w) to each of the L tokens, summing to 1.
+        """
+
+
+class ShowsFeatures(Protocol):
+    """What a denoiser of ability "features" can do as well."""
+
+    def features(
+        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """One forward as `predict`'s; what each block of the network returns.
+
+        Returns:
+            (B, C, h, w) float32 by block, in the network's order: of a U-Net `down.0` and on,
+            `mid`, `up.0` and on, of a transformer `layer.0` and on.
+        """
+
+
+class PromptEncoder(Protocol):
+    """What encodes prompts, kept: for families with the ability "tokens".
+
+    Attributes:
+        device: where its tensors live.
+    """
+
+    device: torch.device
+
+    def encode(self, prompts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """As the family's `encode_prompts`, float32 on `device`, without gradients."""
+
+    def places(self, prompt: str, spans: Sequence[tuple[int, int]]) -> list[list[int]] | None:
+        """At which tokens of `prompt` each span of its characters (first, behind the last) is; None
+        where the prompt is longer than the encoder reads."""
+
+    def name_embeddings(self, names: Sequence[str]) -> torch.Tensor:
+        """The input embeddings of each name's tokens, averaged, (K, D) float32."""
+
+    def encode_learned(self, template: str, embedding_BD: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Encode B copies of a template whose `{}` is one token with these input embeddings;
+        differentiable in them."""
 
 
 class Classifier(Protocol):

@@ -70,6 +70,17 @@ def encode_prompts(
     return {"text": as_rows(rows, config)}
 
 
+def load_image_tower(
+    folder: Path, config: ModelConfig, device: torch.device
+) -> tuple[Any, tuple[int, int], Sequence[float], Sequence[float]]:
+    """The image tower in float32, the size that it takes, and its input's mean and deviation."""
+    model = _network(folder, config)
+    wanted = model.visual.preprocess_cfg
+    size = wanted["size"]
+    height, width = (size, size) if isinstance(size, int) else size
+    return _image_tower(model).to(device), (height, width), wanted["mean"], wanted["std"]
+
+
 def _network(folder: Path, config: ModelConfig) -> Any:
     pretrained = None if folder.is_dir() else config.pretrained
     network = open_clip().create_model(

@@ -68,7 +68,6 @@ class Custom:
             return in_pixels(images, self.sample_shape[0])
         return cast(torch.Tensor, self._module.encode_images(images).float())
 
-    @torch.no_grad()  # not inference mode, which torch.compile cannot trace
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:

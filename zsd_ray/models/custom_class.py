@@ -53,12 +53,17 @@ def check_prompts(config: ModelConfig, prompts: Sequence[str]) -> None:
     Raises:
         UserError: it is not there, or has no such labels.
     """
-    kind = load_class(config)
-    if hasattr(kind, "encode_prompts"):  # which takes any prompt, whatever `labels` is
+    if takes_text(config):
         return
+    kind = load_class(config)
     labels = getattr(kind, "labels", None)
     if isinstance(labels, list | tuple):  # else it has them once it is made
         match(dict(enumerate(names_of(labels, config))), len(labels), prompts)
+
+
+def takes_text(config: ModelConfig) -> bool:
+    """Whether the class takes any prompt, whatever its `labels` are; raises UserError."""
+    return hasattr(load_class(config), "encode_prompts")
 
 
 def names_of(labels: object, config: ModelConfig) -> Sequence[str]:

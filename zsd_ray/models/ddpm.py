@@ -9,7 +9,8 @@ import torch
 
 from zsd_ray.models.base import Conditioning
 from zsd_ray.models.components import discrete_schedule, parametrisation
-from zsd_ray.models.labels import label_numbers
+from zsd_ray.models.labels import labels_or_null
+from zsd_ray.models.latents import in_three_channels
 from zsd_ray.models.pixel_unet import PixelUNet
 from zsd_ray.spec.config import ModelConfig
 
@@ -29,11 +30,20 @@ class DDPM:
     def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:
         return self._unet.encode(images_B3HW)
 
-    @torch.no_grad()  # not inference mode, which torch.compile cannot trace
+    def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        return in_three_channels(x_BCHW)
+
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
         return self._unet(x_BCHW, time_B, conditioning)
+
+    def features(
+        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        with self._unet.block_features() as found:
+            self.predict(x_BCHW, time_B, conditioning)
+        return found
 
 
 def load(folder: Path, config: ModelConfig, device: torch.device) -> DDPM:
@@ -47,5 +57,5 @@ def load(folder: Path, config: ModelConfig, device: torch.device) -> DDPM:
 def encode_prompts(
     folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
 ) -> Conditioning:
-    """`labels`: the label of each name, (N,) int64."""
-    return {"labels": label_numbers(folder, config, prompts)}
+    """`labels`: the label of each name, (N,) int64; the empty name is the null label's."""
+    return {"labels": labels_or_null(folder, config, prompts)}

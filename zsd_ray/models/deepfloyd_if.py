@@ -10,6 +10,7 @@ import torch
 
 from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.models.base import Conditioning
+from zsd_ray.models.block_features import block_features
 from zsd_ray.models.components import discrete_schedule, load_network, network_dtype
 from zsd_ray.models.t5 import encode_masked_tokens
 from zsd_ray.spec.config import ModelConfig
@@ -34,7 +35,9 @@ class DeepFloydIF:
         """The pixels themselves."""
         return images_B3HW.to(self.device, torch.float32)
 
-    @torch.no_grad()  # not inference mode, which torch.compile cannot trace
+    def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        return x_BCHW
+
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
@@ -47,6 +50,13 @@ class DeepFloydIF:
         )[0]
         # Further channels are a learned variance (Nichol & Dhariwal 2021).
         return cast(torch.Tensor, output[:, : self.sample_shape[0]].float())
+
+    def features(
+        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        with block_features(self._unet) as found:
+            self.predict(x_BCHW, time_B, conditioning)
+        return found
 
 
 def load(folder: Path, config: ModelConfig, device: torch.device) -> DeepFloydIF:

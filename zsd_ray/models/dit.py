@@ -9,13 +9,14 @@ from typing import Any, cast
 import torch
 
 from zsd_ray.models.base import Conditioning
+from zsd_ray.models.block_features import block_features
 from zsd_ray.models.components import (
     discrete_schedule,
     load_network,
     network_dtype,
     parametrisation,
 )
-from zsd_ray.models.labels import label_numbers
+from zsd_ray.models.labels import labels_or_null
 from zsd_ray.models.latents import Autoencoder
 from zsd_ray.spec.config import ModelConfig
 
@@ -42,7 +43,9 @@ class DiT:
     def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:
         return self._vae.encode(images_B3HW)
 
-    @torch.no_grad()  # not inference mode, which torch.compile cannot trace
+    def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        return self._vae.decode(x_BCHW)
+
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
@@ -54,6 +57,13 @@ class DiT:
         )[0]
         # The second half of the channels is the learned variance of the reverse step.
         return cast(torch.Tensor, output[:, : self.sample_shape[0]].float())
+
+    def features(
+        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        with block_features(self._transformer) as found:
+            self.predict(x_BCHW, time_B, conditioning)
+        return found
 
 
 def load(folder: Path, config: ModelConfig, device: torch.device) -> DiT:
@@ -67,5 +77,5 @@ def load(folder: Path, config: ModelConfig, device: torch.device) -> DiT:
 def encode_prompts(
     folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
 ) -> Conditioning:
-    """`labels`: the label of each name, (N,) int64."""
-    return {"labels": label_numbers(folder, config, prompts)}
+    """`labels`: the label of each name, (N,) int64; the empty name is the null label's."""
+    return {"labels": labels_or_null(folder, config, prompts)}

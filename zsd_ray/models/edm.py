@@ -21,7 +21,8 @@ from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.diffusion.schedule import KarrasSchedule
 from zsd_ray.models.base import Conditioning
 from zsd_ray.models.components import read_json, scheduler_file
-from zsd_ray.models.labels import label_numbers
+from zsd_ray.models.labels import labels_or_null
+from zsd_ray.models.latents import in_three_channels
 from zsd_ray.models.pixel_unet import PixelUNet
 from zsd_ray.spec.config import ModelConfig
 
@@ -51,7 +52,9 @@ class EDM:
     def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:
         return self._unet.encode(images_B3HW)
 
-    @torch.no_grad()  # not inference mode, which torch.compile cannot trace
+    def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        return in_three_channels(x_BCHW)
+
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
@@ -60,6 +63,13 @@ class EDM:
         output = self._unet(x_BCHW * variance.rsqrt(), time_B.log() / 4, conditioning)
         skip = self._sigma_data**2 / variance
         return skip * x_BCHW + self._sign * sigma * self._sigma_data * variance.rsqrt() * output
+
+    def features(
+        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        with self._unet.block_features() as found:
+            self.predict(x_BCHW, time_B, conditioning)
+        return found
 
 
 def load(folder: Path, config: ModelConfig, device: torch.device) -> EDM:
@@ -70,5 +80,5 @@ def load(folder: Path, config: ModelConfig, device: torch.device) -> EDM:
 def encode_prompts(
     folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
 ) -> Conditioning:
-    """`labels`: the label of each name, (N,) int64."""
-    return {"labels": label_numbers(folder, config, prompts)}
+    """`labels`: the label of each name, (N,) int64; the empty name is the null label's."""
+    return {"labels": labels_or_null(folder, config, prompts)}

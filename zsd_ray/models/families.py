@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from zsd_ray.spec.algorithms import Ability
+
 
 @dataclass(frozen=True)
 class Family:
@@ -25,7 +27,8 @@ class Family:
         raises UserError, and `fingerprint(config) -> str`; where it takes labels, also
         `check_prompts(config, prompts)`. They import torch only where a library's own list of
         names needs it; what `check` returns is the `folder` of `load` and `encode_prompts`.
-    method: by which its models classify; those of `classifier` load a Classifier.
+    method: by which its models classify; those of `classifier` load a Classifier. Denoisers can do
+        the algorithms of spec/algorithms.py, too, as far as their `abilities` suffice.
     """
 
     module: str
@@ -42,6 +45,7 @@ class Family:
     keys: tuple[str, ...] = ()
     checks: str | None = None
     method: Literal["diffusion-classifier", "classifier"] = "diffusion-classifier"
+    abilities: tuple[Ability, ...] = ()
 
 
 FAMILIES = {
@@ -55,6 +59,7 @@ FAMILIES = {
         components=("vae", "unet", "text_encoder", "tokenizer", "scheduler"),
         predictions=("epsilon", "v_prediction", "sample"),
         keys=("image_size",),
+        abilities=("prompts", "decode", "attention", "tokens", "features"),
     ),
     "sdxl": Family(
         module="zsd_ray.models.sdxl",
@@ -77,6 +82,7 @@ FAMILIES = {
         ),
         predictions=("epsilon", "v_prediction", "sample"),
         keys=("image_size",),
+        abilities=("prompts", "decode", "features"),
     ),
     "sd3": Family(
         module="zsd_ray.models.sd3",
@@ -98,6 +104,7 @@ FAMILIES = {
         classes=(("scheduler", ("FlowMatchEulerDiscreteScheduler",)),),
         predictions=(),
         keys=("image_size", "max_prompt_tokens"),
+        abilities=("prompts", "decode", "features"),
     ),
     "flux": Family(
         module="zsd_ray.models.flux",
@@ -118,6 +125,7 @@ FAMILIES = {
         classes=(("scheduler", ("FlowMatchEulerDiscreteScheduler",)),),
         predictions=(),
         keys=("image_size", "max_prompt_tokens"),
+        abilities=("prompts", "decode", "features"),
     ),
     "pixart": Family(
         module="zsd_ray.models.pixart",
@@ -128,6 +136,7 @@ FAMILIES = {
         pipelines=("PixArtAlphaPipeline", "PixArtSigmaPipeline"),
         components=("vae", "transformer", "text_encoder", "tokenizer", "scheduler"),
         keys=("image_size", "max_prompt_tokens"),
+        abilities=("prompts", "decode", "features"),
     ),
     "deepfloyd-if": Family(
         module="zsd_ray.models.deepfloyd_if",
@@ -139,6 +148,7 @@ FAMILIES = {
         prompt_tokens="77",
         pipelines=("IFPipeline",),
         components=("unet", "text_encoder", "tokenizer", "scheduler"),
+        abilities=("prompts", "decode", "features"),
     ),
     "dit": Family(
         module="zsd_ray.models.dit",
@@ -149,6 +159,7 @@ FAMILIES = {
         components=("vae", "transformer", "scheduler"),
         predictions=("epsilon", "v_prediction", "sample"),
         keys=("labels",),
+        abilities=("decode", "features"),
     ),
     "ddpm": Family(
         module="zsd_ray.models.ddpm",
@@ -159,6 +170,7 @@ FAMILIES = {
         classes=(("unet", ("UNet2DModel",)),),
         predictions=("epsilon", "v_prediction", "sample"),
         keys=("image_size", "labels"),
+        abilities=("decode", "features"),
     ),
     "edm": Family(
         module="zsd_ray.models.edm",
@@ -173,6 +185,7 @@ FAMILIES = {
         predictions=("epsilon", "v_prediction"),
         schedule=("sigma_min", "sigma_max", "sigma_data", "rho"),
         keys=("image_size", "labels"),
+        abilities=("decode", "features"),
     ),
     "custom": Family(
         module="zsd_ray.models.custom",
@@ -199,6 +212,15 @@ FAMILIES = {
         takes="labels",
         keys=("pretrained", "pickle", "revision", "labels"),
         checks="zsd_ray.models.timm_files",
+        method="classifier",
+    ),
+    "probe": Family(
+        module="zsd_ray.models.probe",
+        about="a linear probe of a diffusion model's features, as zsd-ray probe saves it",
+        example="{family: probe, path: runs/probe/probe}",
+        takes="labels",
+        keys=("labels",),
+        checks="zsd_ray.models.probe_files",
         method="classifier",
     ),
 }

@@ -15,6 +15,7 @@ import torch
 from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.diffusion.schedule import FlowSchedule
 from zsd_ray.models.base import Conditioning
+from zsd_ray.models.block_features import block_features
 from zsd_ray.models.clip_text import clip_outputs
 from zsd_ray.models.components import (
     as_rows,
@@ -65,7 +66,9 @@ class Flux:
     def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:
         return self._vae.encode(images_B3HW)
 
-    @torch.no_grad()  # not inference mode, which torch.compile cannot trace
+    def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        return self._vae.decode(x_BCHW)
+
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
@@ -83,6 +86,13 @@ class Flux:
             return_dict=False,
         )[0]
         return unpack(output.float(), x_BCHW.shape[-1])
+
+    def features(
+        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        with block_features(self._transformer) as found:
+            self.predict(x_BCHW, time_B, conditioning)
+        return found
 
 
 def load(folder: Path, config: ModelConfig, device: torch.device) -> Flux:

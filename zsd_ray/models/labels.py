@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ def label_numbers(folder: Path, config: ModelConfig, names: Sequence[str]) -> ND
     Raises:
         UserError: the model has no such labels.
     """
-    n_labels = _count(folder, config)
+    n_labels = label_count(folder, config)
     if config.labels is None:
         texts = _named_by_the_pipeline(folder, n_labels)
     else:
@@ -88,7 +88,7 @@ def _tables(texts: Mapping[int, str]) -> tuple[Table, Table, Table, Table]:
     return whole, synonym, whole_small, synonym_small
 
 
-def _count(folder: Path, config: ModelConfig) -> int:
+def label_count(folder: Path, config: ModelConfig) -> int:
     """How many labels the network knows; DiT's null label is one more than it says."""
     transformer, unet = (_network(folder / part) for part in ("transformer", "unet"))
     if transformer.get("num_embeds_ada_norm"):
@@ -108,6 +108,50 @@ def _count(folder: Path, config: ModelConfig) -> int:
     raise UserError(
         f"model.path {folder} holds an unconditional model: it has no labels to tell classes apart"
     )
+
+
+def null_label(folder: Path, config: ModelConfig) -> int | None:
+    """The label that stands for no class (Ho & Salimans 2022); None: the model has none.
+
+    DiT has one more than its classes. So has a U-Net whose pipeline names all its labels but the
+    last, as `zsd-ray train` writes it after a training with label_dropout.
+    """
+    n_labels = label_count(folder, config)
+    if _network(folder / "transformer").get("num_embeds_ada_norm"):
+        return n_labels
+    named = _named_by_the_pipeline(folder, n_labels)
+    return n_labels - 1 if named and set(named) == set(range(n_labels - 1)) else None
+
+
+def labels_or_null(folder: Path, config: ModelConfig, names: Sequence[str]) -> NDArray[np.int64]:
+    """As `label_numbers`; the empty name is the null label, which the model must have."""
+    numbers = np.empty(len(names), dtype=np.int64)
+    told = np.array([name != "" for name in names], dtype=bool)
+    numbers[told] = label_numbers(folder, config, [name for name in names if name])
+    if not told.all():
+        null = null_label(folder, config)
+        assert null is not None
+        numbers[~told] = null
+    return numbers
+
+
+def is_unconditional(folder: Path) -> bool:
+    """Whether the network of a pipeline folder is told nothing but the time."""
+    unet = _network(folder / "unet")
+    return unet.get("_class_name") == "UNet2DModel" and not (
+        unet.get("class_embed_type") or unet.get("num_class_embeds")
+    )
+
+
+def label_names(folder: Path, config: ModelConfig) -> list[str]:
+    """A name for each class of the model, in order of its labels: its own, or its number where that
+    is not one label's alone."""
+    n_labels = label_count(folder, config)
+    named = _named_by_the_pipeline(folder, n_labels)
+    n_classes = n_labels - (null_label(folder, config) == n_labels - 1)
+    texts = config.labels or [named.get(n, str(n)) for n in range(n_classes)]
+    counts = Counter(texts)
+    return [text if counts[text] == 1 else str(n) for n, text in enumerate(texts)]
 
 
 def _network(folder: Path) -> dict[str, Any]:

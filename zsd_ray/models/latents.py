@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from zsd_ray.models.components import load_network
 from zsd_ray.spec.config import ModelConfig
@@ -56,6 +58,10 @@ class Autoencoder:
         posterior = self._vae.encode(images_B3HW.to(self._device)).latent_dist
         return cast(torch.Tensor, (posterior.mean - self._shift) * self._scale)
 
+    def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """The inverse of `encode`, (B, 3, S, S) float32, as the decoder has it: not clipped."""
+        return cast(torch.Tensor, self._vae.decode(x_BCHW / self._scale + self._shift).sample)
+
 
 _LUMA = (0.299, 0.587, 0.114)
 """ITU-R BT.601: how Pillow and torchvision make the grey images that such models learn."""
@@ -68,3 +74,14 @@ def in_pixels(images_B3HW: torch.Tensor, n_channels: int) -> torch.Tensor:
         return images
     weights = torch.tensor(_LUMA, device=images.device)
     return torch.einsum("bchw,c->bhw", images, weights)[:, None]
+
+
+def in_three_channels(x_BCHW: torch.Tensor) -> torch.Tensor:
+    """The image of a model of pixels, (B, 3, H, W): grey where C is 1."""
+    return x_BCHW.expand(-1, 3, -1, -1)
+
+
+def to_picture(pixels_B3SS: torch.Tensor) -> NDArray[np.uint8]:
+    """From [-1, 1] to (B, S, S, 3) in 0 .. 255."""
+    scaled = (pixels_B3SS.clamp(-1, 1) + 1) * 127.5
+    return scaled.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()

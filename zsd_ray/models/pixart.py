@@ -10,6 +10,7 @@ import torch
 
 from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.models.base import Conditioning
+from zsd_ray.models.block_features import block_features
 from zsd_ray.models.components import discrete_schedule, load_network, network_dtype, read_json
 from zsd_ray.models.latents import Autoencoder
 from zsd_ray.models.t5 import encode_masked_tokens
@@ -48,7 +49,9 @@ class PixArt:
     def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:
         return self._vae.encode(images_B3HW)
 
-    @torch.no_grad()  # not inference mode, which torch.compile cannot trace
+    def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        return self._vae.decode(x_BCHW)
+
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
@@ -66,6 +69,13 @@ class PixArt:
         )[0]
         # Further channels are a learned variance (Nichol & Dhariwal 2021).
         return cast(torch.Tensor, output[:, : self.sample_shape[0]].float())
+
+    def features(
+        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        with block_features(self._transformer) as found:
+            self.predict(x_BCHW, time_B, conditioning)
+        return found
 
 
 def load(folder: Path, config: ModelConfig, device: torch.device) -> PixArt:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
+from zsd_ray.models.block_features import block_features
 from zsd_ray.models.components import load_network, network_dtype
 from zsd_ray.models.latents import in_pixels
 from zsd_ray.spec.config import ModelConfig
@@ -63,6 +65,10 @@ class PixelUNet:
             return_dict=False,
         )[0]
         return cast(torch.Tensor, output[:, : self.sample_shape[0]].float())
+
+    def block_features(self) -> AbstractContextManager[dict[str, torch.Tensor]]:
+        """Collect what the network's blocks return, as block_features.py does."""
+        return block_features(self._unet)
 
 
 def _image_size(settings: Any, config: ModelConfig) -> int:

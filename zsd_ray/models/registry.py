@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from zsd_ray.models import source
 from zsd_ray.models.families import FAMILIES, Family
+from zsd_ray.spec.algorithms import AlgorithmMethod
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a check does not need it
     import torch
 
-    from zsd_ray.models.base import Classifier, Conditioning, Denoiser
+    from zsd_ray.models.base import Classifier, Conditioning, Denoiser, PromptEncoder
 
 
 _OWN_KEYS = ("image_size", "labels", "kwargs", "pretrained", "max_prompt_tokens")
@@ -93,6 +94,34 @@ def check_prompts(config: ModelConfig, prompts: Sequence[str]) -> None:
         custom_class.check_prompts(config, prompts)
 
 
+def check_null_prompt(
+    config: ModelConfig, wanted: str = "method.normaliser null-prompt", instead: str = "none"
+) -> None:
+    """Check that a checked model can be told no class at all, by an empty prompt.
+
+    Args:
+        wanted: the setting that wants it; instead: the value of it that does not.
+
+    Raises:
+        UserError: it cannot.
+    """
+    family = FAMILIES[config.family]
+    knows = family.takes == "text"
+    if family.takes == "labels" and not family.checks:
+        from zsd_ray.models.labels import null_label
+
+        knows = null_label(check_model(config), config) is not None
+    elif family.takes == "either":
+        from zsd_ray.models import custom_class
+
+        knows = custom_class.takes_text(config)
+    if not knows:
+        raise UserError(
+            f"{wanted} needs a model that can be told no class, and this one of model.family "
+            f"{config.family} is always told a label; set {wanted.split()[0]}: {instead}"
+        )
+
+
 def fingerprint(config: ModelConfig) -> str:
     """Hash the content of the model's files."""
     checks = FAMILIES[config.family].checks
@@ -112,7 +141,7 @@ def load_model(config: ModelConfig) -> Denoiser | Classifier:
 
     # cuDNN's default rounds float32 to 10 bits, in VAEs and wherever float32 was asked for.
     torch.backends.cudnn.allow_tf32 = False
-    model: Denoiser | Classifier = _module(config).load(folder, config, _device(config))
+    model: Denoiser | Classifier = _module(config).load(folder, config, device_of(config))
     return model
 
 
@@ -122,7 +151,7 @@ def encode_prompts(config: ModelConfig, prompts: Sequence[str]) -> Conditioning:
     Raises:
         UserError: as `load_model`.
     """
-    folder, device = check_model(config), _device(config)
+    folder, device = check_model(config), device_of(config)
     conditioning: Conditioning = _module(config).encode_prompts(folder, config, prompts, device)
     if device.type == "cuda":
         import torch
@@ -131,11 +160,45 @@ def encode_prompts(config: ModelConfig, prompts: Sequence[str]) -> Conditioning:
     return conditioning
 
 
+def load_prompt_encoder(config: ModelConfig) -> PromptEncoder:
+    """Load what encodes prompts, to keep it; only for a family with the ability "tokens"."""
+    folder, device = check_model(config), device_of(config)
+    encoder: PromptEncoder = _module(config).load_prompt_encoder(folder, config, device)
+    return encoder
+
+
+def check_abilities(config: ModelConfig, method: AlgorithmMethod) -> None:
+    """Check that a model's family can do what a method needs.
+
+    Raises:
+        UserError: what is missing, and which families have it.
+    """
+    family = FAMILIES[config.family]
+    missing = sorted(method.needs - set(family.abilities))
+    if missing:
+        able = [name for name, other in FAMILIES.items() if method.needs <= set(other.abilities)]
+        what = " and ".join(_ABILITIES[ability] for ability in missing)
+        raise UserError(
+            f"method.name {method.name} needs a model that can {what}, and model.family "
+            f"{config.family} cannot; those that can: {', '.join(able) or 'none'}"
+        )
+
+
+_ABILITIES = {
+    "prompts": "be told classes by mixtures of prompts",
+    "decode": "map its x back to an image",
+    "attention": "show what it attends to",
+    "tokens": "read tokens that are no words",
+    "features": "show what its blocks make of an image",
+}
+
+
 def _module(config: ModelConfig) -> Any:
     return import_module(FAMILIES[config.family].module)
 
 
-def _device(config: ModelConfig) -> torch.device:
+def device_of(config: ModelConfig) -> torch.device:
+    """The device that `model.device` means here; raises UserError where there is none."""
     import torch
 
     name = config.device

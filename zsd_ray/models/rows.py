@@ -58,13 +58,18 @@ def row_network(
         conditioning: of all prompts, on the device.
         compile: whether to compile the network; None: where there is CUDA.
     """
-    compiled = compile if compile is not None else denoiser.device.type == "cuda"
-    wrap: Compiled = compile_or_warn if compiled else as_it_is
+    wrap = wrapper(denoiser, compile)
     if isinstance(denoiser, BindsRows):
         network = denoiser.row_network(conditioning, wrap)
         if network is not None:
             return network
     return plain_rows(denoiser, conditioning, wrap)
+
+
+def wrapper(denoiser: Denoiser, compile: bool | None) -> Compiled:
+    """What compiles a denoiser's functions, or leaves them; None: where there is CUDA."""
+    compiled = compile if compile is not None else denoiser.device.type == "cuda"
+    return compile_or_warn if compiled else as_it_is
 
 
 def plain_rows(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.diffusion.schedule import FlowSchedule
 from zsd_ray.models.base import Conditioning
+from zsd_ray.models.block_features import block_features
 from zsd_ray.models.clip_text import clip_outputs
 from zsd_ray.models.components import (
     as_rows,
@@ -65,7 +66,9 @@ class StableDiffusion3:
     def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:
         return self._vae.encode(images_B3HW)
 
-    @torch.no_grad()  # not inference mode, which torch.compile cannot trace
+    def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        return self._vae.decode(x_BCHW)
+
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
@@ -78,6 +81,13 @@ class StableDiffusion3:
             return_dict=False,
         )[0]
         return cast(torch.Tensor, output.float())
+
+    def features(
+        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        with block_features(self._transformer) as found:
+            self.predict(x_BCHW, time_B, conditioning)
+        return found
 
     def _text(self, conditioning: Mapping[str, torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
         """The CLIPs' tokens, widened with zeros to T5's width, and then T5's tokens."""

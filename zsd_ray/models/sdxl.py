@@ -35,7 +35,6 @@ class StableDiffusionXL(StableDiffusion):
         size = float(self.image_size)
         self._time_ids_6 = torch.tensor([size, size, 0.0, 0.0, size, size], device=device)
 
-    @torch.no_grad()  # not inference mode, which torch.compile cannot trace
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:

@@ -5,6 +5,7 @@ The same code loads the built-in digits model and `CompVis/stable-diffusion-v1-4
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any, cast
 import torch
 
 from zsd_ray.models.base import Conditioning
+from zsd_ray.models.block_features import block_features
+from zsd_ray.models.clip_prompt_encoder import ClipPromptEncoder
 from zsd_ray.models.clip_text import clip_outputs
 from zsd_ray.models.components import (
     as_rows,
@@ -23,6 +26,7 @@ from zsd_ray.models.components import (
 )
 from zsd_ray.models.latents import Autoencoder
 from zsd_ray.models.rows import Compiled, RowNetwork
+from zsd_ray.models.unet_attention import attention_maps
 from zsd_ray.models.unet_rows import UNetRows, is_plain
 from zsd_ray.spec.config import ModelConfig
 
@@ -45,7 +49,9 @@ class StableDiffusion:
     def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:
         return self._vae.encode(images_B3HW)
 
-    @torch.no_grad()  # not inference mode, which torch.compile cannot trace
+    def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        return self._vae.decode(x_BCHW)
+
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
@@ -57,6 +63,22 @@ class StableDiffusion:
             return_dict=False,
         )[0]
         return cast(torch.Tensor, output.float())
+
+    def features(
+        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        with block_features(self._unet) as found:
+            self.predict(x_BCHW, time_B, conditioning)
+        return found
+
+    def attention(
+        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """The maps of one `predict`, as models/base.py's `Attends` has them."""
+        height, width = x_BCHW.shape[2:]
+        with attention_maps(self._unet, (height, width)) as maps:
+            self.predict(x_BCHW, time_B, conditioning)
+        return maps
 
     def row_network(
         self, conditioning: Mapping[str, torch.Tensor], wrap: Compiled
@@ -83,6 +105,13 @@ def encode_prompts(
     return {"hidden": as_rows([output.last_hidden_state.cpu() for output in outputs], config)}
 
 
+def load_prompt_encoder(
+    folder: Path, config: ModelConfig, device: torch.device
+) -> ClipPromptEncoder:
+    """What encodes prompts, kept; its `encode` says the same as `encode_prompts`."""
+    return ClipPromptEncoder(folder, config, device)
+
+
 @dataclass
 class Components:
     """The five parts of a Stable Diffusion pipeline, as the libraries' own objects: to train."""
@@ -94,13 +123,13 @@ class Components:
     scheduler: Any
 
     def save(self, folder: Path, dtype: torch.dtype) -> None:
-        """Write a standard pipeline folder with weights of `dtype`; casts the networks."""
+        """Write a standard pipeline folder with weights of `dtype`."""
         from diffusers import StableDiffusionPipeline
 
         pipeline = StableDiffusionPipeline(
-            vae=self.vae.to(dtype),
-            unet=self.unet.to(dtype),
-            text_encoder=self.text_encoder.to(dtype),
+            vae=copy.deepcopy(self.vae).to(dtype),
+            unet=copy.deepcopy(self.unet).to(dtype),
+            text_encoder=copy.deepcopy(self.text_encoder).to(dtype),
             tokenizer=self.tokenizer,
             scheduler=self.scheduler,
             safety_checker=None,

@@ -46,6 +46,13 @@ class TimmClassifier:
         logits = self._network(images_B3HW.to(self._dtype)).float()
         return cast(torch.Tensor, -logits.log_softmax(dim=-1)[:, classes])
 
+    @torch.inference_mode()
+    def pooled(self, images_B3HW: torch.Tensor) -> torch.Tensor:
+        """What the head would be given, (B, D) float32: the features, pooled."""
+        features = self._network.forward_features(images_B3HW.to(self._dtype))
+        vectors = self._network.forward_head(features, pre_logits=True)
+        return cast(torch.Tensor, vectors.flatten(1).float())
+
 
 def load(folder: Path, config: ModelConfig, device: torch.device) -> TimmClassifier:
     """Load checked files (see `timm_files.check`)."""

@@ -36,7 +36,7 @@ MAX_COUNTED_CLASSES = 15
 
 _PLAIN, _PERCENT = "{x:,.0f}", "{x:.0%}"
 
-_style = rc_context(
+style = rc_context(
     {
         "axes.axisbelow": True,
         "axes.edgecolor": MUTED,
@@ -63,7 +63,7 @@ _style = rc_context(
 )
 
 
-@_style
+@style
 def svg(figure: Figure, name: str, description: str) -> str:
     """The figure as an <svg> element for a page that sets --ink, --muted, --line, --blue, --orange.
 
@@ -93,7 +93,7 @@ def svg(figure: Figure, name: str, description: str) -> str:
     return opening + text[text.index(">") + 1 :].strip()
 
 
-@_style
+@style
 def per_class(counts: ArrayLike, successes: ArrayLike, classes: Sequence[str]) -> Figure:
     """Accuracy of each class that has images, best first, with its Wilson 95% interval.
 
@@ -130,7 +130,7 @@ def per_class(counts: ArrayLike, successes: ArrayLike, classes: Sequence[str]) -
     return figure
 
 
-@_style
+@style
 def confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> Figure:
     """The share of each label's images (row) by prediction (column): (K, K) counts.
 
@@ -166,7 +166,7 @@ def confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> Figure:
     return figure
 
 
-@_style
+@style
 def evaluations(n_evaluations: ArrayLike) -> Figure:
     """Histogram of evaluations an image: (N,); log x where they span over two decades."""
     values = np.asarray(n_evaluations, dtype=float)
@@ -184,7 +184,7 @@ def evaluations(n_evaluations: ArrayLike) -> Figure:
     axes.axvline(middle, color=INK, linewidth=1.6, label=f"median {middle:,.0f}")
     axes.axvline(mean, color=ORANGE, linewidth=1.6, linestyle="--", label=f"mean {mean:,.0f}")
     if log:
-        _log_axis(axes, "x")
+        log_axis(axes, "x")
     else:
         if low == high:
             axes.set_xlim(low - 3, low + 3)
@@ -199,14 +199,16 @@ def evaluations(n_evaluations: ArrayLike) -> Figure:
     return figure
 
 
-@_style
+@style
 def surviving(draws_per_class: Sequence[ArrayLike], one_left: ArrayLike) -> Figure:
     """Classes left against draws: mean over images, and their 10-90% band; N rows of (K,), (N,).
 
     `one_left` says which images stopped because one class was left.
     """
+    # A class without draws was never in the race; an image of such classes alone had none.
     stops = np.unique(np.concatenate([np.asarray(row) for row in draws_per_class]))
-    n_classes = max(len(np.asarray(row)) for row in draws_per_class)
+    stops = stops[stops > 0] if stops[-1] > 0 else np.array([1])
+    n_classes = max(1, *(int(np.count_nonzero(row)) for row in draws_per_class))
     if len(stops) > 300:
         stops = np.unique(stops[np.geomspace(1, len(stops), 300).astype(int) - 1])
     log = bool(stops[-1] > 100)
@@ -220,9 +222,9 @@ def surviving(draws_per_class: Sequence[ArrayLike], one_left: ArrayLike) -> Figu
     axes.step(grid, left.mean(axis=0), where="post", color=BLUE, linewidth=2, label="mean")
     axes.set_xlim(grid[0], grid[-1])
     if log:
-        _log_axis(axes, "x")
+        log_axis(axes, "x")
     if n_classes > 20:
-        _log_axis(axes, "y")
+        log_axis(axes, "y")
         axes.set_ylim(0.9, n_classes * 1.15)
     else:
         axes.set_ylim(0, n_classes * 1.04)
@@ -233,7 +235,7 @@ def surviving(draws_per_class: Sequence[ArrayLike], one_left: ArrayLike) -> Figu
     return figure
 
 
-@_style
+@style
 def elimination_trace(
     draws: pa.Table, classes: Sequence[str], label: int | None, prediction: int
 ) -> Figure:
@@ -250,7 +252,9 @@ def elimination_trace(
     figure = Figure(figsize=(10.4, 3.4))
     axes = figure.subplots()
     x = np.arange(1, n + 1)
-    marked = [prediction] + [k for k in (label,) if k is not None and k != prediction]
+    marked = [prediction]
+    if label is not None and label != prediction and label in shown:
+        marked.append(label)
     others = [int(k) for k in shown[np.argsort(-given[shown], kind="stable")] if k not in marked]
     lines = [np.column_stack([x[: given[k]], above[: given[k], k]]) for k in others]
     # Hundreds of lines would make megabytes of SVG; they are background, so a bitmap will do.
@@ -271,7 +275,7 @@ def elimination_trace(
     axes.set_ylim(low - room, high + room)
     axes.set_xlim(start, n + (n == start))
     if n > 100:
-        _log_axis(axes, "x")
+        log_axis(axes, "x")
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
     axes.set_xlabel("draws")
     axes.set_ylabel("mean score above the prediction's")
@@ -291,7 +295,7 @@ def _name_ends(
     low, high = axes.get_ylim()
     order = sorted(ends, key=lambda k: ends[k][1])
     wanted = np.clip([(ends[k][1] - low) / (high - low) for k in order], 0.03, 0.97)
-    places = _apart(wanted, gap=0.075)
+    places = apart(wanted, gap=0.075)
     for k, place in zip(order, places, strict=True):
         roles = ["true"] * (k == label) + ["predicted"] * (k == prediction)
         text = _label(classes[k]) + (f" ({', '.join(roles)})" if roles else "")
@@ -314,7 +318,7 @@ def _name_ends(
         )
 
 
-def _apart(wanted: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
+def apart(wanted: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
     """Ascending places in [0, 1] moved as little as a gap between neighbours asks for."""
     places = wanted.copy()
     for i in range(1, len(places)):
@@ -332,7 +336,7 @@ def _label(name: str) -> str:
     return name if len(name) <= 24 else name[:23] + "…"
 
 
-def _log_axis(axes: Axes, which: Literal["x", "y"]) -> None:
+def log_axis(axes: Axes, which: Literal["x", "y"]) -> None:
     """A log axis with plain numbers: matplotlib's own are formulas, which are switched off."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")

@@ -27,7 +27,17 @@ def bounds_rows(bounds: Bounds) -> Rows:
         ("workers", f"{workers}, {gpus}"),
         ("evaluations an image", _range(bounds.least, bounds.most)),
         ("evaluations in all", _range(bounds.least * bounds.n_todo, bounds.most * bounds.n_todo)),
+        *([("pilot, before", f"{bounds.pilot:,} evaluations more")] if bounds.pilot else []),
+        *_audit(bounds),
     ]
+
+
+def _audit(bounds: Bounds) -> Rows:
+    n = bounds.n_audit
+    if not n:
+        return []
+    evaluations = _range(n * bounds.audit_least, n * bounds.audit_most)
+    return [("audit, on top", f"{n:,} images with all classes, {evaluations} evaluations")]
 
 
 def caveat(estimate: Estimate, local: bool) -> str:

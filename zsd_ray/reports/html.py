@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from PIL import Image
 
 from zsd_ray.reports import figures
+from zsd_ray.reports.levels import by_level, level_distances
+from zsd_ray.reports.page import inline, render
 from zsd_ray.reports.progress_bar import duration
 from zsd_ray.reports.rows import Outcomes, choose_traces, integers
+from zsd_ray.reports.screens import audit_tile
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.stats.intervals import wilson
 from zsd_ray.stats.metrics import (
@@ -53,20 +54,14 @@ def render_report(
     """
     rows = Outcomes.of(decisions)
     wrong = _wrong_rows(run, rows, pictures)
-    environment = Environment(
-        loader=PackageLoader("zsd_ray", "reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html").render(
+    return render(
+        "report.html",
         run=run,
         title=f"{_setting(run, 'model', 'path')} on {_setting(run, 'data', 'path', 'source')}",
         settings=_settings(run),
         banner=_banner(run, rows),
         tiles=_tiles(run, rows),
-        figures=_figures(run, rows),
+        figures=_figures(run, rows, draws),
         pairs=_pairs(run, rows),
         traces=_traces(run, rows, draws, pictures),
         wrong=wrong,
@@ -128,20 +123,30 @@ def _tiles(run: RunFile, rows: Outcomes) -> list[dict[str, str]]:
     tiles.append(_tile("images", f"{rows.n_done:,}", f"of {run.n_images:,}"))
     tiles.append(_tile("errors", f"{rows.failed.num_rows:,}", "images without a prediction"))
     if rows.decided.num_rows:
-        spent = integers(rows.decided, "n_evaluations")
+        by_screen = rows.screen_evaluations
+        taken = integers(rows.decided, "n_evaluations") + by_screen
+        notes = [f"{by_screen.mean():,.0f} of them by the screen"] if by_screen.any() else []
         tiles.append(
             _tile(
                 "evaluations an image",
-                f"{spent.mean():,.0f}",
-                f"mean; median {np.median(spent):,.0f}",
+                f"{taken.mean():,.0f}",
+                f"mean; median {np.median(taken):,.0f}",
+                *notes,
             )
         )
     totals = run.totals
+    audit = audit_tile(totals)
+    if audit is not None:
+        tiles.append(_tile(*audit))
     needed, spent_in_all = totals.get("n_evaluations"), totals.get("n_spent")
     if needed and spent_in_all is not None:
         beyond = spent_in_all - needed
         tiles.append(
             _tile("spent beyond the rule", _percent(beyond / needed), f"{beyond:,} evaluations")
+        )
+    if totals.get("pilot_evaluations"):
+        tiles.append(
+            _tile("pilot", f"{totals['pilot_evaluations']:,}", "evaluations, for weights or times")
         )
     if totals.get("evaluations_per_second") is not None:
         tiles.append(_tile("evaluations/s", f"{totals['evaluations_per_second']:,.0f}", ""))
@@ -154,12 +159,12 @@ def _tile(name: str, value: str, *notes: str) -> dict[str, Any]:
     return {"name": name, "value": value, "notes": notes}
 
 
-def _figures(run: RunFile, rows: Outcomes) -> list[dict[str, Any]]:
+def _figures(run: RunFile, rows: Outcomes, draws: pa.Table) -> list[dict[str, Any]]:
     """The figures that these rows allow, with a caption each."""
     made = []
 
     def add(name: str, title: str, figure: Any, caption: str, wide: bool = False) -> None:
-        drawn = _inline(figure, name, f"{title}. {caption}")
+        drawn = inline(figure, name, f"{title}. {caption}")
         made.append({"title": title, "svg": drawn, "caption": caption, "wide": wide})
 
     n_classes = len(run.classes)
@@ -189,13 +194,15 @@ def _figures(run: RunFile, rows: Outcomes) -> list[dict[str, Any]]:
                 wide=not counted,
             )
     if rows.decided.num_rows:
+        after_screen = ", after the screen" if rows.screen_evaluations.any() else ""
         add(
             "evaluations",
             "Cost of an image",
             figures.evaluations(integers(rows.decided, "n_evaluations")),
             "Images by the number of evaluations (one network forward for one image, class and "
-            "draw) that the rule asked for.",
+            f"draw) that the rule asked for{after_screen}.",
         )
+    if rows.decided.num_rows and _setting(run, "pruning", "rule") not in ("none", "vote"):
         add(
             "surviving",
             "How classes fall",
@@ -203,11 +210,18 @@ def _figures(run: RunFile, rows: Outcomes) -> list[dict[str, Any]]:
             "Classes left after so many draws, mean and spread over images; an image that has "
             "stopped goes on counting those that were left at its end.",
         )
+    voted = _setting(run, "method", "name") == "noise-denoise-vote"
+    found = level_distances(draws, rows.labelled) if voted else None
+    if found is not None:
+        add(
+            "levels",
+            "Distance against noise level",
+            by_level(found),
+            f"Above, the distance of the denoised image, mean of {len(found.own):,} images with "
+            "Student's 95% interval; below, the share of them whose true class is nearest at that "
+            "level, with Wilson's.",
+        )
     return sorted(made, key=lambda figure: bool(figure["wide"]))
-
-
-def _inline(figure: Any, name: str, description: str) -> Markup:
-    return Markup(figures.svg(figure, name, description))  # noqa: S704 - svg escapes every text
 
 
 def _pairs(run: RunFile, rows: Outcomes) -> list[dict[str, Any]]:
@@ -247,7 +261,7 @@ def _traces(
                 "kind": why,
                 "image_id": image_id,
                 "caption": caption,
-                "svg": _inline(figure, f"trace-{number}", caption),
+                "svg": inline(figure, f"trace-{number}", caption),
                 "picture": _data_uri(pictures.get(image_id)),
             }
         )
@@ -287,23 +301,41 @@ def _data_uri(picture: Image.Image | None) -> str | None:
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
+def _method(run: RunFile) -> str:
+    """The method and the keys that tell its runs apart."""
+    keys = dict(run.config.get("method", {}))
+    name = str(keys.pop("name", "method"))
+    if name == "classifier":
+        return name
+    if name == "diffusion-classifier":
+        return f"{name}, weighting {keys.get('weighting')}"
+    said = ", ".join(f"{key} {value}" for key, value in keys.items() if value is not None)
+    return f"{name} ({said})"
+
+
 def _settings(run: RunFile) -> list[tuple[str, str]]:
     """The first lines of the page: what was measured, and how."""
     rule = dict(run.config.get("pruning", {}))
     name = str(rule.pop("rule", "pruning"))
     numbers = ", ".join(f"{key} {value}" for key, value in rule.items())
-    method = _setting(run, "method", "name")
-    if method != "classifier":
-        method += f", weighting {_setting(run, 'method', 'weighting')}"
     return [
-        ("method", method),
+        ("method", _method(run)),
         ("pruning", f"{name} ({numbers})" if numbers else name),
+        *_screen(run),
         ("data", f"{_setting(run, 'data', 'source')}, {len(run.classes):,} classes"),
         ("seed", str(run.seed)),
         ("started", run.started or "not recorded"),
         ("ended", run.ended or "not yet"),
         ("identity", run.identity),
     ]
+
+
+def _screen(run: RunFile) -> list[tuple[str, str]]:
+    screen = run.config.get("screen")
+    if not screen:
+        return []
+    kind, place = next((kind, screen[kind]) for kind in ("run", "tree") if screen.get(kind))
+    return [("screen", f"the {screen['top']} best of the {kind} {place}")]
 
 
 def _setting(run: RunFile, section: str, *keys: str) -> str:

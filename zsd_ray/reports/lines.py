@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 Rows = list[tuple[str, str]]
 
@@ -24,3 +26,30 @@ def amount(value: float) -> str:
 def share(value: float) -> str:
     """In percent, and 100% only for all: rounded down."""
     return f"{math.floor(value * 100)}%"
+
+
+def columns(table: Sequence[Sequence[str]]) -> str:
+    """One line a row; every column as wide as its widest cell."""
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    return "\n".join(
+        "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    )
+
+
+def percent(value: float) -> str:
+    """To a tenth."""
+    return f"{value:.1%}"
+
+
+def with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    """A share with its interval; a dash where there is none."""
+    if value is None or low is None or high is None:
+        return "-"
+    return f"{percent(value)} [{percent(low)}, {percent(high)}]"
+
+
+def rule_text(pruning: Mapping[str, Any]) -> str:
+    """A pruning section: the rule, and those of its keys that are set."""
+    keys = ", ".join(f"{k} {v}" for k, v in pruning.items() if k != "rule" and v is not None)
+    return f"{pruning['rule']} ({keys})" if keys else str(pruning["rule"])

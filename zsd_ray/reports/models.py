@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from zsd_ray.models.families import Family
 from zsd_ray.reports.lines import Rows, aligned
+from zsd_ray.spec.algorithms import ALGORITHMS
 
 _TAKES = {
     "text": "prompts",
@@ -20,15 +21,33 @@ def family_lines(families: Mapping[str, Family]) -> str:
     for name, family in families.items():
         rows = [
             ("  method", family.method),
+            *([("  algorithms", _algorithms(family))] if family.method != "classifier" else []),
             ("  classes by", _TAKES[family.takes]),
             ("  example", f"model: {family.example}"),
         ]
         if family.prompt_tokens:
-            rows.insert(2, ("  tokens", f"at most {family.prompt_tokens}"))
+            rows.insert(-1, ("  tokens", f"at most {family.prompt_tokens}"))
         if family.keys:
             rows.insert(-1, ("  own keys", ", ".join(family.keys)))
         paragraphs.append(f"{name}: {family.about}\n{aligned(rows)}")
     return "\n\n".join(paragraphs)
+
+
+def methods_of(family: Family) -> list[str]:
+    """What `method.name` may be for this family's models."""
+    if family.method == "classifier":
+        return [family.method]
+    able = [
+        name
+        for name, section in ALGORITHMS.items()
+        if section(name=name).needs <= set(family.abilities)
+    ]
+    return [family.method, *able]
+
+
+def _algorithms(family: Family) -> str:
+    missing = [name for name in ALGORITHMS if name not in methods_of(family)]
+    return f"all but {', '.join(missing)}" if missing else "all seven"
 
 
 def check_rows(difference: float, n_agree: int, n_images: int, dtype: str) -> Rows:

@@ -51,9 +51,10 @@ class ProgressBar:
 
     def run(self, progress: Progress) -> None:
         """Show images done, accuracy with its interval, evaluations/s, workers, time left."""
-        self._show("images", progress.n_decided, progress.n_images, describe(progress))
+        name = f"{progress.stage}: images" if progress.stage else "images"
+        self._show(name, progress.n_decided, progress.n_images, describe(progress))
 
-    def training(self, stage: str, done: int, steps: int, text: str) -> None:
+    def stage(self, stage: str, done: int, steps: int, text: str) -> None:
         """Show the steps of one stage."""
         self._show(stage, done, steps, text)
 

@@ -54,6 +54,12 @@ class Outcomes:
         return np.split(pc.list_flatten(column).to_numpy().astype(np.int64), ends[:-1])
 
     @property
+    def screen_evaluations(self) -> NDArray[np.int64]:
+        """What a screen took of the run's model, for each decided image."""
+        taken: NDArray[np.int64] = pc.fill_null(self.decided["n_screen_evaluations"], 0).to_numpy()
+        return taken
+
+    @property
     def one_left(self) -> NDArray[np.bool_]:
         """Which decided images stopped because one class was left."""
         return np.asarray(self.decided["stop_reason"].to_numpy() == "one-class-left")
@@ -66,9 +72,13 @@ def integers(table: pa.Table, name: str) -> NDArray[np.int64]:
 
 
 def choose_traces(outcomes: Outcomes, draws: pa.Table) -> list[tuple[str, str]]:
-    """Up to six images that kept their draws, as (why, image id): wrong, long and easy in turn."""
+    """Up to six images that kept their draws, as (why, image id): wrong, long and easy in turn.
+
+    One draw is no line.
+    """
     kept = pc.is_in(outcomes.decided["image_id"], value_set=pc.unique(draws["image_id"]))
-    table = outcomes.decided.filter(kept)
+    several = pc.greater(outcomes.decided["n_draws"], 1)
+    table = outcomes.decided.filter(pc.and_(kept, several))
     ids = table["image_id"].to_pylist()
     wrong = set(outcomes.wrong["image_id"].to_pylist())
     quick = [ids[i] for i in np.argsort(integers(table, "n_draws"), kind="stable")]

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zsd_ray.reports.progress_bar import duration
+from zsd_ray.reports.screens import screen_rows
 from zsd_ray.results.run_file import RunFile
 
 
@@ -31,8 +32,12 @@ def summary_table(run: RunFile) -> Table:
         )
     if totals.get("evaluations_per_image") is not None:
         row("evaluations an image", f"{totals['evaluations_per_image']:,.1f}")
+    for name, value in screen_rows(totals):
+        row(name, value)
     used, spent = totals["n_evaluations"], totals["n_spent"]
     row("evaluations", f"{used:,} used by the rule, {spent:,} spent")
+    if totals.get("pilot_evaluations"):
+        row("pilot", f"{totals['pilot_evaluations']:,} evaluations more, for weights or times")
     row(
         "speed",
         f"{totals['evaluations_per_second']:,.0f} evaluations/s, "

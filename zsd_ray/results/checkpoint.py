@@ -22,13 +22,14 @@ _SCHEMA = pa.schema(
         ("image_id", pa.string()),
         ("n_draws", pa.int32()),
         ("survivors", pa.list_(pa.int32())),
-        ("means", pa.list_(pa.float64())),
+        ("waiting", pa.list_(pa.int32())),
         ("draws", pa.list_(pa.int32())),
         ("errors", pa.list_(pa.float32())),
         ("table", pa.list_(pa.float64())),
-        ("raw", pa.list_(pa.float32())),
+        ("removed", pa.list_(pa.float32())),
         ("n_spent", pa.int64()),
         ("seconds", pa.float64()),
+        ("n_counted", pa.int64()),
     ]
 )
 
@@ -58,6 +59,8 @@ class Checkpoint:
         """The inverse; raises what pyarrow raises where it is no such file."""
         table = pq.read_table(pa.BufferReader(content))
         about = json.loads(table.schema.metadata[b"zsd_ray"])
+        if "n_counted" not in table.column_names:  # of a version in which workers did not count
+            table = table.append_column("n_counted", pa.array([0] * table.num_rows, pa.int64()))
         columns = [table[name] for name in _SCHEMA.names]
         states = [_state(*(column[row] for column in columns)) for row in range(table.num_rows)]
         return cls(states, about["writer"], about["counters"])
@@ -75,11 +78,12 @@ def _state(*cells: pa.Scalar) -> ImageState:
         image_id=value["image_id"].as_py(),
         n_draws=value["n_draws"].as_py(),
         survivors=survivors,
-        means=array("means"),
+        waiting=array("waiting"),
         draws=array("draws"),
         errors=array("errors").reshape(-1, len(survivors)),
         table=table.reshape(-1, 4),
-        raw=array("raw"),
+        removed=array("removed"),
         n_spent=value["n_spent"].as_py(),
         seconds=value["seconds"].as_py(),
+        n_counted=value["n_counted"].as_py(),
     )

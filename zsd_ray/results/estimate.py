@@ -19,7 +19,10 @@ class Bounds:
     """What is known of a run before it starts.
 
     n_listed: images of the data set; n_images: those of the run, of which n_todo are to do.
-    least, most: evaluations that the rule may take for an image.
+    least, most: evaluations that the rule may take for an image, and for its tree's levels.
+    pilot: evaluations that the run's weights or times are measured with before.
+    n_audit: images that a screen's audit scores with all classes as well; audit_least, audit_most:
+        likewise of one of them.
     """
 
     output: str
@@ -35,6 +38,10 @@ class Bounds:
     gpus_per_worker: float
     least: int
     most: int
+    pilot: int = 0
+    n_audit: int = 0
+    audit_least: int = 0
+    audit_most: int = 0
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,17 @@ def run_metrics(decisions: pa.Table) -> dict[str, Any]:
     """Sum up rows of OUTPUT/decisions.
 
     Accuracy is over labelled images that have a prediction; an image with an error counts in
-    `errors` and nowhere else. Figures without any image to stand on are None.
+    `errors` and nowhere else. Evaluations an image are all that this model took, those of a screen
+    too. Figures without any image to stand on are None, and those of a screen are left out where
+    there was none.
     """
     errors = pc.sum(pc.is_valid(decisions["error"])).as_py() or 0
     labelled = len(decisions) - decisions["correct"].null_count
     correct = pc.sum(decisions["correct"]).as_py() or 0
     scored = len(decisions) - errors
     n_evaluations = pc.sum(decisions["n_evaluations"]).as_py() or 0
+    screened = _screen_metrics(decisions)
+    of_all = n_evaluations + screened.get("n_screen_evaluations", 0)
     interval = wilson(correct, labelled)
     return {
         "images": len(decisions),
@@ -32,5 +36,16 @@ def run_metrics(decisions: pa.Table) -> dict[str, Any]:
         "accuracy_high": interval.high if labelled else None,
         "n_evaluations": n_evaluations,
         "n_spent": pc.sum(decisions["n_spent"]).as_py() or 0,
-        "evaluations_per_image": n_evaluations / scored if scored else None,
+        "evaluations_per_image": of_all / scored if scored else None,
+    } | screened
+
+
+def _screen_metrics(decisions: pa.Table) -> dict[str, Any]:
+    candidates = decisions["n_candidates"]
+    if candidates.null_count == len(candidates):
+        return {}
+    return {
+        "screened": len(candidates) - candidates.null_count,
+        "candidates_per_image": pc.mean(candidates).as_py(),
+        "n_screen_evaluations": pc.sum(decisions["n_screen_evaluations"]).as_py() or 0,
     }

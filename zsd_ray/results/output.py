@@ -7,9 +7,10 @@ temporary name and renamed; an object store shows an object only once its upload
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -91,7 +92,7 @@ class Output:
             UserError: it cannot be read, or is not a run.json of this program.
         """
         try:
-            content = self._read("run.json")
+            content = self.read_bytes("run.json")
             text = None if content is None else content.decode()
         except Exception as error:  # likewise
             raise self._user_error("cannot be used", error) from error
@@ -124,20 +125,23 @@ class Output:
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """Read every part of `decisions`, `scores` or `traces`; no parts give an empty table.
 
+        A column that a part of an earlier version lacks is null.
+
         An image has one decision. One that was GIVEN_UP counts only where there is no other; should
         two drivers have worked on one output, the first of the others counts.
         """
-        fs, schema = self._opened[0], _SCHEMAS[name]
-        wanted = list(columns or schema.names)
+        wanted = list(columns or _SCHEMAS[name].names)
         # What tells the rows of one image apart is read in any case.
         read = list(dict.fromkeys(wanted + (_DECIDING if name == "decisions" else [])))
-        schema = pa.schema([schema.field(column) for column in read])
-        tables = [schema.empty_table()]
-        for path in self._parts(name):
-            part = pa.BufferReader(self._ask(partial(fs.cat_file, path)))
-            tables.append(pq.read_table(part, columns=read).select(read).cast(schema))
-        table = pa.concat_tables(tables)
+        table = pa.concat_tables([_schema(name, read).empty_table(), *self.read_parts(name, read)])
         return (_one_row_an_image(table) if name == "decisions" else table).select(wanted)
+
+    def read_parts(self, name: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Read part by part, for what memory does not hold at once; every row of an image comes."""
+        fs, schema = self._opened[0], _schema(name, columns)
+        for path in self._parts(name):
+            part = pq.ParquetFile(pa.BufferReader(self._ask(partial(fs.cat_file, path))))
+            yield _with_nulls(part, schema)
 
     def write_checkpoint(self, shard: int, content: bytes) -> None:
         """Replace the checkpoint of one scheduler: what it knows of undecided images."""
@@ -169,7 +173,8 @@ class Output:
             os.fsync(file.fileno())
         os.replace(temporary, path)
 
-    def _read(self, name: str) -> bytes | None:
+    def read_bytes(self, name: str) -> bytes | None:
+        """Return the content of one file, or None where there is none."""
         fs, root = self._opened
         try:
             return self._ask(lambda: bytes(fs.cat_file(f"{root}/{name}")))
@@ -180,6 +185,22 @@ class Output:
         # Asked again, it may be gone already.
         with contextlib.suppress(FileNotFoundError):
             self._ask(lambda: self._opened[0].rm_file(path))
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """Return the object in one JSON file, or None where there is none.
+
+        Raises:
+            UserError: it cannot be read, or is no JSON.
+        """
+        try:
+            content = self.read_bytes(name)
+            return None if content is None else dict(json.loads(content))
+        except Exception as error:  # each filesystem has errors of its own
+            raise self._user_error(f"has a {name} that cannot be used", error) from error
+
+    def part_names(self, name: str) -> list[str]:
+        """The names of the parts in one folder, sorted."""
+        return [os.path.basename(path) for path in self._parts(name)]
 
     def _parts(self, name: str) -> list[str]:
         fs, root = self._opened
@@ -200,6 +221,19 @@ class Output:
         pq.write_table(table, buffer, compression="zstd")
         content = buffer.getvalue().to_pybytes()
         self.write_bytes(f"{name}/{part}", content)
+
+
+def _schema(name: str, columns: Sequence[str]) -> pa.Schema:
+    return pa.schema([_SCHEMAS[name].field(column) for column in columns])
+
+
+def _with_nulls(part: pq.ParquetFile, schema: pa.Schema) -> pa.Table:
+    """The columns of `schema`, null where an earlier version wrote none."""
+    table = part.read(columns=[name for name in schema.names if name in part.schema_arrow.names])
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select(schema.names).cast(schema)
 
 
 def _one_row_an_image(table: pa.Table) -> pa.Table:

@@ -14,7 +14,10 @@ _WINDOW_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Progress:
-    """A moment of a run. Counts of images include those of an earlier, interrupted session."""
+    """A moment of a run. Counts of images include those of an earlier, interrupted session.
+
+    stage: the part of the run that this is about, where it comes before the deciding; else None.
+    """
 
     n_images: int
     n_decided: int
@@ -26,6 +29,7 @@ class Progress:
     images_per_second: float
     n_workers: int
     seconds: float
+    stage: str | None = None
 
     @property
     def accuracy(self) -> float | None:

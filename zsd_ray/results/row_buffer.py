@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from zsd_ray.results.output import part_name
 from zsd_ray.spec.records import Decision
 
-# A cell is a number of a row: a class's mean, or its error in a raw draw; some 60 bytes.
+# A cell is a number of a row: a class's mean, gap or gap's error, or its error in a raw draw; some
+# 60 bytes.
 _PART_ROWS, _PART_CELLS = 5_000, 1_250_000
 _FULL_ROWS, _FULL_CELLS = 20_000, 5_000_000
 
@@ -85,6 +86,6 @@ class RowBuffer:
 
 def _n_cells(decisions: Sequence[Decision]) -> int:
     return sum(
-        len(decision.mean_scores) + sum(len(raw.classes) for raw in decision.raw)
+        3 * len(decision.mean_scores) + sum(len(raw.classes) for raw in decision.raw)
         for decision in decisions
     )

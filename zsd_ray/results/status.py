@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +12,7 @@ from zsd_ray.results.output import Output
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.secrets import redact
+from zsd_ray.storage import filesystem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ class RunStatus:
 
 
 def read_status(path: str, now: datetime | None = None) -> RunStatus:
-    """Look at the run whose output is at `path`.
+    """Look at the run whose output is at `path`, or at what comes before it while it has not begun.
 
     Raises:
         UserError: there is none, or it cannot be read.
@@ -54,9 +56,12 @@ def read_status(path: str, now: datetime | None = None) -> RunStatus:
     output = Output(path)
     run = output.read_run()
     if run is None:
-        raise UserError(
-            f"there is no run at {redact(path)} (no run.json); give the output.path of a run"
-        )
+        before = _stages(path)
+        if not before:
+            raise UserError(
+                f"there is no run at {redact(path)} (no run.json); give the output.path of a run"
+            )
+        return read_status(output.location(before[-1]), now)
     beat = read_heartbeat(path)
     since = beat.age(now or datetime.now(UTC)) if beat else None
     running = run.status == "running"
@@ -75,6 +80,16 @@ def read_status(path: str, now: datetime | None = None) -> RunStatus:
         report=redact(output.location("report.html")) if run.ended else None,
         **(_of_beat(run, beat, silent) if running else _of_record(run)),
     )
+
+
+def _stages(path: str) -> list[str]:
+    """The runs of its own that a run has in its output, in their order (pilot, screen, audit)."""
+    fs, root = filesystem.open_filesystem(path)
+    found = filesystem.ask(path, lambda: filesystem.list_folder(fs, root.rstrip("/")))
+    names = [posixpath.basename(entry.rstrip("/")) for entry in found]
+    levels = [name for name in names if name.startswith("tree-")]
+    order = ["pilot", *sorted(levels, key=lambda name: (len(name), name)), "audit"]
+    return [name for name in order if name in names]
 
 
 def _of_beat(run: RunFile, beat: Heartbeat | None, silent: bool) -> dict[str, Any]:

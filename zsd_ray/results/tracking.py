@@ -7,6 +7,7 @@ here makes the caller wait or fail. The output folder stays the record.
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import time
 from collections import deque
@@ -16,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from zsd_ray.spec.config import TrackingConfig
+from zsd_ray.spec.identity import leaves
 from zsd_ray.spec.secrets import reason, redact
 from zsd_ray.storage.retry import is_transient
 
@@ -33,7 +36,7 @@ class _Closing:
     """What `close` was given, and when."""
 
     metrics: dict[str, float]
-    artifacts: dict[str, str]
+    artifacts: dict[str, str | bytes]
     status: str
     stamp: int
 
@@ -61,6 +64,35 @@ def tracking_uri(setting: str, output_path: str) -> str | None:
         return os.environ["MLFLOW_TRACKING_URI"]
     folder = Path() if "://" in output_path else Path(output_path).parent
     return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+def start_tracker(
+    tracking: TrackingConfig,
+    output_path: str,
+    record: Mapping[str, Any],
+    on_warning: Callable[[str], None],
+    tags: Mapping[str, str] | None = None,
+    run_id: str | None = None,
+) -> Tracker | None:
+    """Start what a `tracking` section asks for, under the name of its output; None for `off`.
+
+    Args:
+        record: the whole configuration as plain values (`identity.resolved`): its parameters.
+        tags, run_id: as for `Tracker`; the output is a tag in any case.
+    """
+    uri = tracking_uri(tracking.mlflow, output_path)
+    if uri is None:
+        return None
+    place = redact(output_path)
+    return Tracker(
+        uri,
+        tracking.experiment,
+        name=place.rstrip("/").rpartition("/")[2],
+        params=dict(leaves(record)),
+        tags={"zsd_ray.output": place, **(tags or {})},
+        on_warning=on_warning,
+        run_id=run_id,
+    )
 
 
 class Tracker:
@@ -113,10 +145,10 @@ class Tracker:
     def close(
         self,
         metrics: Mapping[str, float],
-        artifacts: Mapping[str, str],
+        artifacts: Mapping[str, str | bytes],
         status: Literal["FINISHED", "FAILED", "KILLED"],
     ) -> TrackedRun | None:
-        """Log final metrics and text artifacts, end the run, and wait for all of it.
+        """Log final metrics and artifacts (text, or any file), end the run, and wait for all of it.
 
         Returns None where MLflow has no such run; `on_warning` was told why.
         """
@@ -249,8 +281,14 @@ class Tracker:
         self._log(
             [(key, value, closing.stamp, last_step) for key, value in closing.metrics.items()]
         )
-        for name, text in closing.artifacts.items():
-            self._client.log_text(self._run_id, text, name)
+        for name, content in closing.artifacts.items():
+            if isinstance(content, str):
+                self._client.log_text(self._run_id, content, name)
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder, name)
+                file.write_bytes(content)
+                self._client.log_artifact(self._run_id, str(file))
         self._client.set_terminated(self._run_id, closing.status)
 
 

@@ -12,15 +12,18 @@ from contextlib import contextmanager
 import ray
 from ray.exceptions import RayError
 
-from zsd_ray.spec.config import RunConfig
+from zsd_ray.spec.config import ClusterConfig
 from zsd_ray.spec.errors import UserError
 
 _PROBE_SECONDS = 5.0
 
 
 @contextmanager
-def cluster(config: RunConfig) -> Iterator[None]:
+def cluster(config: ClusterConfig, device: str) -> Iterator[None]:
     """Connect to `cluster.address`, or start a private Ray; leave a Ray that already runs here.
+
+    Args:
+        device: model.device of what the workers will load.
 
     Raises:
         UserError: nothing answers, or this machine cannot hold the workers.
@@ -29,23 +32,23 @@ def cluster(config: RunConfig) -> Iterator[None]:
         yield
         return
     on_terminate = signal.getsignal(signal.SIGTERM)
-    if config.cluster.address is None:
+    if config.address is None:
         _start_private(config)
     else:
-        _connect(config.cluster.address)
+        _connect(config.address)
     if threading.current_thread() is threading.main_thread():
         # Ray puts its own handler here, which ends the process before anything is written.
         signal.signal(signal.SIGTERM, on_terminate)
     try:
-        _check_gpus(config)
+        _check_gpus(config, device)
         yield
     finally:
         ray.shutdown()
 
 
-def _start_private(config: RunConfig) -> None:
+def _start_private(config: ClusterConfig) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    needed = config.cluster.workers.max * config.cluster.cpus_per_worker
+    needed = config.workers.max * config.cpus_per_worker
     ray.init(
         # Not None, which would follow RAY_ADDRESS or whatever cluster runs on this machine.
         address="local",
@@ -76,20 +79,20 @@ def _probe(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_PROBE_SECONDS).close()
 
 
-def _check_gpus(config: RunConfig) -> None:
+def _check_gpus(config: ClusterConfig, device: str) -> None:
     """Refuse what a cluster that cannot grow will never hold."""
-    if config.cluster.address is not None:
+    if config.address is not None:
         return
     have = ray.cluster_resources().get("GPU", 0)
-    workers = max(1, config.cluster.workers.min)
-    need = config.cluster.gpus_per_worker * workers
+    workers = max(1, config.workers.min)
+    need = config.gpus_per_worker * workers
     if need > have:
         raise UserError(
             f"cluster.gpus_per_worker: {workers} workers need {need:g} GPUs, and "
             f"this machine has {have:g}; set it to 0 to run on the CPU"
         )
-    if config.model.device.startswith("cuda") and need == 0:
+    if device.startswith("cuda") and need == 0:
         raise UserError(
-            f"model.device {config.model.device} needs cluster.gpus_per_worker above 0: Ray hides "
+            f"model.device {device} needs cluster.gpus_per_worker above 0: Ray hides "
             "the GPUs from workers that ask for none"
         )

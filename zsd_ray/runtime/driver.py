@@ -42,7 +42,7 @@ def run_on_ray(plan: Plan, on_progress: OnProgress, on_warning: OnWarning) -> Co
         UserError: the cluster cannot be reached, or cannot hold the workers.
         RunBrokenError: workers fail again and again, or rows cannot be written.
     """
-    with cluster(plan.config):
+    with cluster(plan.config.cluster, plan.config.model.device):
         return _Run(plan, on_progress, on_warning).to_the_end()
 
 

@@ -183,7 +183,8 @@ class Fleet:
             return
         for worker in waiting:
             worker.task, worker.since = "bind", time.monotonic()
-            worker.answer = worker.actor.bind.remote(self._dataset, self._conditioning)
+            names = self._plan.classes.names
+            worker.answer = worker.actor.bind.remote(self._dataset, self._conditioning, names)
         ready = [(n, worker) for n, worker in self._workers.items() if worker.task == "ready"]
         for name, worker in ready:
             first = int(name.rpartition("-")[2]) % len(self._schedulers)

@@ -68,7 +68,8 @@ class ModelWorker:
     def encode_prompts(
         self, prompts: list[str], dataset: Any, images: list[int]
     ) -> tuple[Conditioning, list[str]]:
-        """Conditioning of every prompt; done by one worker, shared through the object store.
+        """Conditioning of every prompt, and of the empty one where it normalises; done by one
+        worker, shared through the object store.
 
         Before that, what the run demands of the model's numbers is checked on `images`.
 
@@ -79,16 +80,19 @@ class ModelWorker:
             UserError: it is not so.
         """
         from zsd_ray.engine.model_check import demand
+        from zsd_ray.methods.base import texts
         from zsd_ray.models import registry
 
-        demand(self._config, dataset, prompts, images)
-        return registry.encode_prompts(self._config.model, prompts), self._take_notes()
+        config = self._config
+        demand(config, dataset, prompts, images)
+        encoded = registry.encode_prompts(config.model, texts(prompts, config.method))
+        return encoded, self._take_notes()
 
-    def bind(self, dataset: Any, conditioning: Conditioning) -> list[str]:
-        """Make the model ready to score for these prompts; returns what it warned of."""
+    def bind(self, dataset: Any, conditioning: Conditioning, names: Sequence[str]) -> list[str]:
+        """Make the model ready to score for these classes; returns what it warned of."""
         from zsd_ray.engine.worker import make_scorer
 
-        self._scorer = make_scorer(self._config, self._model, dataset, conditioning)
+        self._scorer = make_scorer(self._config, self._model, dataset, conditioning, names)
         return self._take_notes()
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]

@@ -10,14 +10,18 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Discriminator, Field, ValidationError, field_validator, model_validator
 
+from zsd_ray.spec.algorithms import MethodConfig
 from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.pruning import ClarkJainiPruning, PruningConfig
-from zsd_ray.spec.section import Count, Section
+from zsd_ray.spec.method import DiffusionClassifierMethod
+from zsd_ray.spec.pruning import AnytimePruning, PruningConfig
+from zsd_ray.spec.screen import ScreenConfig
+from zsd_ray.spec.section import Count, Device, Section
 
 ModelFamily = Literal[
     "stable-diffusion",
@@ -31,6 +35,7 @@ ModelFamily = Literal[
     "deepfloyd-if",
     "clip",
     "timm",
+    "probe",
     "custom",
 ]
 
@@ -51,7 +56,7 @@ class ModelConfig(Section):
     pickle: bool = False
     pretrained: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
+    device: Device = "auto"
     compile: bool | None = None
     max_difference: float | None = Field(None, gt=0)
     image_size: Count | None = None
@@ -125,32 +130,6 @@ class PromptConfig(Section):
         if len(set(templates)) != len(templates):
             raise ValueError("templates must differ from each other")
         return templates
-
-
-class MethodConfig(Section):
-    """How one (image, class, draw) is scored; see methods/ and diffusion/weighting.py.
-
-    `classifier` is a baseline's own score (models/base.py), and takes no other key.
-    """
-
-    name: Literal["diffusion-classifier", "classifier"] = "diffusion-classifier"
-    weighting: Literal["simple", "vdm", "heuristic"] = "heuristic"
-    loss: Literal["l2", "l1"] = "l2"
-    timesteps: Literal["uniform", "stratified"] = "uniform"
-    t_range: tuple[float, float] = (0.02, 0.98)
-
-    @field_validator("weighting", mode="before")
-    @classmethod
-    def _alias(cls, weighting: object) -> object:
-        return "simple" if weighting == "uniform-eps" else weighting
-
-    @field_validator("t_range")
-    @classmethod
-    def _inside_unit_interval(cls, t_range: tuple[float, float]) -> tuple[float, float]:
-        low, high = t_range
-        if not 0 <= low < high <= 1:
-            raise ValueError(f"needs 0 <= low < high <= 1, but came [{low}, {high}]")
-        return t_range
 
 
 class WorkersConfig(Section):
@@ -235,20 +214,27 @@ class RunConfig(Section):
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     prompts: PromptConfig = PromptConfig()
-    method: MethodConfig = MethodConfig()
-    pruning: PruningConfig = ClarkJainiPruning()
+    method: MethodConfig = DiffusionClassifierMethod()
+    pruning: PruningConfig = AnytimePruning()
+    screen: ScreenConfig | None = None
     cluster: ClusterConfig = ClusterConfig()
     output: OutputConfig = OutputConfig()
     storage: StorageConfig = StorageConfig()
     tracking: TrackingConfig = TrackingConfig()
     seed: int = Field(0, ge=0, lt=2**63)
 
+    @property
+    def draw_method(self) -> DiffusionClassifierMethod:
+        """The method section of a run that has one of the diffusion classifier's draws."""
+        assert isinstance(self.method, DiffusionClassifierMethod)
+        return self.method
+
     @model_validator(mode="before")
     @classmethod
     def _default_rule(cls, value: Any) -> Any:
-        # A discriminated union needs its tag; the paper's rule is the one meant without it.
+        # A discriminated union needs its tag.
         if isinstance(value, Mapping) and isinstance(value.get("pruning"), Mapping):
-            return {**value, "pruning": {"rule": "clark-jaini", **value["pruning"]}}
+            return {**value, "pruning": {"rule": "anytime", **value["pruning"]}}
         return value
 
 
@@ -263,6 +249,14 @@ def load_config(
     Raises:
         UserError: one line for each mistake, with its path in the file.
     """
+    tree = read_tree(path, overrides)
+    if limit is not None:
+        apply_override(tree, f"data.limit={limit}")
+    return parse_config(kind, tree, str(path))
+
+
+def read_tree(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a YAML file of sections, and apply `a.b=value` overrides; raises UserError."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -279,10 +273,8 @@ def load_config(
     if not isinstance(tree, dict):
         raise UserError(f"{path} must hold sections (key: value), but holds a {_kind(tree)}")
     for override in overrides:
-        _apply(tree, override)
-    if limit is not None:
-        _apply(tree, f"data.limit={limit}")
-    return parse_config(kind, tree, str(path))
+        apply_override(tree, override)
+    return tree
 
 
 def parse_config(kind: type[ConfigT], tree: Mapping[str, Any], where: str = "config") -> ConfigT:
@@ -294,7 +286,8 @@ def parse_config(kind: type[ConfigT], tree: Mapping[str, Any], where: str = "con
         raise UserError(f"{where}: {'; '.join(lines)}") from error
 
 
-def _apply(tree: dict[str, Any], override: str) -> None:
+def apply_override(tree: dict[str, Any], override: str) -> None:
+    """Set one key of a tree of plain values, as `--set section.key=value` says."""
     key, separator, text = override.partition("=")
     names = key.strip().split(".")
     if not separator or not all(names):
@@ -315,16 +308,17 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 def _explain(kind: type[Section], item: Mapping[str, Any]) -> str:
     """One pydantic error in one line: path, what came, what is allowed, the nearest name."""
-    location = [part for part in item["loc"] if part not in _RULES]
-    path = ".".join(str(part) for part in location)
+    location, section = _place(kind, item["loc"])
+    path = ".".join(location)
     if item["type"] == "extra_forbidden":
-        names = _field_names(kind, [str(part) for part in item["loc"][:-1]])
+        names = list(section.model_fields)
         near = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(names)}"
         return f"unknown key {path}; {hint}"
     if item["type"] == "union_tag_invalid":
         came, allowed = item["ctx"]["tag"], item["ctx"]["expected_tags"]
-        return f"{path}.rule: came {came!r}; allowed: {allowed}"
+        key = "name" if path == "method" else item["ctx"]["discriminator"].strip("'")
+        return f"{path}.{key}: came {came!r}; allowed: {allowed}"
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
         return f"{path}: {message}" if path else message
@@ -332,9 +326,6 @@ def _explain(kind: type[Section], item: Mapping[str, Any]) -> str:
     came = came if len(came) <= 60 else came[:57] + "..."
     near_value = _nearest_literal(item)
     return f"{path}: came {came}; {message[0].lower()}{message[1:]}{near_value}"
-
-
-_RULES = {"clark-jaini", "li", "none"}
 
 
 def _nearest_literal(item: Mapping[str, Any]) -> str:
@@ -347,17 +338,42 @@ def _nearest_literal(item: Mapping[str, Any]) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
-def _field_names(kind: type[Section], location: Sequence[str]) -> list[str]:
+def _place(kind: type[Section], place: Sequence[str | int]) -> tuple[list[str], Any]:
+    """The path of an error, and the innermost section on it.
+
+    Pydantic puts the tag of a section of a union into the place, which is no key of the file.
+    """
+    path: list[str] = []
     section: Any = kind
-    for part in location:
-        if part in _RULES:
-            members = get_args(get_args(PruningConfig)[0])
-            section = next(
-                m for m in members if part in get_args(m.model_fields["rule"].annotation)
-            )
+    members: dict[str, type[Section]] = {}
+    for part in place:
+        if part in members:
+            section, members = members[str(part)], {}
+            continue
+        path.append(str(part))
+        field = section.model_fields.get(part)
+        if field is None:
+            continue
+        parts = [each for each in _plain(field.annotation) if hasattr(each, "model_fields")]
+        by_function = any(isinstance(each, Discriminator) for each in field.metadata)
+        key = "name" if by_function else field.discriminator
+        if key is None:
+            section = next(iter(parts), section)
         else:
-            section = section.model_fields[part].annotation
-    return list(section.model_fields)
+            assert isinstance(key, str)
+            members = {
+                tag: each for each in parts for tag in get_args(each.model_fields[key].annotation)
+            }
+    return path, section
+
+
+def _plain(annotation: Any) -> list[Any]:
+    """The types of a union, or the one type, without what is said about them."""
+    if get_origin(annotation) is Annotated:
+        return _plain(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [each for part in get_args(annotation) for each in _plain(part)]
+    return [annotation]
 
 
 def _kind(value: object) -> str:

@@ -7,11 +7,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from zsd_ray.spec.algorithms import MethodConfig
 from zsd_ray.spec.config import RunConfig
 from zsd_ray.spec.secrets import redacted
 from zsd_ray.spec.section import Section
 
-NUMERICS = 2
+NUMERICS = 3
 """Raised whenever the same configuration gives other scores than before (see CHANGELOG.md)."""
 
 
@@ -20,6 +21,7 @@ def identity_parts(
     classes: Sequence[str],
     of_label: Sequence[int] | None,
     model_fingerprint: str,
+    screen: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what the numbers of a run depend on, as plain values.
 
@@ -29,18 +31,43 @@ def identity_parts(
 
     Args:
         classes, of_label: the class names, and which class each label of the data is.
+        screen: what the classes that each image goes on with depend on.
     """
     tree = config.model_dump(mode="json")
-    del tree["cluster"], tree["output"], tree["storage"], tree["tracking"]
+    del tree["cluster"], tree["output"], tree["screen"], tree["storage"], tree["tracking"]
+    if screen is not None:
+        tree["screen"] = dict(screen)
     # The fingerprint tells more of a model than where it came from.
     source = ("path", "revision", "variant", "pickle", "pretrained")
     for name in (*source, "device", "compile", "max_difference"):
         del tree["model"][name]
     del tree["data"]["limit"]
+    tree["method"] = _method_parts(config.method)
     tree["model"]["fingerprint"] = model_fingerprint
     tree["prompts"]["classes"] = list(classes)
     tree["prompts"]["of_label"] = None if of_label is None else list(of_label)
     return {"numerics": NUMERICS, **tree}
+
+
+_WITHOUT_EFFECT = {
+    "grid_points": None,
+    "antithetic": False,
+    "normaliser": "none",
+    "fitted": None,
+}
+"""Keys of the method section that say nothing at these values, whatever their defaults are."""
+
+
+def _method_parts(method: MethodConfig) -> dict[str, Any]:
+    """A profile counts by its values; one that the run makes itself, by what it is made from."""
+    tree = method.model_dump(mode="json", exclude={"profile": True, "fitted": {"fitted_on"}})
+    if not method.takes_pilot:
+        tree.pop("pilot", None)
+    return {
+        key: value
+        for key, value in tree.items()
+        if key not in _WITHOUT_EFFECT or value != _WITHOUT_EFFECT[key]
+    }
 
 
 def hash_of(parts: Mapping[str, Any]) -> str:
@@ -51,7 +78,7 @@ def hash_of(parts: Mapping[str, Any]) -> str:
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Say in words where two identities differ, one entry a key."""
-    old, new = dict(_leaves(before)), dict(_leaves(now))
+    old, new = dict(leaves(before)), dict(leaves(now))
     return [
         f"{key} was {json.dumps(old.get(key))}, now {json.dumps(new.get(key))}"
         for key in sorted(old.keys() | new.keys())
@@ -64,9 +91,10 @@ def resolved(config: Section) -> dict[str, Any]:
     return redacted(config.model_dump(mode="json"))
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a tree of sections, each under its path: ("cluster.batch_size", 64)."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

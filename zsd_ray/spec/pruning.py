@@ -1,6 +1,6 @@
 """The pruning rules that a run can have, one section each, told apart by `rule`.
 
-stats/rules.py does what they say.
+stats/rules.py does what they say. `most_draws` is how many an image can come to.
 """
 
 from __future__ import annotations
@@ -12,13 +12,24 @@ from pydantic import Field, model_validator
 from zsd_ray.spec.section import Count, Fraction, Section
 
 
-class ClarkJainiPruning(Section):
+class _Stopping(Section):
+    """indifference: also stop where the leader can be worse than the best class by no more than so
+    many standard deviations of one draw's difference (stats/indifference.py)."""
+
+    indifference: float | None = Field(None, gt=0)
+
+
+class ClarkJainiPruning(_Stopping):
     """Clark & Jaini 2023, Algorithm 1."""
 
     rule: Literal["clark-jaini"] = "clark-jaini"
     min_scores: int = Field(20, ge=2)
     max_scores: Count = 2000
     p_value: Fraction = 2e-3
+
+    @property
+    def most_draws(self) -> int:
+        return self.max_scores
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -29,12 +40,16 @@ class ClarkJainiPruning(Section):
         return self
 
 
-class LiPruning(Section):
+class LiPruning(_Stopping):
     """Li et al. 2023, Algorithm 2: after draws[i] draws the keep[i] best classes stay."""
 
     rule: Literal["li"]
     keep: list[Count] = Field([5, 1])
     draws: list[Count] = Field([50, 500])
+
+    @property
+    def most_draws(self) -> int:
+        return self.draws[-1]
 
     @model_validator(mode="after")
     def _stages(self) -> Self:
@@ -56,5 +71,106 @@ class NoPruning(Section):
     rule: Literal["none"]
     draws: Count = 100
 
+    @property
+    def most_draws(self) -> int:
+        return self.draws
 
-PruningConfig = Annotated[ClarkJainiPruning | LiPruning | NoPruning, Field(discriminator="rule")]
+
+class VotePruning(Section):
+    """Each level votes for a class (stats/vote.py): draws i, i + levels, ... are of one level."""
+
+    rule: Literal["vote"]
+    levels: Count
+    draws: Count
+
+    @property
+    def most_draws(self) -> int:
+        return self.draws
+
+    @model_validator(mode="after")
+    def _whole_levels(self) -> Self:
+        if self.draws % self.levels:
+            raise ValueError(f"draws ({self.draws}) must be a multiple of levels ({self.levels})")
+        return self
+
+
+class HalvingPruning(_Stopping):
+    """Successive halving: the best `keep` share stays after min_draws, growth times as many, ..."""
+
+    rule: Literal["halving"]
+    min_draws: Count = 4
+    growth: float = Field(2.0, gt=1)
+    keep: float = Field(0.5, gt=0, lt=1)
+    max_draws: Count = 2000
+
+    @property
+    def most_draws(self) -> int:
+        return self.max_draws
+
+
+class _SequentialPruning(_Stopping):
+    """Tests of each class against the leader (stats/sequential.py).
+
+    Looks come after every `block` draws, from `min_draws` on, or each after `growth` times the
+    draws of the last; the mean of a block is one observation. `moderated` variances lean on those
+    of the other classes. With `sampling: top-two`, of the last few classes only the leader and its
+    nearest challenger get draws.
+    """
+
+    min_draws: Count = 2
+    max_draws: Count = 500
+    block: Count = 1
+    growth: float = Field(1.0, ge=1)
+    moderated: bool = True
+    sampling: Literal["all", "top-two"] = "all"
+
+    @property
+    def most_draws(self) -> int:
+        return self.max_draws
+
+    @model_validator(mode="after")
+    def _whole_blocks(self) -> Self:
+        for name in ("min_draws", "max_draws"):
+            draws = getattr(self, name)
+            if draws % self.block:
+                raise ValueError(f"{name} ({draws}) must be a multiple of block ({self.block})")
+        least = 2 * self.block
+        if not least <= self.min_draws <= self.max_draws:
+            raise ValueError(
+                f"needs {least} (two blocks) <= min_draws <= max_draws, but came "
+                f"{self.min_draws} and {self.max_draws}"
+            )
+        return self
+
+
+class PairedTPruning(_SequentialPruning):
+    """A paired t-test at each look (stats/paired_t.py)."""
+
+    rule: Literal["t-test"]
+    p_value: Fraction = 2e-3
+
+
+class AnytimePruning(_SequentialPruning):
+    """The best class is removed with probability at most alpha (stats/anytime.py).
+
+    With the defaults an image ends once its leader is near enough to the best, which on hard images
+    is what ends it: smaller `indifference`, more evaluations (docs/statistics.md).
+    """
+
+    rule: Literal["anytime"] = "anytime"
+    alpha: Fraction = 0.1
+    growth: float = Field(1.1, ge=1)
+    indifference: float | None = Field(0.4, gt=0)
+    scale: float = Field(1.5, gt=0)
+
+
+PruningConfig = Annotated[
+    ClarkJainiPruning
+    | LiPruning
+    | HalvingPruning
+    | PairedTPruning
+    | AnytimePruning
+    | VotePruning
+    | NoPruning,
+    Field(discriminator="rule"),
+]

@@ -22,6 +22,18 @@ class ImageRecord:
     label: int | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """The classes that a screen lets one image go on with.
+
+    classes: (C,) int32, ascending.
+    n_evaluations: what the screen took of the run's own model; None: it is another model's.
+    """
+
+    classes: NDArray[np.int32]
+    n_evaluations: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class WorkItem:
     """Draws first_draw .. first_draw + n_draws - 1 of one image, for each of `classes`.
@@ -55,13 +67,16 @@ class MicroBatch:
 class ItemScores:
     """The answer to one WorkItem; n draws and k classes as in the item.
 
-    errors: (n, k) float32, eps-error before weighting: mean over elements, mean over templates.
+    errors: (n, k) float32, eps-error before weighting: mean over elements, mean over templates; of
+        another method what it gives instead.
     draws: (n, 4) float64, t, alpha, sigma and weight of each draw; score = weight * error. A
         baseline's score stands as the error of one draw of weight 1.
+    n_evaluations: what they took, where that is only known afterwards.
     """
 
     errors: NDArray[np.float32]
     draws: NDArray[np.float64]
+    n_evaluations: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +96,7 @@ class MicroBatchScores:
 
     errors: float32, those of all items one after the other, row by row; draws: (N, 4) likewise.
     failures: by position, the items that have no scores instead.
+    n_evaluations: of those that have, by position, where it was counted.
     n_rows: network rows, with those that pad the last batch; seconds: the worker's time.
     """
 
@@ -90,6 +106,7 @@ class MicroBatchScores:
     failures: Mapping[int, ImageFailure]
     n_rows: int
     seconds: float
+    n_evaluations: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
     def pack(
@@ -104,6 +121,11 @@ class MicroBatchScores:
             failures={i: a for i, a in enumerate(answers) if isinstance(a, ImageFailure)},
             n_rows=n_rows,
             seconds=seconds,
+            n_evaluations={
+                i: a.n_evaluations
+                for i, a in enumerate(answers)
+                if isinstance(a, ItemScores) and a.n_evaluations is not None
+            },
         )
 
     def unpack(self, items: Sequence[WorkItem]) -> Iterator[ItemScores | ImageFailure]:
@@ -116,7 +138,8 @@ class MicroBatchScores:
             errors = self.errors[cell : cell + item.n_scores]
             draws = self.draws[draw : draw + item.n_draws]
             cell, draw = cell + item.n_scores, draw + item.n_draws
-            yield ItemScores(errors.reshape(item.n_draws, -1), draws)
+            counted = self.n_evaluations.get(position)
+            yield ItemScores(errors.reshape(item.n_draws, -1), draws, counted)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,24 +147,26 @@ class ImageState:
     """What is known of an undecided image, as a checkpoint keeps it: K classes, S of them left.
 
     n_draws: draws that the rule has seen; N, of which something is known, may be more.
-    survivors: (S,) int32.
-    means: (K,) float64, draws: (K,) int32; those of classes that are left do not count yet.
+    survivors: (S,) int32; waiting: those of them that get no draws for now.
+    draws: (K,) int32, draws of each class that the rule has seen.
     errors: (N, S) float32, NaN where not known.
     table: (N, 4) float64, t, alpha, sigma and weight of each draw.
-    raw: float32, the errors that the rule saw, draw by draw; empty where they are not kept.
-    n_spent: scores that workers were sent; seconds: their time on them.
+    removed: float32, the errors of each class that is out of the race, one after the other.
+    n_spent: evaluations that workers were sent; seconds: their time on them.
+    n_counted: those that workers counted themselves.
     """
 
     image_id: str
     n_draws: int
     survivors: NDArray[np.int32]
-    means: NDArray[np.float64]
+    waiting: NDArray[np.int32]
     draws: NDArray[np.int32]
     errors: NDArray[np.float32]
     table: NDArray[np.float64]
-    raw: NDArray[np.float32]
+    removed: NDArray[np.float32]
     n_spent: int
     seconds: float
+    n_counted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +192,12 @@ class Decision:
     prediction: int | None
     top5: tuple[int, ...] = ()
     mean_scores: tuple[float, ...] = ()
+    gaps: tuple[float, ...] = ()
+    gap_errors: tuple[float, ...] = ()
     draws_per_class: tuple[int, ...] = ()
     n_draws: int = 0
+    n_candidates: int | None = None
+    n_screen_evaluations: int | None = None
     n_evaluations: int = 0
     n_spent: int = 0
     stop_reason: str = ""

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+
+def inside_unit_interval(t_range: tuple[float, float]) -> tuple[float, float]:
+    """A range of t as it came; raises ValueError where it is none."""
+    low, high = t_range
+    if not 0 <= low < high <= 1:
+        raise ValueError(f"needs 0 <= low < high <= 1, but came [{low}, {high}]")
+    return t_range
+
+
+TimeRange = Annotated[tuple[float, float], AfterValidator(inside_unit_interval)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
 
 
 class Section(BaseModel):

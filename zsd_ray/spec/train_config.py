@@ -1,13 +1,37 @@
-"""The training configuration: what `zsd-ray train` reads."""
+"""The training configuration: what `zsd-ray train` reads. docs/training.md says what a key does."""
 
 from __future__ import annotations
 
-from typing import Self
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from zsd_ray.spec.config import DataConfig, TrackingConfig
+from zsd_ray.spec.config import DataConfig, StorageConfig, TrackingConfig, parse_config, read_tree
+from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.section import Count, Fraction, Section
+
+_GROUPS = 8
+_STABLE_DIFFUSION_STEPS = 1000
+
+
+def _check_channels(name: str, channels: tuple[int, ...]) -> None:
+    if not channels or any(c < _GROUPS or c % _GROUPS for c in channels):
+        raise ValueError(f"{name} must be multiples of {_GROUPS}, but came {list(channels)}")
+
+
+def _check_halvings(size: int, n: int, who: str) -> None:
+    if size % 2**n:
+        raise ValueError(f"image_size {size} must be a multiple of {2**n}: {who} {n} times")
+
+
+def _as_text(names: object) -> object:
+    """YAML reads 0 and 1 as numbers; as names they are text."""
+    if not isinstance(names, list):
+        return names
+    return [str(name) if type(name) is int else name for name in names]
 
 
 class NetworkConfig(Section):
@@ -25,16 +49,39 @@ class NetworkConfig(Section):
     @model_validator(mode="after")
     def _sizes_divide(self) -> Self:
         for name in ("vae_channels", "unet_channels"):
-            channels = getattr(self, name)
-            if not channels or any(c < 8 or c % 8 for c in channels):
-                raise ValueError(f"{name} must be multiples of 8, but came {list(channels)}")
+            _check_channels(name, getattr(self, name))
         halvings = len(self.vae_channels) + len(self.unet_channels) - 2
-        if self.image_size % 2**halvings:
+        _check_halvings(self.image_size, halvings, "the VAE and the U-Net halve it")
+        return self
+
+
+class PixelNetworkConfig(Section):
+    """Sizes of a U-Net over pixels; `attention` names the blocks that have it, from 1."""
+
+    image_size: Count = 32
+    image_channels: Literal[1, 3] = 3
+    channels: tuple[int, ...] = (128, 256, 256, 256)
+    layers: Count = 2
+    attention: tuple[int, ...] = (2,)
+
+    @model_validator(mode="after")
+    def _sizes_divide(self) -> Self:
+        _check_channels("channels", self.channels)
+        _check_halvings(self.image_size, len(self.channels) - 1, "the U-Net halves it")
+        odd = [block for block in self.attention if not 1 <= block <= len(self.channels)]
+        if odd:
             raise ValueError(
-                f"image_size {self.image_size} must be a multiple of {2**halvings}: the VAE and "
-                f"the U-Net halve it {halvings} times"
+                f"attention names block {odd[0]}; blocks are 1 to {len(self.channels)}"
             )
         return self
+
+
+class ChainConfig(Section):
+    """The chain of noise levels: beta rises linearly (Ho et al. 2020, section 4)."""
+
+    steps: Count = 1000
+    beta_start: Fraction = 1e-4
+    beta_end: Fraction = 0.02
 
 
 class CaptionConfig(Section):
@@ -57,40 +104,202 @@ class AugmentConfig(Section):
     """Random changes of the training images, uniform within these bounds.
 
     degrees, scale and shift (a fraction of the width) bound an affine map; `contrast` is the
-    largest factor by which pixel values are spread, up to black and white.
+    largest factor by which pixel values are spread, up to black and white. `mirror` flips half of
+    the images left to right.
     """
 
     degrees: float = Field(0, ge=0)
     scale: tuple[float, float] = (1.0, 1.0)
     shift: float = Field(0, ge=0, lt=1)
     contrast: float = Field(1, ge=1)
+    mirror: bool = False
 
 
-class StageConfig(Section):
-    """One stage's optimisation: AdamW, linear warm-up over 5 %, cosine decay."""
+class OptimiserConfig(Section):
+    """AdamW; the learning rate rises linearly over the share `warmup` of all steps."""
 
-    steps: Count
     batch_size: Count = 128
     learning_rate: float = Field(1e-3, gt=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: float = Field(0.05, ge=0, lt=1)
+    weight_decay: float = Field(0.01, ge=0)
+
+
+class StageConfig(OptimiserConfig):
+    """One of several stages of a training, which is counted in steps."""
+
+    steps: Count
+
+
+class SampleConfig(Section):
+    """A grid of generated images at each checkpoint: how many, and by how many steps of DDIM."""
+
+    images: int = Field(16, ge=0)
+    steps: Count = 50
+
+
+def _check_sample_steps(samples: SampleConfig, most: int) -> None:
+    if samples.steps > most:
+        raise ValueError(f"samples.steps {samples.steps} is more than the chain's {most} steps")
+
+
+class TrainClusterConfig(Section):
+    """Where the training happens: each worker has its share of every batch."""
+
+    workers: Count = 1
+    gpus_per_worker: float = Field(0, ge=0)
+    cpus_per_worker: Count = 1
+    address: str | None = None
 
 
 class TrainOutputConfig(Section):
-    """Where the model folder goes; checkpoints lie under it while training runs."""
+    """Where everything goes, and after how many epochs (of text-to-image: steps) it is written."""
 
     path: str = "runs/train"
+    checkpoint_every: Count = 10
+
+
+class StepOutputConfig(TrainOutputConfig):
+    """The same, counted in steps."""
+
     checkpoint_every: Count = 250
 
 
-class TrainConfig(Section):
-    """Training of a text-to-image latent diffusion model: VAE first, then the rest."""
+class _Training(Section):
+    """What every kind of training has."""
 
-    network: NetworkConfig = NetworkConfig()
     data: DataConfig = DataConfig(split="train")
-    captions: CaptionConfig
     augment: AugmentConfig = AugmentConfig()
-    vae: StageConfig = StageConfig(steps=1500)
-    denoiser: StageConfig = StageConfig(steps=3000)
-    ema_decay: Fraction = 0.999
+    precision: Literal["float32", "bfloat16"] = "float32"
+    cluster: TrainClusterConfig = TrainClusterConfig()
     output: TrainOutputConfig = TrainOutputConfig()
+    storage: StorageConfig = StorageConfig()
     tracking: TrackingConfig = TrackingConfig(experiment="train")
     seed: int = Field(0, ge=0, lt=2**63)
+
+    @property
+    @abstractmethod
+    def batch_sizes(self) -> Mapping[str, int]:
+        """Of each of its stages, by the name of the key."""
+
+    @model_validator(mode="after")
+    def _workers_have_work(self) -> Self:
+        for key, size in self.batch_sizes.items():
+            if size < self.cluster.workers:
+                raise ValueError(
+                    f"{key} {size} has no image for each of {self.cluster.workers} workers; lower "
+                    "cluster.workers"
+                )
+        return self
+
+
+class TextToImageTraining(_Training):
+    """A text-to-image latent diffusion model: VAE first, then the rest."""
+
+    kind: Literal["text-to-image"]
+    network: NetworkConfig = NetworkConfig()
+    captions: CaptionConfig
+    vae: StageConfig = StageConfig(steps=1500)
+    denoiser: StageConfig = StageConfig(steps=3000)
+    ema_decay: Fraction | None = 0.999
+    samples: SampleConfig = SampleConfig(steps=20)
+    output: StepOutputConfig = StepOutputConfig()
+
+    @model_validator(mode="after")
+    def _samples_have_steps(self) -> Self:
+        _check_sample_steps(self.samples, _STABLE_DIFFUSION_STEPS)
+        return self
+
+    @property
+    def batch_sizes(self) -> Mapping[str, int]:
+        return {
+            "vae.batch_size": self.vae.batch_size,
+            "denoiser.batch_size": self.denoiser.batch_size,
+        }
+
+    @property
+    def image_size(self) -> int:
+        return self.network.image_size
+
+
+class _EpochTraining(_Training):
+    """One stage, counted in epochs: passes over the images, each in an order of its own."""
+
+    epochs: Count
+    optimiser: OptimiserConfig = OptimiserConfig()
+
+    @property
+    def batch_sizes(self) -> Mapping[str, int]:
+        return {"optimiser.batch_size": self.optimiser.batch_size}
+
+
+class DdpmTraining(_EpochTraining):
+    """A denoiser of pixels, told nothing, or the image's class."""
+
+    kind: Literal["ddpm"]
+    network: PixelNetworkConfig = PixelNetworkConfig()
+    chain: ChainConfig = ChainConfig()
+    classes: list[str] | None = None
+    label_dropout: float = Field(0, ge=0, lt=1)
+    optimiser: OptimiserConfig = OptimiserConfig(
+        learning_rate=1e-4, schedule="constant", warmup=0.01
+    )
+    ema_decay: Fraction | None = 0.999
+    samples: SampleConfig = SampleConfig()
+
+    _text = field_validator("classes", mode="before")(_as_text)
+
+    @model_validator(mode="after")
+    def _samples_have_steps(self) -> Self:
+        _check_sample_steps(self.samples, self.chain.steps)
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_drop(self) -> Self:
+        if self.label_dropout and self.classes is None:
+            raise ValueError("label_dropout drops labels, and without classes there are none")
+        return self
+
+    @property
+    def image_size(self) -> int:
+        return self.network.image_size
+
+
+class ClassifierTraining(_EpochTraining):
+    """A supervised classifier of timm's, from random weights."""
+
+    kind: Literal["classifier"]
+    architecture: str = "resnet18"
+    kwargs: dict[str, Any] = Field({})
+    image_size: Count = 32
+    classes: list[str] = Field(min_length=2)
+    ema_decay: Fraction | None = None
+
+    _text = field_validator("classes", mode="before")(_as_text)
+
+
+TrainConfig = TextToImageTraining | DdpmTraining | ClassifierTraining
+
+_KINDS: Mapping[str, type[TextToImageTraining] | type[DdpmTraining] | type[ClassifierTraining]] = {
+    "text-to-image": TextToImageTraining,
+    "ddpm": DdpmTraining,
+    "classifier": ClassifierTraining,
+}
+
+
+def load_training(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read a YAML file as `load_config` does; `kind` says which keys there are.
+
+    Raises:
+        UserError: one line for each mistake, with its path in the file.
+    """
+    return parse_training(read_tree(path, overrides), str(path))
+
+
+def parse_training(tree: Mapping[str, Any], where: str = "config") -> TrainConfig:
+    """Validate a tree of plain values; raises UserError."""
+    kind = tree.get("kind")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        came = "nothing" if kind is None else repr(kind)
+        raise UserError(f"{where}: kind: came {came}; allowed: {', '.join(_KINDS)}")
+    return parse_config(_KINDS[kind], tree, where)

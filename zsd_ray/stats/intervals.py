@@ -1,11 +1,13 @@
-"""Confidence intervals of proportions."""
+"""Confidence intervals of proportions and means."""
 
 from __future__ import annotations
 
 import math
 from typing import NamedTuple
 
-from scipy.special import ndtri
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri, stdtrit
 
 
 class Interval(NamedTuple):
@@ -31,3 +33,14 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == trials else min(1.0, centre + half)
     return Interval(low, high)
+
+
+def half_width(values: ArrayLike, confidence: float = 0.95) -> NDArray[np.float64]:
+    """Of Student's interval of a mean over the last axis, of at least 2 values."""
+    samples = np.asarray(values, dtype=np.float64)
+    n = samples.shape[-1]
+    if n < 2:
+        raise ValueError(f"needs at least 2 values, but came {n}")
+    quantile = float(stdtrit(n - 1, 0.5 + confidence / 2))
+    width: NDArray[np.float64] = quantile * samples.std(axis=-1, ddof=1) / math.sqrt(n)
+    return width

@@ -17,6 +17,8 @@ class LiStages:
     (the published code draws anew at some stages and spends more).
     """
 
+    may_wait = False
+
     def __init__(self, keep: tuple[int, ...], draws: tuple[int, ...]) -> None:
         self.keep = keep
         self.draws = draws

@@ -19,6 +19,20 @@ def accuracy(correct: ArrayLike) -> float:
     return float(correct.mean()) if correct.size else float("nan")
 
 
+def rank_of_label(scores: ArrayLike, labels: ArrayLike) -> IntArray:
+    """At which place each label is among the scores of its row, the largest first: (N, K), (N,) ->
+    (N,); 0 is the first.
+
+    Of equal scores the first class comes first. A label of -inf is named at no place: it has K.
+    """
+    scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.int64)
+    own = scores[np.arange(len(scores)), labels][:, None]
+    before = np.arange(scores.shape[1]) < labels[:, None]
+    ranks: IntArray = np.count_nonzero((scores > own) | ((scores == own) & before), axis=1)
+    ranks[np.isneginf(own[:, 0])] = scores.shape[1]
+    return ranks
+
+
 def per_class_accuracy(
     labels: ArrayLike, correct: ArrayLike, n_classes: int
 ) -> tuple[IntArray, IntArray]:

@@ -8,7 +8,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from zsd_ray.spec.pruning import ClarkJainiPruning, LiPruning, NoPruning
+from zsd_ray.spec.pruning import (
+    ClarkJainiPruning,
+    HalvingPruning,
+    LiPruning,
+    NoPruning,
+    PairedTPruning,
+    PruningConfig,
+    VotePruning,
+)
 
 
 @dataclass(frozen=True)
@@ -18,11 +26,17 @@ class Verdict:
     n_draws: the draws that it saw.
     keep: (K,) bool, which classes stay; at least one does.
     stop_reason: why the image is decided now, or None to draw on.
+    draw: (K,) bool, which of those that stay get the next draws, the leader among them; the others
+        wait, and when they get draws again they are given what they missed. None: all that stay.
+    ranking: (K,) which class is first, second, ... where that is no matter of mean scores; only of
+        a look that stops and keeps all.
     """
 
     n_draws: int
     keep: NDArray[np.bool_]
     stop_reason: str | None
+    draw: NDArray[np.bool_] | None = None
+    ranking: NDArray[np.intp] | None = None
 
 
 class Rule(Protocol):
@@ -31,11 +45,15 @@ class Rule(Protocol):
     max_draws: int
     """No image is given more draws than this."""
 
+    may_wait: bool
+    """Whether it ever lets a class wait; draws are not guessed ahead then."""
+
     def next_look(self, n_draws: int) -> int:
         """Return after how many draws to look next; the last look was at `n_draws` (0: none)."""
 
     def look(self, scores_NK: NDArray[np.float64], seen: int) -> Verdict:
-        """Look at K surviving classes, lower is better, paired by draw.
+        """Look at K surviving classes, lower is better, paired by draw; nan from the draw on that
+        a class has waited since.
 
         The last look was at `seen` draws; N is at least next_look(seen). Where there are draws for
         several looks, they are taken in order up to the first that removes a class or stops, or
@@ -43,17 +61,40 @@ class Rule(Protocol):
         """
 
 
-def make_rule(config: ClarkJainiPruning | LiPruning | NoPruning) -> Rule:
-    """Build the rule that the configuration names."""
+def make_rule(config: PruningConfig, n_classes: int) -> Rule:
+    """Build the rule that the configuration names, for images with so many classes in the race."""
+    rule = _plain_rule(config, n_classes)
+    if isinstance(config, NoPruning | VotePruning) or config.indifference is None:
+        return rule
+    from zsd_ray.stats.indifference import WithIndifference
+
+    return WithIndifference(rule, config.indifference, n_classes)
+
+
+def _plain_rule(config: PruningConfig, n_classes: int) -> Rule:
     # Here and not above: each rule's module imports this one for the interface.
+    from zsd_ray.stats.anytime import Anytime
     from zsd_ray.stats.clark_jaini import ClarkJaini
     from zsd_ray.stats.every_draw import EveryDraw
+    from zsd_ray.stats.halving import SuccessiveHalving
     from zsd_ray.stats.li_stages import LiStages
+    from zsd_ray.stats.looks import Looks
+    from zsd_ray.stats.paired_t import PairedT
+    from zsd_ray.stats.vote import Vote
 
     match config:
         case ClarkJainiPruning():
             return ClarkJaini(config.min_scores, config.max_scores, config.p_value)
         case LiPruning():
             return LiStages(tuple(config.keep), tuple(config.draws))
+        case HalvingPruning():
+            return SuccessiveHalving(config.min_draws, config.growth, config.keep, config.max_draws)
         case NoPruning():
             return EveryDraw(config.draws)
+        case VotePruning():
+            return Vote(config.levels, config.draws)
+    looks = Looks(config.min_draws, config.block, config.growth, config.max_draws)
+    top_two = config.sampling == "top-two"
+    if isinstance(config, PairedTPruning):
+        return PairedT(config.p_value, looks, config.moderated, top_two)
+    return Anytime(n_classes, config.alpha, config.scale, looks, config.moderated, top_two)

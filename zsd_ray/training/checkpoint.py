@@ -1,43 +1,69 @@
-"""A training checkpoint: one file that is whole or not there."""
+"""The state of a training: one safetensors file in its output, whole or not there."""
 
 from __future__ import annotations
 
-import os
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
+from safetensors.torch import load, save
 
+from zsd_ray.results.output import Output
 from zsd_ray.spec.errors import UserError
+
+_NAME = "training.safetensors"
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything that the next step depends on: it is `step` of stage number `stage`."""
+
+    stage: int
+    step: int
+    tensors: Mapping[str, torch.Tensor]
+
+    def under(self, prefix: str) -> dict[str, torch.Tensor]:
+        """The tensors whose names begin so, by the rest of their names."""
+        n = len(prefix)
+        return {name[n:]: t for name, t in self.tensors.items() if name.startswith(prefix)}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of a training run under `path`, bound to its configuration by `identity`."""
+    """The state that lies in `output`, bound to a configuration by `identity`."""
 
-    path: Path
+    output: Output
     identity: str
 
-    def read(self) -> dict[str, Any] | None:
-        """Return the saved state, or None where there is none.
+    def read(self) -> State | None:
+        """Return the saved state, on the CPU, or None where there is none.
 
         Raises:
-            UserError: the file belongs to another configuration.
+            UserError: it belongs to another configuration.
+            StoreError: the store does not answer.
         """
-        if not self.path.is_file():
+        content = self.output.read_bytes(_NAME)
+        if content is None:
             return None
-        state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-        if state.pop("identity") != self.identity:
+        said = _metadata(content)
+        if said["identity"] != self.identity:
             raise UserError(
-                f"{self.path} belongs to another training configuration; set output.path to a "
-                "new folder, or delete this one to start over"
+                f"{self.output.location(_NAME)} belongs to another training configuration, or to "
+                "other images; set output.path to a new folder, or delete this one to start over"
             )
-        return state
+        return State(int(said["stage"]), int(said["step"]), load(content))
 
-    def write(self, state: dict[str, Any]) -> None:
+    def write(self, state: State) -> None:
         """Replace the saved state; a crash while writing leaves the old one."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".tmp")
-        torch.save({**state, "identity": self.identity}, temporary)
-        os.replace(temporary, self.path)
+        # Copies: tied weights share their memory, which the format refuses.
+        tensors = {name: t.detach().cpu().clone().contiguous() for name, t in state.tensors.items()}
+        said = {"identity": self.identity, "stage": str(state.stage), "step": str(state.step)}
+        self.output.write_bytes(_NAME, save(tensors, said))
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """The header's own part; the library reads it from files alone."""
+    size = int.from_bytes(content[:8], "little")
+    found: dict[str, str] = json.loads(content[8 : 8 + size])["__metadata__"]
+    return found

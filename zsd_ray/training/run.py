@@ -1,30 +1,32 @@
-"""One training run: from a configuration to a pipeline folder that every method loads."""
+"""One session of a training: what surrounds the loop, from its record to MLflow."""
 
 from __future__ import annotations
 
+import json
+import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from importlib.metadata import version
 from typing import Literal
 
-import numpy as np
-import torch
-
-from zsd_ray.data.base import choose_subset
-from zsd_ray.data.open import open_dataset
-from zsd_ray.data.transforms import to_model_range, to_square
-from zsd_ray.models import tiny_stable_diffusion
-from zsd_ray.results.tracking import TrackedRun, Tracker, tracking_uri
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.identity import hash_of, resolved
-from zsd_ray.spec.records import ImageRecord
+from zsd_ray.results.output import Output
+from zsd_ray.results.tracking import TrackedRun, Tracker, start_tracker
+from zsd_ray.spec.identity import resolved
+from zsd_ray.spec.secrets import redacted
 from zsd_ray.spec.train_config import TrainConfig
-from zsd_ray.training.batches import Captions, TrainingImages
-from zsd_ray.training.checkpoint import Checkpoint
-from zsd_ray.training.text_to_image import OnStep, Trainer
+from zsd_ray.storage import filesystem
+from zsd_ray.training import work
+from zsd_ray.training.news import Grid, News, Steps
 
-_LOG_EVERY = 20
+OnProgress = Callable[[Steps, float], None]
+"""Called with the last steps, and images/s of this session."""
+Execute = Callable[[TrainConfig, Callable[[News], None]], None]
+"""Trains to the end, in this process (`work.train_here`) or elsewhere, and passes on its news."""
+
+_CHECK_SECONDS = 10.0
+_PACKAGES = ("zsd-ray", "ray", "torch", "diffusers", "transformers", "timm")
+RECORD = "train.json"
 
 
 @dataclass(frozen=True)
@@ -32,94 +34,116 @@ class TrainResult:
     """Where the model lies, how long this session took, and where MLflow has its curves."""
 
     model: str
+    output: str
     seconds: float
     tracked: TrackedRun | None
 
 
 def train(
-    config: TrainConfig, on_step: OnStep, on_warning: Callable[[str], None] = print
+    config: TrainConfig,
+    execute: Execute,
+    on_progress: OnProgress,
+    on_warning: Callable[[str], None],
 ) -> TrainResult:
     """Train the model that `config` describes, or go on with an interrupted training of it.
 
     Raises:
         UserError: bad input; nothing was started.
+        RunBrokenError, StoreError: it cannot go on; the same call does later.
     """
-    output = Path(config.output.path)
-    if "://" in config.output.path:
-        raise UserError(f"output.path {config.output.path}: training writes to local folders only")
-    dataset = open_dataset(config.data)
-    chosen = choose_subset(dataset.records, config.data.limit)
-    labels = _labels([dataset.records[i] for i in chosen], len(config.captions.names))
-    checkpoint = Checkpoint(output / "checkpoint.pt", _identity(config))
-    checkpoint.read()  # refused now, not after MLflow has a run
-    texts, of_class = Captions.texts(config.captions)
-    components = tiny_stable_diffusion.build(config.network, texts, config.seed)
-    tokens = components.tokenizer(
-        texts,
-        padding="max_length",
-        truncation=True,
-        max_length=config.network.prompt_length,
-        return_tensors="pt",
-    ).input_ids
-    size = config.network.image_size
-    pixels = np.stack([to_square(dataset.read(i), size) for i in chosen])
-    tracker = _tracker(config, on_warning)
-    done = 0
-
-    def step(stage: str, n_done: int, steps: int, loss: float) -> None:
-        nonlocal done
-        done += 1
-        if tracker is not None and (n_done % _LOG_EVERY == 0 or n_done == steps):
-            tracker.log({f"{stage}_loss": loss}, step=n_done)
-        on_step(stage, n_done, steps, loss)
-
-    start = time.monotonic()
+    # A mistyped endpoint should not be waited for as an outage is.
+    filesystem.configure(config.storage, retry_seconds=_CHECK_SECONDS)
+    identity = work.check(config)
+    filesystem.configure(config.storage)
+    session = _Session(config, identity, on_progress, on_warning)
     status: Literal["FINISHED", "FAILED", "KILLED"] = "FAILED"
     try:
-        Trainer(
-            config=config,
-            components=components,
-            images=TrainingImages(
-                torch.from_numpy(to_model_range(pixels)), torch.tensor(labels), config.augment
-            ),
-            captions=Captions(tokens, tuple(map(tuple, of_class)), config.captions.dropout),
-            checkpoint=checkpoint,
-            on_step=step,
-            device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
-        ).run()
-        components.save(output / "model", torch.float16)
+        execute(config, session.take)
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
         raise
     finally:
-        seconds = time.monotonic() - start
+        result = session.close(status)
+    return result
+
+
+class _Session:
+    """Keeps train.json, progress and MLflow of one call of `train`."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        identity: str,
+        on_progress: OnProgress,
+        on_warning: Callable[[str], None],
+    ) -> None:
+        self._config = config
+        self._identity = identity
+        self._on_progress = on_progress
+        self._on_warning = on_warning
+        self._output = Output(config.output.path)
+        self._start = time.monotonic()
+        self._first: float | None = None
+        self._n_images = self._n_steps = 0
+        self._grids: dict[str, str | bytes] = {}
+        earlier = self._output.read_bytes(RECORD)
+        self._run_id = None if earlier is None else json.loads(earlier)["mlflow_run_id"]
+        self._write("running")
+        self._tracker: Tracker | None = None
+
+    def take(self, news: News) -> None:
+        """Pass news on to the caller and to MLflow."""
+        if isinstance(news, Grid):
+            self._grids[news.name.replace("/", "-")] = news.png
+            return
+        now = time.monotonic()
+        speed = 0.0
+        if self._first is None:
+            self._first = now  # what came before is the start
+        else:
+            self._n_images += news.n_images
+            speed = self._n_images / (now - self._first) if now > self._first else 0.0
+        self._n_steps += len(news.losses)
+        self._start_tracker()
+        if self._tracker is not None:
+            first = news.done - len(news.losses) + 1
+            for step, loss in enumerate(news.losses, first):
+                self._tracker.log({f"{news.stage}_loss": loss}, step=step)
+        self._on_progress(news, speed)
+
+    def close(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> TrainResult:
+        seconds = time.monotonic() - self._start
         tracked = None
-        if tracker is not None:
-            tracked = tracker.close({"seconds": seconds, "steps": done}, {}, status)
-    return TrainResult(str(output / "model"), seconds, tracked)
+        self._start_tracker()
+        if self._tracker is not None:
+            totals = {"seconds": seconds, "steps": self._n_steps}
+            tracked = self._tracker.close(totals, self._grids, status)
+        if tracked is not None:
+            self._run_id = tracked.run_id
+        self._write(status.lower())
+        place = redacted(self._output.path)
+        return TrainResult(redacted(self._output.location("model")), place, seconds, tracked)
 
+    def _write(self, status: str) -> None:
+        record = {
+            "status": status,
+            "config": resolved(self._config),
+            "identity": self._identity,
+            "versions": {"python": platform.python_version()}
+            | {package: version(package) for package in _PACKAGES},
+            "mlflow_run_id": self._run_id,
+        }
+        self._output.write_bytes(RECORD, (json.dumps(record, indent=2) + "\n").encode())
 
-def _labels(records: Sequence[ImageRecord], n_classes: int) -> list[int]:
-    labels = [record.label for record in records]
-    if any(label is None or not 0 <= label < n_classes for label in labels):
-        raise UserError(
-            f"captions.names has {n_classes} classes, and some image has no label among them; give "
-            "one list of names for each class of the data, in label order"
-        )
-    return [label for label in labels if label is not None]
-
-
-def _identity(config: TrainConfig) -> str:
-    tree = resolved(config)
-    del tree["output"], tree["tracking"]
-    return hash_of(tree)
-
-
-def _tracker(config: TrainConfig, on_warning: Callable[[str], None]) -> Tracker | None:
-    uri = tracking_uri(config.tracking.mlflow, config.output.path)
-    if uri is None:
-        return None
-    params = {name: str(value) for name, value in resolved(config).items()}
-    name = Path(config.output.path).name
-    return Tracker(uri, config.tracking.experiment, name, params, {}, on_warning)
+    def _start_tracker(self) -> None:
+        """Not before there is something to tell: MLflow's import would slow the start."""
+        config = self._config
+        if self._tracker is None:
+            self._tracker = start_tracker(
+                config.tracking,
+                config.output.path,
+                resolved(config),
+                self._on_warning,
+                run_id=self._run_id,
+            )

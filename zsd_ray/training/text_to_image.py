@@ -6,171 +6,132 @@ the plain eps-error (Ho et al. 2020, eq. 14) with captions dropped at random (Ho
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch.nn import functional
 
-from zsd_ray.models.stable_diffusion import Components
-from zsd_ray.spec.train_config import StageConfig, TrainConfig
-from zsd_ray.training.batches import Captions, TrainingImages, generator
-from zsd_ray.training.checkpoint import Checkpoint
+from zsd_ray.diffusion.sampling import sample
+from zsd_ray.diffusion.schedule import DiscreteSchedule
+from zsd_ray.models import tiny_stable_diffusion
+from zsd_ray.spec.train_config import TextToImageTraining
+from zsd_ray.training.batches import TrainingImages, generators, integers, normal
+from zsd_ray.training.captions import Captions
+from zsd_ray.training.noising import eps_loss, row_mse
+from zsd_ray.training.task import Batch, Stage
 
 KL_WEIGHT = 1e-4
 _LATENT_SAMPLES = 1024
 
-OnStep = Callable[[str, int, int, float], None]
-"""Called after each step with (stage, steps done, steps in all, loss)."""
 
+class TextToImageTask:
+    """A `Task`."""
 
-@dataclass
-class Trainer:
-    """One training run; `run` goes on from the last checkpoint, step by step the same."""
+    networks: Mapping[str, Any]
+    stages: Sequence[Stage]
 
-    config: TrainConfig
-    components: Components
-    images: TrainingImages
-    captions: Captions
-    checkpoint: Checkpoint
-    on_step: OnStep
-    device: torch.device
-    _ema: dict[str, torch.Tensor] = field(default_factory=dict)
-
-    def run(self) -> None:
-        """Train what is left to train; the components then hold the result (EMA weights)."""
-        for network in self._networks().values():
-            network.to(self.device)
-        saved = self.checkpoint.read()
-        done = {"vae": 0, "denoiser": 0}
-        if saved is not None:
-            done = saved["done"]
-            self._restore(saved)
-        if done["vae"] < self.config.vae.steps:
-            self._stage("vae", self.config.vae, self._vae_loss, ["vae"], done, saved)
-            saved = None
-        # A function of the trained VAE, and no part of a checkpoint: set again on every start.
-        self._set_scaling_factor()
-        if done["denoiser"] < self.config.denoiser.steps:
-            names = ["unet", "text_encoder"]
-            self._stage("denoiser", self.config.denoiser, self._denoiser_loss, names, done, saved)
-        for name, network in self._ema_networks():
-            network.load_state_dict({k: self._ema[f"{name}.{k}"] for k in network.state_dict()})
-
-    def _stage(
-        self,
-        stage: str,
-        config: StageConfig,
-        loss_of: Callable[[torch.Generator], torch.Tensor],
-        names: list[str],
-        done: dict[str, int],
-        saved: dict[str, Any] | None,
+    def __init__(
+        self, config: TextToImageTraining, images: TrainingImages, device: torch.device
     ) -> None:
-        networks = [self._networks()[name].train() for name in names]
-        parameters = [p for network in networks for p in network.parameters()]
-        optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate)
-        if saved is not None and done[stage]:
-            optimizer.load_state_dict(saved["optimizer"])
-        for step in range(done[stage], config.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * warmup_cosine(step, config.steps)
-            loss = loss_of(generator(self.config.seed, stage, step))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-            if stage == "denoiser":
-                self._update_ema(step)
-            done[stage] = step + 1
-            if (
-                done[stage] % self.config.output.checkpoint_every == 0
-                or done[stage] == config.steps
-            ):
-                self._save(done, optimizer)
-            self.on_step(stage, done[stage], config.steps, float(loss.detach()))
-        for network in networks:
-            network.eval()
+        self.images = images
+        self._config = config
+        self._device = device
+        texts, of_class = Captions.texts(config.captions)
+        self._parts = parts = tiny_stable_diffusion.build(config.network, texts, config.seed)
+        tokens = parts.tokenizer(
+            texts,
+            padding="max_length",
+            truncation=True,
+            max_length=config.network.prompt_length,
+            return_tensors="pt",
+        ).input_ids
+        self._captions = Captions(tokens, tuple(map(tuple, of_class)), config.captions.dropout)
+        self.networks = {
+            "vae": parts.vae.to(device),
+            "unet": parts.unet.to(device),
+            "text_encoder": parts.text_encoder.to(device),
+        }
+        self.stages = [
+            Stage(
+                name="vae",
+                trained={"vae": parts.vae},
+                loss=self._vae_loss,
+                steps=config.vae.steps,
+                optimiser=config.vae,
+            ),
+            Stage(
+                name="denoiser",
+                trained={"unet": parts.unet, "text_encoder": parts.text_encoder},
+                loss=self._denoiser_loss,
+                steps=config.denoiser.steps,
+                optimiser=config.denoiser,
+                averaged=config.ema_decay is not None,
+                shown=True,
+                # A function of the trained VAE, and no part of a checkpoint.
+                begin=self._set_scaling_factor,
+            ),
+        ]
 
-    def _vae_loss(self, rng: torch.Generator) -> torch.Tensor:
-        vae = self.components.vae
-        x, _ = self.images.sample(self.config.vae.batch_size, rng)
-        x = x.to(self.device)
+    def _vae_loss(self, batch: Batch) -> torch.Tensor:
+        vae, x = self._parts.vae, batch.x_B3SS
         posterior = vae.encode(x).latent_dist
-        noise = torch.randn(posterior.mean.shape, generator=rng).to(self.device)
+        noise = normal(batch.rngs, tuple(posterior.mean.shape[1:])).to(self._device)
         decoded = vae.decode(posterior.mean + posterior.std * noise).sample
-        kl = posterior.kl().mean() / posterior.mean[0].numel()
-        loss: torch.Tensor = functional.mse_loss(decoded, x) + KL_WEIGHT * kl
-        return loss
+        kl = posterior.kl() / posterior.mean[0].numel()
+        return row_mse(decoded, x) + KL_WEIGHT * cast(torch.Tensor, kl)
 
-    def _denoiser_loss(self, rng: torch.Generator) -> torch.Tensor:
-        parts = self.components
-        n = self.config.denoiser.batch_size
-        x, labels = self.images.sample(n, rng)
-        x_0 = self._latents(x)
-        captions = self.captions.sample(labels, rng)
+    def _denoiser_loss(self, batch: Batch) -> torch.Tensor:
+        parts = self._parts
+        x_0 = self._latents(batch.x_B3SS)
+        captions = self._captions.sample(self.images.labels(batch.rows_B), batch.rngs)
         unique, row = torch.unique(captions, return_inverse=True)
-        hidden = parts.text_encoder(self.captions.tokens_PL[unique].to(self.device))
-        conditioning = hidden.last_hidden_state[row.to(self.device)]
-        step = torch.randint(parts.scheduler.config.num_train_timesteps, (n,), generator=rng)
-        noise = torch.randn(x_0.shape, generator=rng).to(self.device)
-        alpha_bar = parts.scheduler.alphas_cumprod[step][:, None, None, None].to(self.device)
-        x_t = alpha_bar.sqrt() * x_0 + (1 - alpha_bar).sqrt() * noise
-        output = parts.unet(x_t, step.to(self.device), encoder_hidden_states=conditioning).sample
-        return functional.mse_loss(output, noise)
+        hidden = self._encoded(unique)[row.to(self._device)]
+        return eps_loss(
+            lambda x_t, t: parts.unet(x_t, t, encoder_hidden_states=hidden).sample,
+            x_0,
+            parts.scheduler.alphas_cumprod,
+            batch.rngs,
+        )
+
+    def _encoded(self, captions: torch.Tensor) -> torch.Tensor:
+        tokens = self._captions.tokens_PL[captions].to(self._device)
+        return cast(torch.Tensor, self._parts.text_encoder(tokens).last_hidden_state)
 
     @torch.no_grad()
-    def _latents(self, images_B3HW: torch.Tensor) -> torch.Tensor:
-        vae = self.components.vae
-        mean = vae.encode(images_B3HW.to(self.device)).latent_dist.mean
+    def _latents(self, images_B3SS: torch.Tensor) -> torch.Tensor:
+        vae = self._parts.vae
+        mean = vae.encode(images_B3SS.to(self._device)).latent_dist.mean
         return cast(torch.Tensor, mean * vae.config.scaling_factor)
 
     def _set_scaling_factor(self) -> None:
         """1 / std of the latents, so that x_0 has unit variance (Rombach et al. 2022, app. G)."""
-        self.components.vae.eval()
-        self.components.vae.register_to_config(scaling_factor=1.0)
-        rng = generator(self.config.seed, "scaling", 0)
-        images, _ = self.images.sample(_LATENT_SAMPLES, rng)
+        self._parts.vae.eval().register_to_config(scaling_factor=1.0)
+        rngs = generators(self._config.seed, "scaling", 0, range(_LATENT_SAMPLES))
+        images = self.images.take(integers(rngs, len(self.images)), rngs)
         std = float(self._latents(images).std())
-        self.components.vae.register_to_config(scaling_factor=round(1 / std, 5))
+        self._parts.vae.register_to_config(scaling_factor=round(1 / std, 5))
 
-    def _update_ema(self, step: int) -> None:
-        # Young averages forget faster, else the random start would linger.
-        decay = min(self.config.ema_decay, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for name, network in self._ema_networks():
-                for key, value in network.state_dict().items():
-                    average = self._ema.setdefault(f"{name}.{key}", value.clone())
-                    if value.dtype.is_floating_point:
-                        average.lerp_(value, 1 - decay)
+    def save(self, folder: Path) -> None:
+        self._parts.save(folder, torch.float16)
 
-    def _networks(self) -> dict[str, Any]:
-        parts = self.components
-        return {"vae": parts.vae, "unet": parts.unet, "text_encoder": parts.text_encoder}
+    @torch.no_grad()
+    def sample(self) -> torch.Tensor | None:
+        """By DDIM, from the same noise each time; classes take turns, by their first caption."""
+        config, parts = self._config, self._parts
+        n = config.samples.images
+        if not n:
+            return None
+        firsts = [captions[0] for captions in self._captions.of_class]
+        hidden = self._encoded(torch.tensor(firsts))[torch.arange(n) % len(firsts)]
+        unet = parts.unet.config
+        rngs = generators(config.seed, "samples", 0, range(n))
+        x_T = normal(rngs, (unet.in_channels, unet.sample_size, unet.sample_size)).to(self._device)
+        schedule = DiscreteSchedule.from_betas(parts.scheduler.betas.double().numpy())
 
-    def _ema_networks(self) -> Iterable[tuple[str, Any]]:
-        return (item for item in self._networks().items() if item[0] != "vae")
+        def predict(x_t: torch.Tensor, time_B: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = parts.unet(x_t, time_B, encoder_hidden_states=hidden).sample
+            return found
 
-    def _save(self, done: dict[str, int], optimizer: torch.optim.Optimizer) -> None:
-        self.checkpoint.write(
-            {
-                "done": dict(done),
-                "networks": {k: v.state_dict() for k, v in self._networks().items()},
-                "optimizer": optimizer.state_dict(),
-                "ema": self._ema,
-            }
-        )
-
-    def _restore(self, saved: dict[str, Any]) -> None:
-        for name, network in self._networks().items():
-            network.load_state_dict(saved["networks"][name])
-        self._ema = saved["ema"]
-
-
-def warmup_cosine(step: int, steps: int) -> float:
-    """The learning rate's factor: linear over the first 5 %, then a half cosine to 0."""
-    warmup = max(1, steps // 20)
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+        x_0 = sample(predict, schedule, "epsilon", x_T, config.samples.steps)
+        return cast(torch.Tensor, parts.vae.decode(x_0 / parts.vae.config.scaling_factor).sample)

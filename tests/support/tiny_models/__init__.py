@@ -13,6 +13,7 @@ from tests.support.tiny_models.dit import dit
 from tests.support.tiny_models.flux import flux
 from tests.support.tiny_models.pixart import pixart
 from tests.support.tiny_models.pixel_unet import ddpm, edm
+from tests.support.tiny_models.probe import probe
 from tests.support.tiny_models.sd3 import sd3
 from tests.support.tiny_models.sdxl import sdxl
 from tests.support.tiny_models.stable_diffusion import stable_diffusion
@@ -44,6 +45,7 @@ CLASSIFIER_BUILDERS = {
     ("clip", "file"): clip_file,
     ("timm", "folder"): timm_folder,
     ("timm", "file"): timm_file,
+    ("probe", "folder"): probe,
 }
 """Likewise, of those that are no diffusion models."""
 

@@ -1,0 +1,1 @@
+"""A package, because a dependency (torch-fidelity) installs a package of this name, too."""

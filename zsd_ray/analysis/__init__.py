@@ -1,0 +1,1 @@
+"""Questions to the saved rows of runs, answered without a model."""

@@ -1,0 +1,185 @@
+"""A run's saved scores under another weighting or rule: what it would have decided."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from zsd_ray.analysis.replay import replay
+from zsd_ray.analysis.reweight import reweighted
+from zsd_ray.analysis.saved_run import SavedRun, open_run
+from zsd_ray.analysis.saved_scores import Array, SavedScores, read_scores
+from zsd_ray.analysis.settings import changed
+from zsd_ray.analysis.weighting_fit import in_share
+from zsd_ray.engine.packer import Cost
+from zsd_ray.results.fresh import free_path
+from zsd_ray.results.metrics import run_metrics
+from zsd_ray.results.output import Output, part_name
+from zsd_ray.results.run_file import RunFile
+from zsd_ray.results.schema import decisions_table
+from zsd_ray.spec.comparison import Figures, Rescored
+from zsd_ray.spec.config import RunConfig
+from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.identity import hash_of, resolved
+from zsd_ray.spec.method import DiffusionClassifierMethod
+from zsd_ray.spec.records import Decision
+from zsd_ray.spec.secrets import redact
+from zsd_ray.stats.rules import make_rule
+
+BEYOND = "beyond-scores"
+"""Stop reason of an image whose replay wants scores that were not saved."""
+
+_PART_ROWS = 5_000
+_KEPT = ("image_id", "source", "label", "n_candidates", "n_screen_evaluations")
+
+
+def rescore(
+    path: str,
+    weighting: str | None = None,
+    rule: str | None = None,
+    overrides: Sequence[str] = (),
+    output: str | None = None,
+) -> Rescored:
+    """Replay the run whose output is at `path`, as `settings.changed` says.
+
+    Args:
+        output: write the decisions there, as a run's output.
+
+    Raises:
+        UserError: no such run, no raw scores in it, settings that saved scores cannot follow, or
+            something is at `output` already.
+    """
+    start = time.perf_counter()
+    run = open_run(path)
+    config = changed(run.config, weighting, rule, overrides)
+    if output is not None and free_path(output) != output.rstrip("/"):
+        raise UserError(f"there is something at {redact(output)}; choose another --output")
+    scores = read_scores(run)
+    weight = reweighted(scores, run.config.draw_method, config.draw_method)
+    rows = run.rows()
+    own = rows.filter(_unseen(rows, config.draw_method))
+    place = None if output is None else Output(output)
+    if place is not None:
+        place.prepare()
+    parts = [decisions_table([])]
+    decisions = _decisions(config, scores, weight, own)
+    while part := list(islice(decisions, _PART_ROWS)):
+        parts.append(decisions_table(part))
+        if place is not None:
+            place.write_decisions(part, raw_scores=False, part=part_name())
+    table = pa.concat_tables(parts)
+    if place is not None:
+        place.write_run(_record(run, config, place, table))
+    again = pc.is_valid(table["prediction"])
+    after = Figures.of(run_metrics(table.filter(again)))
+    beyond = table.filter(pc.equal(table["stop_reason"], BEYOND))
+    n_unknown = len(beyond) - beyond["label"].null_count
+    labelled = after.labelled + n_unknown
+    agree = pc.equal(table["prediction"], own["prediction"])  # null where either has none
+    return Rescored(
+        run=run.name,
+        weighting=(run.config.draw_method.weighting, config.draw_method.weighting),
+        pruning=(resolved(run.config.pruning), resolved(config.pruning)),
+        n_images=len(own),
+        n_errors=len(own) - own["error"].null_count,
+        n_left_out=len(rows) - len(own),
+        n_beyond=len(beyond),
+        n_saved_draws=int(np.diff(scores.first_row).max()),
+        before=Figures.of(run_metrics(own)),
+        same=Figures.of(run_metrics(own.filter(again))),
+        after=after,
+        n_agree=pc.sum(agree).as_py() or 0,
+        accuracy_least=after.correct / labelled if labelled else None,
+        accuracy_most=(after.correct + n_unknown) / labelled if labelled else None,
+        seconds=round(time.perf_counter() - start, 3),
+        output=None if place is None else redact(place.path),
+    )
+
+
+def _decisions(
+    config: RunConfig, scores: SavedScores, weight: Array, own: pa.Table
+) -> Iterator[Decision]:
+    """One for each row of the run's decisions, in their order."""
+    rule = make_rule(config.pruning, scores.n_classes)
+    cost = Cost.of_run(config, scores.n_classes)
+    draws = np.column_stack([scores.t, scores.alpha, scores.sigma, weight])
+    numbers = {image_id: number for number, image_id in enumerate(scores.image_ids)}
+    blank = np.full((0, scores.n_classes), np.nan, dtype=np.float32)
+    for row in own.to_pylist():
+        same = {name: row[name] for name in _KEPT}
+        if row["error"] is not None:
+            yield Decision(**same, prediction=None, stop_reason="error", error=row["error"])
+            continue
+        number = numbers.get(row["image_id"])
+        errors = blank if number is None else scores.errors_of(number)
+        own_draws = draws[:0] if number is None else draws[scores.rows(number)]
+        outcome = replay(rule, errors, own_draws, _candidates(row, errors))
+        if outcome is None:
+            error = "the rule wants scores that were not saved"
+            yield Decision(**same, prediction=None, stop_reason=BEYOND, error=error)
+            continue
+        yield Decision(
+            **same,
+            prediction=outcome.ranking[0],
+            top5=outcome.ranking[:5],
+            mean_scores=outcome.mean_scores,
+            gaps=outcome.gaps,
+            gap_errors=outcome.gap_errors,
+            draws_per_class=outcome.draws_per_class,
+            n_draws=outcome.n_draws,
+            n_evaluations=cost.of_race(outcome.n_scores, outcome.n_draws),
+            stop_reason=outcome.stop_reason,
+        )
+
+
+def _candidates(row: Mapping[str, Any], errors_DK: NDArray[np.float32]) -> NDArray[np.int32] | None:
+    """The classes that a screen let the image go on with; None: all."""
+    if row["n_candidates"] is None:
+        return None
+    if row["n_candidates"] == 1:  # decided without a draw
+        return np.array([row["prediction"]], dtype=np.int32)
+    return np.flatnonzero(np.isfinite(errors_DK[0])).astype(np.int32)
+
+
+def _unseen(rows: pa.Table, method: DiffusionClassifierMethod) -> NDArray[np.bool_]:
+    """The images whose labels the weighting was not fitted to."""
+    on = method.fitted.fitted_on if method.fitted and method.weighting == "learned" else None
+    if on is None or on.share is None or on.salt is None:
+        return np.ones(len(rows), dtype=bool)
+    seen = [in_share(image_id, on.share, on.salt) for image_id in rows["image_id"].to_pylist()]
+    return ~np.array(seen, dtype=bool)
+
+
+def _record(run: SavedRun, config: RunConfig, place: Output, table: pa.Table) -> RunFile:
+    """The run.json of a replay. Its identity is no run's, so that none goes on from its rows."""
+    output = config.output.model_copy(update={"path": place.path, "raw_scores": False})
+    config = config.model_copy(update={"output": output})
+    parts = run.record.identity_parts | {
+        "method": resolved(config.draw_method),
+        "pruning": resolved(config.pruning),
+        "rescored": run.record.identity,
+    }
+    totals = run_metrics(table)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return replace(
+        run.record,
+        status="incomplete" if totals["errors"] else "finished",
+        config=resolved(config),
+        identity=hash_of(parts),
+        identity_parts=parts,
+        n_images=len(table),
+        n_done=totals["images"] - totals["errors"],
+        started=now,
+        ended=now,
+        totals=totals,
+        mlflow_run_id=None,
+    )

@@ -1,0 +1,62 @@
+"""A run as it lies in its output: its record, its configuration, its decisions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
+
+from zsd_ray.results.output import Output
+from zsd_ray.results.run_file import RunFile
+from zsd_ray.results.schema import DECISIONS
+from zsd_ray.spec.config import RunConfig, parse_config
+from zsd_ray.spec.errors import StoreError, UserError
+from zsd_ray.spec.secrets import reason, redact
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A run that has ended, or was interrupted: whatever it has decided by now.
+
+    name: where it lies, without passwords.
+    """
+
+    output: Output
+    record: RunFile
+
+    @property
+    def name(self) -> str:
+        return redact(self.output.path)
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """As it was resolved when the run started; raises UserError if it is of another version."""
+        return parse_config(RunConfig, self.record.config, redact(self.output.location("run.json")))
+
+    def rows(self) -> pa.Table:
+        """Read its decisions without the columns that hold a value for each class."""
+        numbers = [field.name for field in DECISIONS if not pa.types.is_list(field.type)]
+        return self.read("decisions", numbers)
+
+    def read(self, table: str, columns: list[str] | None = None) -> pa.Table:
+        """Read `decisions` or `scores`; raises UserError where the store does not answer."""
+        try:
+            return self.output.read_table(table, columns)
+        except (StoreError, pa.ArrowException) as error:
+            raise UserError(f"{table} of {self.name} cannot be read: {reason(error)}") from error
+
+
+def open_run(path: str) -> SavedRun:
+    """Open the run whose output is at a folder or URL.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
+    output = Output(path)
+    record = output.read_run()
+    if record is None:
+        raise UserError(
+            f"there is no run at {redact(path)} (no run.json); give the output.path of a run"
+        )
+    return SavedRun(output, record)

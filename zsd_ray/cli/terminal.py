@@ -1,0 +1,56 @@
+"""What commands print, and what they keep libraries from printing."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from zsd_ray.results.tracking import TrackedRun
+
+
+def print_place(console: Console, name: str, place: str) -> None:
+    console.print(f"{name:11}{place}", soft_wrap=True, markup=False)
+
+
+def print_tracked(console: Console, tracked: TrackedRun | None) -> None:
+    if tracked is not None:
+        place = f"{tracked.uri} experiment {tracked.experiment!r} run {tracked.run_id}"
+        print_place(console, "MLflow", place)
+
+
+def print_json(tree: dict[str, Any]) -> None:
+    print(json.dumps(tree, indent=2, ensure_ascii=False))
+
+
+def make_console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, stderr=stderr)
+
+
+def warn(console: Console) -> Callable[[str], None]:
+    return lambda text: console.print(
+        f"warning: {text}", style="yellow", markup=False, soft_wrap=True
+    )
+
+
+def quieten() -> None:
+    """Keep the libraries' own progress bars and advice out of ours."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+    """One line, without the place in the code that a user has no use for."""
+    print(f"warning: {message}", file=sys.stderr)

@@ -1,0 +1,36 @@
+"""Independent pieces of work, done one after the other by whoever is there: what probes, samples
+and moments of a whole data set are made of.
+
+A piece says all that its result depends on, so doing it again, elsewhere, gives the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
+
+PieceT = TypeVar("PieceT", contravariant=True)
+ResultT = TypeVar("ResultT", covariant=True)
+
+Work = Callable[[PieceT], ResultT]
+"""Does one piece. Loading its model is what making it takes."""
+
+
+class DoAll(Protocol):
+    """Does all pieces, here (`do_here`) or on a cluster (`runtime.crew.Crew`)."""
+
+    def __call__(self, make: Callable[[], Work[Any, Any]], pieces: Sequence[Any]) -> Iterator[Any]:
+        """Yield the result of each piece, in the order of the pieces.
+
+        Args:
+            make: picklable; called once in each process that works.
+        """
+
+
+def do_here(make: Callable[[], Work[Any, Any]], pieces: Sequence[Any]) -> Iterator[Any]:
+    """Do all pieces in this process."""
+    if not pieces:
+        return
+    work = make()
+    for piece in pieces:
+        yield work(piece)

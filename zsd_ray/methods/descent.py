@@ -1,0 +1,202 @@
+"""Algorithms that learn something about each image, by the diffusion loss: what they share.
+
+    minimise over theta   L(theta) = E_{t, eps} |eps_hat(x_t, t, c(theta)) - eps|^2 / (C H W)
+
+A *problem* is one draw of one image, which has a theta of its own, and its own optimiser: Adam
+(Kingma & Ba 2015), with its usual decays. Each step estimates L by `batch_size` pairs (t, eps).
+They are addressed as draws are: pair j of step s of draw d is number d * 2**32 + s * batch_size + j
+of the image, with stratified times. So a problem's numbers are its own, and with more steps it goes
+the same way, and further.
+
+Problems that share a forward descend side by side. One that ends is left out, and its rows are
+padding from then on. A network forward with its backward counts as one evaluation.
+
+Shapes: P problems, R rows (those of a step), C channels, H x W of x, k classes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zsd_ray.diffusion import draws
+from zsd_ray.methods.base import Bound, Sample, Unit, UnitScores
+from zsd_ray.methods.class_rows import batches
+from zsd_ray.spec.algorithms import TextualInversionMethod, WeightedPromptsMethod
+
+Tensors = Mapping[str, torch.Tensor]
+PullBack = Callable[[Tensors], list[torch.Tensor]]
+"""From gradients of a loss in each problem's conditioning to those in what it learns."""
+
+_DRAW = 1 << 32
+"""Numbers that a draw owns: more than 10,000 steps of any batch that fits a machine."""
+
+
+class Problem(ABC):
+    """One draw of one image: what is learned about it, and how far that has come.
+
+    Args:
+        learned: theta where it starts, float32; changed in place.
+
+    Attributes:
+        x_0: (A, C, H, W) float32; row number j of all steps has that of number j modulo A.
+    """
+
+    def __init__(
+        self,
+        sample: Sample,
+        draw: int,
+        classes: Sequence[int],
+        x_0_ACHW: torch.Tensor,
+        learned: torch.Tensor,
+        learning_rate: float,
+    ) -> None:
+        self.sample = sample
+        self.first_number = draw * _DRAW
+        self.classes = list(classes)
+        self.x_0 = x_0_ACHW
+        self.learned = learned
+        self.n_steps = 0
+        self._optimiser = torch.optim.Adam([learned], lr=learning_rate)
+
+    def step(self, gradient: torch.Tensor) -> None:
+        """Go one step down."""
+        self.learned.grad = gradient
+        self._optimiser.step()
+        self.n_steps += 1
+
+    @abstractmethod
+    def ended(self, loss: float) -> bool:
+        """Whether to stop after this step, at the start of which the batch's loss was this."""
+
+
+P = TypeVar("P", bound=Problem)
+
+
+class Descent(ABC, Generic[P]):
+    """Descends for all problems of a micro-batch, as many at a time as share a forward."""
+
+    def __init__(
+        self, bound: Bound, config: TextualInversionMethod | WeightedPromptsMethod
+    ) -> None:
+        self.bound = bound
+        self._config = config
+        self.at_once = max(1, bound.rows // config.batch_size)
+        # A problem has many times; rows of results name the middle.
+        self._t = bound.denoiser.schedule.snap(np.array([np.mean(config.t_range)]))
+
+    @abstractmethod
+    def problem(self, sample: Sample, draw: int, classes: Sequence[int]) -> P:
+        """Where a problem starts."""
+
+    @abstractmethod
+    def conditioning(self, problems: Sequence[P], step: int) -> tuple[Tensors, PullBack]:
+        """c(theta) of each problem, a row each, and the way back."""
+
+    @abstractmethod
+    def scores(self, problem: P) -> torch.Tensor:
+        """What the classes' scores are after the descent, (k,) float32."""
+
+    @torch.no_grad()
+    def score(self, units: Sequence[Unit]) -> list[UnitScores]:
+        owners = [(unit, draw) for unit in units for draw in unit.draws]
+        scores, n_steps = [], []
+        for start in range(0, len(owners), self.at_once):
+            some = owners[start : start + self.at_once]
+            problems = [self.problem(unit.sample, draw, unit.classes) for unit, draw in some]
+            self._descend(problems)
+            scores += [self.scores(problem).cpu().numpy() for problem in problems]
+            n_steps += [problem.n_steps for problem in problems]
+        found, start = [], 0
+        for unit in units:
+            mine = slice(start, start + len(unit.draws))
+            start = mine.stop
+            t = np.repeat(self._t, len(unit.draws))
+            n_evaluations = sum(n_steps[mine]) * self._config.batch_size
+            found.append(UnitScores(np.stack(scores[mine]), t, n_evaluations))
+        return found
+
+    def _descend(self, problems: list[P]) -> None:
+        active = problems
+        for step in range(self._config.steps):
+            conditioning, pull_back = self.conditioning(active, step)
+            losses, gradients = self.loss(active, step, conditioning)
+            for problem, gradient in zip(active, pull_back(gradients), strict=True):
+                problem.step(gradient)
+            # Here the host waits for the device.
+            active = [
+                problem
+                for problem, loss in zip(active, losses.tolist(), strict=True)
+                if not problem.ended(loss)
+            ]
+            if not active:
+                return
+
+    def loss(
+        self, problems: Sequence[P], step: int, conditioning: Tensors
+    ) -> tuple[torch.Tensor, Tensors]:
+        """The loss of each problem's batch, (P,), and its gradients in its conditioning."""
+        size = self._config.batch_size
+        t, noise, x_0 = self._pairs(problems, step)
+        of_row = torch.arange(len(problems), device=x_0.device).repeat_interleave(size)
+        losses, gradients = row_losses(
+            self.bound, x_0, t, noise, {name: of[of_row] for name, of in conditioning.items()}
+        )
+        return losses.view(-1, size).mean(dim=1), {
+            name: of.view(-1, size, *of.shape[1:]).mean(dim=1) for name, of in gradients.items()
+        }
+
+    def _pairs(
+        self, problems: Sequence[P], step: int
+    ) -> tuple[NDArray[np.float64], torch.Tensor, torch.Tensor]:
+        """t (R,), eps and x_0 (R, C, H, W) of this step, a problem after the other."""
+        bound, config = self.bound, self._config
+        of_step = range(step * config.batch_size, (step + 1) * config.batch_size)
+        times, noise, x_0 = [], [], []
+        for problem in problems:
+            image_id, first = problem.sample.image_id, problem.first_number
+            numbers = range(first + of_step.start, first + of_step.stop)
+            times.append(draws.times(bound.seed, image_id, numbers, "stratified", config.t_range))
+            noise.append(draws.noise(bound.seed, image_id, numbers, bound.denoiser.sample_shape))
+            x_0.append(problem.x_0[[number % len(problem.x_0) for number in of_step]])
+        t = bound.denoiser.schedule.snap(np.concatenate(times))
+        device = bound.denoiser.device
+        return t, torch.from_numpy(np.concatenate(noise)).to(device), torch.cat(x_0)
+
+
+def row_losses(
+    bound: Bound,
+    x_0_RCHW: torch.Tensor,
+    t_R: NDArray[np.float64],
+    noise_RCHW: torch.Tensor,
+    conditioning: Tensors,
+) -> tuple[torch.Tensor, Tensors]:
+    """The mean squared error of each row's eps, (R,) float32, and its gradients in each row of the
+    conditioning's floats.
+
+    Backwards goes the sum over x, and is divided afterwards: gradients of the mean over a large x
+    are below what float16 resolves.
+    """
+    alpha, sigma = bound.alpha_sigma(t_R)
+    x_t = alpha * x_0_RCHW + sigma * noise_RCHW
+    floats = [name for name, of in conditioning.items() if of.is_floating_point()]
+    losses, gradients = [], []
+    for numbers in batches(len(t_R), bound.rows):
+        mine = torch.from_numpy(numbers).to(x_t.device)
+        rows = {name: of[mine] for name, of in conditioning.items()}
+        leaves = [rows[name].requires_grad_() for name in floats]
+        with torch.enable_grad():
+            epsilon = bound.epsilon_with_gradient(x_t[mine], t_R[numbers], rows)
+            squares = (epsilon - noise_RCHW[mine]).square().sum(dim=(1, 2, 3))
+            gradients.append(torch.autograd.grad(squares.sum(), leaves, materialize_grads=True))
+        losses.append(squares.detach())
+    n, size = len(t_R), x_t[0].numel()
+    return torch.cat(losses)[:n] / size, {
+        name: torch.cat(parts)[:n].float() / size
+        for name, parts in zip(floats, zip(*gradients, strict=True), strict=True)
+    }

@@ -1,0 +1,140 @@
+"""A saved probe: probe.json, which names the model under it, and probe.safetensors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsd_ray.models import registry, source
+from zsd_ray.models.families import FAMILIES
+from zsd_ray.models.labels import match
+from zsd_ray.spec.config import ModelConfig, parse_config
+from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.probe_config import Pooling
+
+INDEX, WEIGHTS = "probe.json", "probe.safetensors"
+
+
+@dataclass(frozen=True)
+class ProbeFile:
+    """What probe.json says.
+
+    model: the keys of the `model` section that were set; a relative path stays as it was given.
+    t, block, pooling, prompt, seed: what its features are.
+    labels: a name for each row of the weights.
+    fitted: how it was fitted and how it did, as in the row of probes.parquet.
+    """
+
+    model: dict[str, Any]
+    t: float
+    block: str
+    pooling: Any
+    prompt: str
+    seed: int
+    labels: list[str]
+    fitted: dict[str, Any]
+
+    @property
+    def pooling_section(self) -> Pooling:
+        from pydantic import TypeAdapter
+
+        return TypeAdapter[Pooling](Pooling).validate_python(self.pooling)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+
+def weights_file(
+    classes_K: NDArray[np.int64], weight_KD: NDArray[np.float64], bias_K: NDArray[np.float64]
+) -> bytes:
+    """The content of probe.safetensors; classes: which label of the data each row is."""
+    from safetensors.numpy import save
+
+    weight = np.ascontiguousarray(weight_KD)
+    return save({"classes": classes_K, "weight": weight, "bias": np.ascontiguousarray(bias_K)})
+
+
+def check(config: ModelConfig) -> Path:
+    """The folder of a saved probe.
+
+    Raises:
+        UserError: it is none, or the model under it is not there.
+    """
+    folder = source.resolve(config, ())
+    try:
+        registry.check_model(under(folder, config))
+    except UserError as error:
+        raise UserError(f"the model under the probe {config.path}: {error}") from error
+    return folder
+
+
+def fingerprint(config: ModelConfig) -> str:
+    """Hash the probe, and the model under it."""
+    folder = check(config)
+    parts = [source.file_fingerprint(name, folder / name) for name in (INDEX, WEIGHTS)]
+    parts.append(registry.fingerprint(under(folder, config)))
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def check_prompts(config: ModelConfig, prompts: Sequence[str]) -> None:
+    """Check that the probe has a label for every name; raises UserError."""
+    label_numbers(check(config), config, prompts)
+
+
+def label_numbers(folder: Path, config: ModelConfig, names: Sequence[str]) -> NDArray[np.int64]:
+    """The label of each name, (N,) int64: as `model.labels` calls them, else the probe itself.
+
+    Raises:
+        UserError: the probe has no such labels.
+    """
+    labels = read(folder).labels
+    texts = config.labels or labels
+    if len(texts) > len(labels):
+        raise UserError(f"model.labels has {len(texts)} names for {len(labels)} labels")
+    return match(dict(enumerate(texts)), len(labels), names)
+
+
+def under(folder: Path, config: ModelConfig) -> ModelConfig:
+    """The model under a probe, on the device of `config`; in its dtype, where that is set.
+
+    Raises:
+        UserError: it is one that could run code: a probe's folder may be a stranger's.
+    """
+    own = {
+        key: getattr(config, key) for key in ("device", "dtype") if key in config.model_fields_set
+    }
+    model = parse_config(ModelConfig, read(folder).model | own, f"{folder / INDEX}: model")
+    if model.pickle or "features" not in FAMILIES[model.family].abilities:
+        raise UserError(
+            f"{folder / INDEX} names a model of family {model.family}"
+            f"{' that needs pickle' if model.pickle else ''}: the model under a probe is a "
+            "diffusion model in safetensors"
+        )
+    return model
+
+
+def read(folder: Path) -> ProbeFile:
+    """Read probe.json; raises UserError."""
+    path = folder / INDEX
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(
+            f"model.path {folder} has no {INDEX}: not a saved probe; `zsd-ray probe` makes one, "
+            "OUTPUT/probe"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {error}") from error
+    known = {field.name for field in fields(ProbeFile)}
+    if not isinstance(content, dict) or set(content) != known:
+        raise UserError(f"{path} is not a saved probe of this version; make it again")
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"model.path {folder} lacks {WEIGHTS}")
+    return ProbeFile(**content)

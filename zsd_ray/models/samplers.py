@@ -1,0 +1,78 @@
+"""Which sampler goes with which model; checked without the libraries."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+
+from zsd_ray.models.families import FAMILIES
+from zsd_ray.spec.config import ModelConfig
+from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.generate_config import SamplerConfig
+
+OF_CHAINS = (
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "DEISMultistepScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "LMSDiscreteScheduler",
+    "PNDMScheduler",
+    "UniPCMultistepScheduler",
+)
+"""Those that diffusers says to be compatible with one another, but for EDM's own, and for
+DPMSolverSDE's, whose noise is that of a whole batch."""
+OF_FLOWS = ("FlowMatchEulerDiscreteScheduler",)
+"""The one that moves its times to more noise for larger images, as these models want it."""
+
+
+def check_sampler(config: ModelConfig, folder: Path, sampler: SamplerConfig) -> None:
+    """Check that a checked model can be sampled so.
+
+    Args:
+        folder: what `registry.check_model` found.
+
+    Raises:
+        UserError: it cannot; which samplers can.
+    """
+    n_steps = _chain_length(folder)
+    if n_steps is not None and sampler.steps > n_steps:
+        raise UserError(
+            f"sampler.steps {sampler.steps} is more than the {n_steps} steps of this model's "
+            f"chain; set at most {n_steps}"
+        )
+    if sampler.own:
+        return
+    library = _library_names(config)
+    if sampler.name not in library:
+        names = ("ddim", "ddpm", *library)
+        near = difflib.get_close_matches(sampler.name, names, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise UserError(
+            f"sampler.name {sampler.name} cannot sample model.family {config.family}{hint}; "
+            f"allowed: {', '.join(names)}"
+        )
+
+
+def _library_names(config: ModelConfig) -> tuple[str, ...]:
+    family = FAMILIES[config.family]
+    if family.checks or config.family == "edm":
+        return ()
+    return OF_CHAINS if family.predictions else OF_FLOWS
+
+
+def _chain_length(folder: Path) -> int | None:
+    """How many steps the scheduler's configuration says; None where there are no betas."""
+    path = folder / "scheduler" / "scheduler_config.json"
+    if not path.is_file():
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if "beta_schedule" not in content and content.get("trained_betas") is None:
+        return None
+    return int(content.get("num_train_timesteps", 1000))

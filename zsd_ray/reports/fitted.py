@@ -1,0 +1,38 @@
+"""What `zsd-ray fit` prints."""
+
+from __future__ import annotations
+
+from zsd_ray.reports.lines import Rows, with_interval
+
+Accuracy = tuple[int, float, float, float]
+"""Images, the share that is right, and its interval."""
+
+
+def fitted_rows(
+    kind: str,
+    path: str,
+    n_images: int,
+    n_draws: int,
+    share: float | None,
+    before: Accuracy | None,
+    after: Accuracy | None,
+) -> Rows:
+    """A name and a value for each line.
+
+    Args:
+        share: of the images whose labels a fit may take; None: it takes none.
+        before, after: with the run's own weights and the fitted ones, on images whose labels it did
+            not take; None: there are none.
+    """
+    labels = "no labels" if share is None else f"with labels, of a share of {share:g}"
+    rows = [
+        ("weighting", kind),
+        ("file", path),
+        ("fitted on", f"{n_images:,} images ({labels}), {n_draws:,} draws"),
+    ]
+    if before is not None and after is not None:
+        of = "" if share is None else "other "
+        rows.append(("accuracy", f"{with_interval(*before[1:])} with the run's own weights"))
+        rows.append(("", f"{with_interval(*after[1:])} with these, on {after[0]:,} {of}images"))
+    rows.append(("to use it", f"method: {{weighting: {kind}, profile: {path}}}"))
+    return rows

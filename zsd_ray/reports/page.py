@@ -1,0 +1,27 @@
+"""A page of HTML that needs nothing else: a template in page.html's frame, figures inside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from zsd_ray.reports import figures
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill a template of this folder. What it shows is escaped, whoever wrote it."""
+    environment = Environment(
+        loader=PackageLoader("zsd_ray", "reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(**values)
+
+
+def inline(figure: Any, name: str, description: str) -> Markup:
+    """A figure as a part of a page; `name` and `description` as `figures.svg` takes them."""
+    return Markup(figures.svg(figure, name, description))  # noqa: S704 - svg escapes every text

@@ -1,0 +1,51 @@
+"""A profile of t on its own (spec/method.py), as a small JSON file at a path or URL."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from zsd_ray.results.output import Output
+from zsd_ray.spec.config import parse_config
+from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.method import TimeProfile
+from zsd_ray.spec.secrets import redact
+from zsd_ray.storage import filesystem
+
+
+def read_profile(path: str) -> TimeProfile | None:
+    """Read a profile; None where there is no such file.
+
+    Raises:
+        UserError: it cannot be read, or is no profile.
+    """
+    shown = redact(path)
+    try:
+        fs, name = filesystem.open_filesystem(path)
+        content = filesystem.ask(path, lambda: bytes(fs.cat_file(name)))
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # each filesystem has errors of its own
+        raise filesystem.user_error(f"the profile {shown} cannot be read", error, path) from error
+    try:
+        tree = json.loads(content)
+    except ValueError as error:
+        raise UserError(f"{shown} is no profile: it is not JSON ({error})") from error
+    if not isinstance(tree, dict):
+        raise UserError(f"{shown} is no profile: it holds no JSON object")
+    return parse_config(TimeProfile, tree, shown)
+
+
+def write_profile(path: str, profile: TimeProfile) -> None:
+    """Write a profile, whole or not at all.
+
+    Raises:
+        UserError: the place cannot be written to.
+    """
+    folder, name = os.path.split(path)
+    text = json.dumps(profile.model_dump(mode="json"), indent=1) + "\n"
+    try:
+        Output(folder or ".").write_bytes(name, text.encode())
+    except Exception as error:  # likewise
+        what = f"the profile {redact(path)} cannot be written"
+        raise filesystem.user_error(what, error, path) from error

@@ -1,0 +1,176 @@
+"""Training on Ray Train: one process a worker, each with its share of every batch.
+
+Ray Train starts the workers, connects them by torch.distributed, and starts all of them again where
+one is lost; the loop then goes on from the state in the output, as it does after a lost driver.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from zsd_ray.results.output import Output
+from zsd_ray.runtime.cluster import cluster
+from zsd_ray.spec.config import ClusterConfig, WorkersConfig
+from zsd_ray.spec.errors import RunBrokenError, StoreError, UserError, last_line
+from zsd_ray.spec.secrets import redact
+from zsd_ray.spec.train_config import TrainConfig
+from zsd_ray.storage import filesystem
+from zsd_ray.training.news import News, Steps
+from zsd_ray.training.ranks import Ranks
+from zsd_ray.training.run import RECORD
+
+_RESTARTS = 3
+"""Times that Ray Train starts lost workers again; we let it go on where they got further."""
+_POLL_SECONDS = 0.5
+# Ray Train's own settings: how often it looks after its workers; not into a folder of its own, in
+# which relative paths of a configuration would mean something else.
+_ENVIRONMENT = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+}
+
+
+def train_on_ray(config: TrainConfig, on_news: Callable[[News], None]) -> None:
+    """Train to the end on `config.cluster`, and pass on the first worker's news.
+
+    Raises:
+        UserError: the cluster cannot be reached or cannot hold the workers, or as `train_here`.
+        RunBrokenError: workers are lost again and again, or the loss is not finite.
+        StoreError: the store of the data or of the output does not answer.
+    """
+    own = config.cluster
+    wanted = ClusterConfig(
+        workers=WorkersConfig(min=own.workers, max=own.workers),
+        gpus_per_worker=own.gpus_per_worker,
+        cpus_per_worker=own.cpus_per_worker,
+        address=own.address,
+    )
+    with cluster(wanted, "auto"):
+        # What Ray Train prints goes where this actor prints, and it ends when this actor does.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        trainer: Any = _Trainer.options(  # type: ignore[attr-defined]
+            scheduling_strategy=here, runtime_env={"env_vars": _ENVIRONMENT}
+        ).remote(config)
+        try:
+            _follow(trainer, on_news)
+        finally:
+            ray.kill(trainer)
+
+
+def _follow(trainer: Any, on_news: Callable[[News], None]) -> None:
+    end, furthest, before = trainer.fit.remote(), dict[str, int](), 0
+    while True:
+        ready, _ = ray.wait([end], timeout=_POLL_SECONDS)
+        news, failure = ray.get(trainer.take.remote())
+        for item in news:
+            if isinstance(item, Steps):
+                furthest[item.stage] = max(item.done, furthest.get(item.stage, 0))
+            on_news(item)
+        if failure is not None:
+            raise failure
+        if not ready:
+            continue
+        given_up = ray.get(end)
+        if given_up is None:
+            return
+        if sum(furthest.values()) <= before:
+            raise RunBrokenError(
+                f"workers are lost again and again, the last time with: {given_up}; run the same "
+                "command again to go on"
+            )
+        end, before = trainer.fit.remote(), sum(furthest.values())
+
+
+@ray.remote(num_cpus=0, max_concurrency=4)
+class _Trainer:
+    """Drives Ray Train, and is the workers' mailbox."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self._config = config
+        self._news: list[News] = []
+        self._failure: Exception | None = None
+        self._lock = threading.Lock()
+
+    def fit(self) -> str | None:
+        """Train to the end; returns why Ray Train gave up, or None where it did not."""
+        from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+        from ray.train.torch import TorchTrainer
+
+        own = self._config.cluster
+        mailbox = ray.get_runtime_context().current_actor
+        with tempfile.TemporaryDirectory(prefix="zsd-ray-train-") as folder:
+            trainer = TorchTrainer(
+                _work,
+                train_loop_config={"config": self._config, "mailbox": mailbox},
+                scaling_config=ScalingConfig(
+                    num_workers=own.workers,
+                    use_gpu=own.gpus_per_worker > 0,
+                    resources_per_worker={"CPU": own.cpus_per_worker}
+                    | ({"GPU": own.gpus_per_worker} if own.gpus_per_worker else {}),
+                ),
+                run_config=RunConfig(
+                    name="training",
+                    storage_path=folder,  # for its notes; our state goes to the output
+                    failure_config=FailureConfig(max_failures=_RESTARTS),
+                    worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": str(own.cpus_per_worker)}},
+                ),
+            )
+            try:
+                trainer.fit()
+            except (TrainingFailedError, RayError) as error:
+                return last_line(error)
+        return None
+
+    def tell(self, news: News) -> None:
+        with self._lock:
+            self._news.append(news)
+
+    def fail(self, failure: Exception) -> None:
+        """Say what starting the workers again would not mend."""
+        self._failure = failure
+
+    def take(self) -> tuple[list[News], Exception | None]:
+        """What came since the last call, and what the training failed with."""
+        with self._lock:
+            news, self._news = self._news, []
+        return news, self._failure
+
+
+def _work(arguments: dict[str, Any]) -> None:
+    """What each worker does."""
+    import torch
+    from ray.train import get_context
+    from ray.train.torch import get_device
+
+    from zsd_ray.training.work import train_here
+
+    config, mailbox = arguments["config"], arguments["mailbox"]
+    filesystem.configure(config.storage)
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    context = get_context()
+    ranks = Ranks(context.get_world_rank(), context.get_world_size())
+    try:
+        _check_output(config)
+        train_here(config, mailbox.tell.remote, ranks, get_device())
+    except (UserError, RunBrokenError, StoreError) as failure:
+        # Not raised, for Ray Train would try again; the driver ends those that wait for this one.
+        ray.get(mailbox.fail.remote(failure))
+
+
+def _check_output(config: TrainConfig) -> None:
+    """Refuse a folder that this node does not share with the driver, who wrote its record there."""
+    if Output(config.output.path).read_bytes(RECORD) is None:
+        raise UserError(
+            f"output.path {redact(config.output.path)} is not the same folder on every node; give "
+            "one that is, or a URL"
+        )

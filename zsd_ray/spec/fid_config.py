@@ -1,0 +1,86 @@
+"""The configuration of `zsd-ray fid`: two sets of images, and what sees them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from zsd_ray.spec.config import (
+    ClusterConfig,
+    DataConfig,
+    ModelConfig,
+    StorageConfig,
+    TrackingConfig,
+)
+from zsd_ray.spec.probe_config import Pooling, Time
+from zsd_ray.spec.section import Count, Device, Section
+
+
+class InceptionExtractor(Section):
+    """Inception-v3 as FID was defined with, from a file of its weights."""
+
+    kind: Literal["inception"]
+    weights: str
+    device: Device = "auto"
+
+
+class ClipExtractor(Section):
+    """The image tower of an open_clip model; embeddings of length 1."""
+
+    kind: Literal["clip"]
+    path: str = "ViT-B-32-quickgelu"
+    pretrained: str | None = None
+    device: Device = "auto"
+
+
+class TimmExtractor(Section):
+    """The pooled features of a timm classifier, before its head."""
+
+    kind: Literal["timm"]
+    path: str
+    pretrained: str | None = None
+    device: Device = "auto"
+
+
+class DenoiserExtractor(Section):
+    """One block of a diffusion model, told `prompt`, with noise of time `t` on the image."""
+
+    kind: Literal["denoiser"]
+    model: ModelConfig = ModelConfig()
+    prompt: str = ""
+    block: str
+    t: Time = 0.1
+    pooling: Pooling = "mean"
+
+
+ExtractorConfig = Annotated[
+    InceptionExtractor | ClipExtractor | TimmExtractor | DenoiserExtractor,
+    Field(discriminator="kind"),
+]
+
+
+class FidOutputConfig(Section):
+    """Where fid.json goes, and the real images' statistics."""
+
+    path: str = "runs/fid"
+
+
+class FidConfig(Section):
+    """How far one set of images is from another: `generated` from `real`."""
+
+    real: DataConfig = DataConfig()
+    generated: DataConfig
+    extractor: ExtractorConfig
+    image_size: Count | None = None
+    cluster: ClusterConfig = ClusterConfig()
+    output: FidOutputConfig = FidOutputConfig()
+    storage: StorageConfig = StorageConfig()
+    tracking: TrackingConfig = TrackingConfig(experiment="fid")
+    seed: int = Field(0, ge=0, lt=2**63)
+
+    @property
+    def device(self) -> str:
+        """Where the extractor runs."""
+        extractor = self.extractor
+        return extractor.model.device if extractor.kind == "denoiser" else extractor.device

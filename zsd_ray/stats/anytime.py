@@ -1,0 +1,53 @@
+"""Elimination with a promise: the best class is removed with probability at most alpha."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsd_ray.stats.gaps import Gaps
+from zsd_ray.stats.looks import Looks
+from zsd_ray.stats.mixture import log_evidence
+from zsd_ray.stats.moderation import Prior
+from zsd_ray.stats.sequential import Sequential
+
+
+class Anytime(Sequential):
+    """Remove a class when the evidence that it is worse than the leader reaches (K - 1) / alpha.
+
+    The best of K classes could fall to any of K - 1 others; at each it falls with probability at
+    most alpha / (K - 1), at whichever look (mixture.py), so with at most alpha in all. This is
+    exact for independent normal differences of one variance without `moderated`, whose prior comes
+    from the same scores; with it, and where blocks average over what changes with t, it holds
+    nearly (benchmarks/error_control.py). What `max_draws` or an indifference stop then decide among
+    the classes left is outside the promise.
+
+    Args:
+        n_classes: K, in the race at first.
+        alpha: of an image.
+        scale: of mean / standard deviation of a draw's difference, as classes are expected to
+            differ; it changes the cost and not the promise.
+        looks, moderated, top_two: as in `Sequential`.
+    """
+
+    def __init__(
+        self,
+        n_classes: int,
+        alpha: float,
+        scale: float,
+        looks: Looks,
+        moderated: bool,
+        top_two: bool,
+    ) -> None:
+        super().__init__(looks, moderated, top_two)
+        self._enough = math.log(max(1, n_classes - 1) / alpha)
+        self._scale = scale * math.sqrt(looks.block)
+
+    @property
+    def enough(self) -> float:
+        return self._enough
+
+    def evidence(self, gaps: Gaps, prior: Prior) -> NDArray[np.float64]:
+        return log_evidence(gaps, prior, self._scale)

@@ -1,0 +1,51 @@
+"""Stop where the leader can be little worse than the best: near-ties are not worth their draws."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsd_ray.stats.gaps import Gaps
+from zsd_ray.stats.mixture import half_width
+from zsd_ray.stats.moderation import NOTHING
+from zsd_ray.stats.rules import Rule, Verdict
+
+ALPHA = 0.05
+
+
+class WithIndifference:
+    """Another rule, which also stops where the leader's regret is bounded ("indifferent").
+
+    The regret, how much lower the best class's mean is than the leader's, is below `delta`
+    standard deviations of one draw's difference when this holds against every class left; each
+    bound is the end of a confidence sequence (mixture.py), so the image's prediction is
+    delta-optimal among the classes left with probability 1 - ALPHA, however often one looks.
+
+    Args:
+        rule: whose looks these are.
+        delta: in standard deviations of a single draw's paired difference.
+        n_classes: K, in the race at first; ALPHA is shared among K - 1 bounds.
+    """
+
+    def __init__(self, rule: Rule, delta: float, n_classes: int) -> None:
+        self.max_draws = rule.max_draws
+        self.may_wait = rule.may_wait
+        self._rule = rule
+        self._delta = delta
+        self._alpha = ALPHA / max(1, n_classes - 1)
+
+    def next_look(self, n_draws: int) -> int:
+        return self._rule.next_look(n_draws)
+
+    def look(self, scores_NK: NDArray[np.float64], seen: int) -> Verdict:
+        # One look at a time: this rule may stop where the other would go on.
+        scores = scores_NK[: self.next_look(seen)]
+        verdict = self._rule.look(scores, seen)
+        if verdict.stop_reason is not None:
+            return verdict
+        gaps = Gaps.of(scores[: verdict.n_draws, verdict.keep], 1)
+        width, deviation = half_width(gaps, NOTHING, self._delta, self._alpha)
+        worst = np.max((width - gaps.mean)[gaps.others] - self._delta * deviation[gaps.others])
+        if worst <= 0:
+            return Verdict(verdict.n_draws, verdict.keep, "indifferent")
+        return verdict

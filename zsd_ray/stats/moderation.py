@@ -1,0 +1,62 @@
+"""Moderated variances: what other classes and images tell of a variance seen a few times only.
+
+Smyth 2004, "Linear models and empirical Bayes methods for assessing differential expression",
+section 6: true variances are drawn from a scaled inverse chi-squared distribution with `df` degrees
+of freedom about `variance`, and each sample variance is shrunk towards it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import digamma, polygamma
+
+Array = NDArray[np.float64]
+
+MAX_DF = 10.0
+"""The prior counts as so many observations at most: variances that are measured together, over
+shared noise, look more alike than they are (benchmarks/error_control.py)."""
+
+
+class Prior(NamedTuple):
+    """What is believed of a variance before it is seen; df 0: nothing."""
+
+    df: float
+    variance: float
+
+
+NOTHING = Prior(0.0, 0.0)
+
+
+def fit(variances: Array, df: Array | float) -> Prior:
+    """The prior of sample variances with `df` degrees of freedom each; NOTHING from less than 3.
+
+    By the moments of their logarithms: eq. 6.2 ff. of the paper.
+    """
+    variances = np.asarray(variances, dtype=np.float64)
+    df = np.broadcast_to(np.asarray(df, dtype=np.float64), variances.shape)
+    seen = (variances > 0) & (df > 0)
+    variances, df = variances[seen], df[seen]
+    if len(variances) < 3:
+        return NOTHING
+    logs = np.log(variances) - digamma(df / 2) + np.log(df / 2)
+    spread = logs.var(ddof=1) - polygamma(1, df / 2).mean()
+    prior_df = MAX_DF
+    if spread > 0:
+        prior_df = min(MAX_DF, 2 * inverse_trigamma(spread))
+    at = prior_df / 2
+    return Prior(float(prior_df), float(np.exp(logs.mean() + digamma(at) - np.log(at))))
+
+
+def inverse_trigamma(y: float) -> float:
+    """x > 0 with trigamma(x) = y > 0, by Newton steps on 1 / trigamma (the paper's appendix)."""
+    x = 0.5 + 1.0 / y
+    for _ in range(50):
+        value = float(polygamma(1, x))
+        step = value * (1 - value / y) / float(polygamma(2, x))
+        x += step
+        if -step / x < 1e-10:
+            break
+    return x

@@ -1,0 +1,69 @@
+"""Two classifiers on the same images: what they get right together and alone.
+
+With b images that only the first gets right, c that only the second does, and n in all, the
+difference of their accuracies is (c - b) / n: the images that both get right, or both wrong, say
+nothing about it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import bdtr
+
+from zsd_ray.stats.intervals import Interval
+
+_RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Discordance:
+    """n: images with a label; b: only the first is right; c: only the second is."""
+
+    n: int
+    b: int
+    c: int
+
+    @classmethod
+    def of(cls, first: ArrayLike, second: ArrayLike) -> Discordance:
+        """Count from whether each is right, (n,) bool, in the same order of images."""
+        first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+        if first.shape != second.shape:
+            raise ValueError(f"needs the same images, but came {first.size} and {second.size}")
+        only_first = int(np.count_nonzero(first & ~second))
+        return cls(first.size, only_first, int(np.count_nonzero(second & ~first)))
+
+    @property
+    def difference(self) -> float:
+        """Accuracy of the second less that of the first; nan where there are no images."""
+        return (self.c - self.b) / self.n if self.n else float("nan")
+
+
+def mcnemar(found: Discordance) -> float:
+    """The exact two-sided p of McNemar's test (1947): 1 where no image tells the two apart.
+
+    If both are right equally often, each image that one alone gets right is either's by the toss
+    of a coin: b ~ Binomial(b + c, 1/2), which is symmetric, so both tails together are twice one.
+    """
+    tosses = found.b + found.c
+    return min(1.0, 2.0 * float(bdtr(min(found.b, found.c), tosses, 0.5))) if tosses else 1.0
+
+
+def bootstrap(found: Discordance, seed: int = 0, confidence: float = 0.95) -> Interval:
+    """The percentile interval of the difference over resampled images (Efron & Tibshirani 1993,
+    chapter 13).
+
+    An image adds -1, 0 or 1 to n times the difference, so n images drawn with replacement are one
+    draw of Multinomial(n, (b, c, n - b - c) / n): no image is touched. Where no image tells the two
+    apart, all resamples are alike and the interval is (0, 0); (-1, 1) where there are no images.
+    """
+    if found.n == 0:
+        return Interval(-1.0, 1.0)
+    shares = np.array([found.b, found.c, found.n - found.b - found.c]) / found.n
+    counts = np.random.default_rng(seed).multinomial(found.n, shares, size=_RESAMPLES)
+    differences = (counts[:, 1] - counts[:, 0]) / found.n
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(differences, [tail, 1 - tail])
+    return Interval(float(low), float(high))

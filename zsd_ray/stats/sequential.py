@@ -1,0 +1,79 @@
+"""Elimination by a test of each class against the leader: what such rules have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsd_ray.stats.gaps import Array, Gaps
+from zsd_ray.stats.looks import Looks
+from zsd_ray.stats.moderation import NOTHING, Prior, fit
+from zsd_ray.stats.rules import Verdict
+
+_FEW = 6
+"""Classes left from which on only leader and challenger get draws, where that is wanted: of more,
+the hopeless fall in fewer rounds when all get draws at once."""
+
+
+class Sequential(ABC):
+    """Looks at whole blocks, removes what the test tells from the leader, and stops in the end.
+
+    An observation of the test is the mean of a block of draws.
+
+    Args:
+        looks: when, up to the last draw; then the least mean wins.
+        moderated: whether variances are moderated, by those of the classes that are left.
+        top_two: whether, of the few that are left, only the leader and its nearest challenger get
+            draws while the others wait.
+    """
+
+    def __init__(self, looks: Looks, moderated: bool, top_two: bool) -> None:
+        self.max_draws = looks.last
+        self.may_wait = top_two
+        self._looks = looks
+        self._moderated = moderated
+
+    def next_look(self, n_draws: int) -> int:
+        return self._looks.after(n_draws)
+
+    def look(self, scores_NK: Array, seen: int) -> Verdict:
+        n = self.next_look(seen)
+        keep = np.ones(scores_NK.shape[1], dtype=bool)
+        if len(keep) == 1:
+            return Verdict(n, keep, "one-class-left")
+        gaps, prior = self.gaps(scores_NK[:n])
+        evidence = self.evidence(gaps, prior)
+        evidence[gaps.leader] = -np.inf
+        keep = evidence < self.enough
+        n_left = int(np.count_nonzero(keep))
+        if n_left == 1:
+            return Verdict(n, keep, "one-class-left")
+        if n >= self.max_draws:
+            return Verdict(n, keep, "max-draws")
+        if not self.may_wait or n_left > _FEW:
+            return Verdict(n, keep, None)
+        draw = np.zeros(len(keep), dtype=bool)
+        rivals = np.where(keep & gaps.others, evidence, np.inf)
+        draw[[gaps.leader, int(rivals.argmin())]] = True
+        return Verdict(n, keep, None, draw)
+
+    def gaps(self, scores_NK: Array) -> tuple[Gaps, Prior]:
+        """The differences from the leader, and what is believed of their variances."""
+        gaps = Gaps.of(scores_NK, self._looks.block)
+        if not self._moderated:
+            return gaps, NOTHING
+        others = gaps.others
+        df = gaps.n[others] - 1
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return gaps, fit(gaps.squares[others] / df, df)
+
+    @property
+    @abstractmethod
+    def enough(self) -> float:
+        """The evidence from which on a class is removed."""
+
+    @abstractmethod
+    def evidence(self, gaps: Gaps, prior: Prior) -> NDArray[np.float64]:
+        """How surely each class is worse than the leader, (K,); more is surer."""

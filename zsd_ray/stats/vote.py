@@ -1,0 +1,39 @@
+"""A vote of noise levels: Startsev & Singh, Algorithm 4."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from zsd_ray.stats.rules import Verdict
+
+
+class Vote:
+    """Each level votes for its class of least mean score; most votes win.
+
+    The paper leaves ties open: they go to the class of the better mean rank over levels, and then
+    to the one of the smaller number. One look, after the last draw.
+
+    Args:
+        levels: L; draw i is of level i mod L, and a level's draws are averaged.
+        draws: a multiple of it.
+    """
+
+    may_wait = False
+
+    def __init__(self, levels: int, draws: int) -> None:
+        self.max_draws = draws
+        self._levels = levels
+
+    def next_look(self, n_draws: int) -> int:
+        return self.max_draws
+
+    def look(self, scores_NK: NDArray[np.float64], seen: int) -> Verdict:
+        n_classes = scores_NK.shape[1]
+        of_level = scores_NK[: self.max_draws].reshape(-1, self._levels, n_classes).mean(axis=0)
+        votes = np.bincount(of_level.argmin(axis=1), minlength=n_classes)
+        mean_rank = rankdata(of_level, axis=1).mean(axis=0)
+        ranking = np.lexsort((mean_rank, -votes))
+        keep = np.ones(n_classes, dtype=bool)
+        return Verdict(self.max_draws, keep, "vote", ranking=ranking)
