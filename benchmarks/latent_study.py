@@ -31,7 +31,8 @@ from zsd_ray.probing import probe
 from zsd_ray.reports.figures import BLUE, MUTED, ORANGE, style
 from zsd_ray.reports.lines import columns
 from zsd_ray.reports.progress_bar import ProgressBar
-from zsd_ray.spec.config import DataConfig, load_config, parse_config
+from zsd_ray.spec.config import load_config, parse_config
+from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.fid_config import FidConfig
 from zsd_ray.spec.generate_config import GenerateConfig
 from zsd_ray.spec.probe_config import ProbeConfig

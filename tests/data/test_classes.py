@@ -9,7 +9,7 @@ import pytest
 
 from zsd_ray.data.classes import ClassList, fill_templates, read_names, resolve_classes
 from zsd_ray.data.open import open_dataset
-from zsd_ray.spec.config import DataConfig
+from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.errors import UserError
 
 PETS = ["cat", "dog", "emu"]

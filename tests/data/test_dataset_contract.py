@@ -15,7 +15,7 @@ from PIL import Image
 from zsd_ray.data.base import ImageDataset, choose_share, choose_subset
 from zsd_ray.data.open import open_dataset
 from zsd_ray.data.transforms import to_square
-from zsd_ray.spec.config import DataConfig
+from zsd_ray.spec.data import DataConfig
 
 LABELS = ["cat", "dog", "emu"] * 8
 

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from zsd_ray.data.digits import NAMES, Digits
 from zsd_ray.data.open import open_dataset
-from zsd_ray.spec.config import DataConfig
+from zsd_ray.spec.data import DataConfig
 
 
 def rows_of(digits: Digits) -> list[int]:

@@ -18,7 +18,7 @@ from zsd_ray.data.base import ImageDataset, spread
 from zsd_ray.data.folder import EXTENSIONS, FolderDataset
 from zsd_ray.data.open import open_dataset
 from zsd_ray.data.transforms import to_rgb
-from zsd_ray.spec.config import DataConfig
+from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.errors import ImageError, StoreError, UserError
 
 Picture = Callable[..., Image.Image]

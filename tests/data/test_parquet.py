@@ -19,7 +19,7 @@ from PIL import Image
 from zsd_ray.data.base import ImageDataset
 from zsd_ray.data.open import open_dataset
 from zsd_ray.data.parquet import ParquetDataset
-from zsd_ray.spec.config import DataConfig
+from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.errors import ImageError, UserError
 
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

@@ -11,7 +11,7 @@ import pytest
 
 from zsd_ray.data.base import ImageDataset
 from zsd_ray.data.open import open_dataset
-from zsd_ray.spec.config import DataConfig
+from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.errors import UserError
 
 

@@ -10,7 +10,8 @@ from tests.support.tiny_models import CLASSIFIER_BUILDERS, ddpm
 from zsd_ray.api import fid, generate
 from zsd_ray.cli import main
 from zsd_ray.data.open import open_dataset
-from zsd_ray.spec.config import DataConfig, StorageConfig, parse_config
+from zsd_ray.spec.config import StorageConfig, parse_config
+from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.fid_config import FidConfig
 from zsd_ray.spec.generate_config import GenerateConfig

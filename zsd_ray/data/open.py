@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from zsd_ray.data.base import ImageDataset
-from zsd_ray.spec.config import DataConfig
+from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.errors import UserError
 
 # Source: its reader, and the keys of the data section that the reader takes, in order.

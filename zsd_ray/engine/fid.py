@@ -19,7 +19,7 @@ from zsd_ray.models.inception import PUBLISHED
 from zsd_ray.results.fid_file import FidEntry, RealStatistics, write_entry
 from zsd_ray.results.output import Output
 from zsd_ray.results.tracking import TrackedRun, start_tracker
-from zsd_ray.spec.config import DataConfig
+from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.fid_config import FidConfig
 from zsd_ray.spec.identity import NUMERICS, hash_of, resolved

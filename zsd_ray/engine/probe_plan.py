@@ -17,7 +17,8 @@ from zsd_ray.models.registry import check_model, fingerprint
 from zsd_ray.models.told import check_told
 from zsd_ray.results.output import Output
 from zsd_ray.results.probe_record import ProbeRecord
-from zsd_ray.spec.config import DataConfig, ModelConfig
+from zsd_ray.spec.config import ModelConfig
+from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.errors import UserError, some
 from zsd_ray.spec.identity import differences, hash_of
 from zsd_ray.spec.probe_config import ProbeConfig

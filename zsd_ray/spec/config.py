@@ -17,6 +17,7 @@ import yaml
 from pydantic import Discriminator, Field, ValidationError, field_validator, model_validator
 
 from zsd_ray.spec.algorithms import MethodConfig
+from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.method import DiffusionClassifierMethod
 from zsd_ray.spec.pruning import AnytimePruning, PruningConfig
@@ -63,25 +64,6 @@ class ModelConfig(Section):
     labels: list[str] | None = None
     max_prompt_tokens: Annotated[int, Field(ge=1, le=512)] | None = None
     kwargs: dict[str, Any] = Field({})
-
-
-class DataConfig(Section):
-    """Which images are classified. `limit` takes a deterministic, nested subset of them."""
-
-    source: Literal["digits", "folder", "parquet"] = "digits"
-    path: str | None = None
-    split: Literal["train", "test"] = "test"
-    image_column: str = "image"
-    label_column: str | None = "label"
-    limit: Count | None = None
-
-    @model_validator(mode="after")
-    def _path_fits_source(self) -> Self:
-        if self.source == "digits" and self.path is not None:
-            raise ValueError("source digits ships with scikit-learn and takes no path; remove path")
-        if self.source != "digits" and not self.path:
-            raise ValueError(f"source {self.source} needs a path; set data.path")
-        return self
 
 
 class PromptConfig(Section):

@@ -8,11 +8,11 @@ from pydantic import Field
 
 from zsd_ray.spec.config import (
     ClusterConfig,
-    DataConfig,
     ModelConfig,
     StorageConfig,
     TrackingConfig,
 )
+from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.probe_config import Pooling, Time
 from zsd_ray.spec.section import Count, Device, Section
 

@@ -42,6 +42,7 @@ def identity_parts(
     for name in (*source, "device", "compile", "max_difference"):
         del tree["model"][name]
     del tree["data"]["limit"]
+    tree["data"] = _with_effect(tree["data"], _DATA_WITHOUT_EFFECT)
     tree["method"] = _method_parts(config.method)
     tree["model"]["fingerprint"] = model_fingerprint
     tree["prompts"]["classes"] = list(classes)
@@ -49,13 +50,19 @@ def identity_parts(
     return {"numerics": NUMERICS, **tree}
 
 
-_WITHOUT_EFFECT = {
+_DATA_WITHOUT_EFFECT = {
+    "layout": None,
+    "caption_column": None,
+    "task": None,
+    "corruption": None,
+}
+_METHOD_WITHOUT_EFFECT = {
     "grid_points": None,
     "antithetic": False,
     "normaliser": "none",
     "fitted": None,
 }
-"""Keys of the method section that say nothing at these values, whatever their defaults are."""
+"""Keys of a section that say nothing at these values, whatever their defaults are."""
 
 
 def _method_parts(method: MethodConfig) -> dict[str, Any]:
@@ -63,10 +70,12 @@ def _method_parts(method: MethodConfig) -> dict[str, Any]:
     tree = method.model_dump(mode="json", exclude={"profile": True, "fitted": {"fitted_on"}})
     if not method.takes_pilot:
         tree.pop("pilot", None)
+    return _with_effect(tree, _METHOD_WITHOUT_EFFECT)
+
+
+def _with_effect(tree: Mapping[str, Any], without: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        key: value
-        for key, value in tree.items()
-        if key not in _WITHOUT_EFFECT or value != _WITHOUT_EFFECT[key]
+        key: value for key, value in tree.items() if key not in without or value != without[key]
     }
 
 

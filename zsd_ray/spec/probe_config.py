@@ -9,11 +9,11 @@ from pydantic import Field, field_validator, model_validator
 
 from zsd_ray.spec.config import (
     ClusterConfig,
-    DataConfig,
     ModelConfig,
     StorageConfig,
     TrackingConfig,
 )
+from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.section import Count, Section
 
 

@@ -9,7 +9,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from zsd_ray.spec.config import DataConfig, StorageConfig, TrackingConfig, parse_config, read_tree
+from zsd_ray.spec.config import StorageConfig, TrackingConfig, parse_config, read_tree
+from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.section import Count, Fraction, Section
 

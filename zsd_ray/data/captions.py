@@ -1,0 +1,46 @@
+"""Captions of its own for each image: which of them fits is the question asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsd_ray.data.base import ImageDataset
+
+
+@dataclass(frozen=True)
+class CaptionTable:
+    """The captions that each of N images chooses among, in columns.
+
+    A distinct text is a class of the run, so the label of an image's record is the number of its
+    right one in `texts`.
+
+    texts: all distinct captions, in the order in which they first came.
+    choices: (N, M) int32, numbers of an image's captions in its own order, -1 behind the last.
+    """
+
+    texts: tuple[str, ...]
+    choices: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, captions: Iterable[Sequence[str]]) -> CaptionTable:
+        """From each image's captions."""
+        number_of: dict[str, int] = {}
+        rows = [
+            [number_of.setdefault(text, len(number_of)) for text in texts] for texts in captions
+        ]
+        choices = np.full((len(rows), max(map(len, rows), default=0)), -1, dtype=np.int32)
+        for row, numbers in zip(choices, rows, strict=True):
+            row[: len(numbers)] = numbers
+        return cls(tuple(number_of), choices)
+
+
+@runtime_checkable
+class CaptionedDataset(ImageDataset, Protocol):
+    """Images with captions of their own; `label_names` is None."""
+
+    captions: CaptionTable
