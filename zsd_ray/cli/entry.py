@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from zsd_ray.cli import fid, generate, illustrate, models, probe, runs, saved, train
+from zsd_ray.cli import fid, generate, illustrate, models, probe, runs, saved, tasks, train
 from zsd_ray.cli.options import EXIT_CODES
 from zsd_ray.spec.errors import (
     EXIT_BAD_INPUT,
@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     runs.add(commands)
     saved.add(commands)
+    tasks.add(commands)
     illustrate.add(commands)
     probe.add(commands)
     generate.add(commands)

@@ -8,13 +8,13 @@ from pydantic import Field, model_validator
 
 from zsd_ray.spec.section import Count, Section
 
-Reader = Literal["digits", "folder", "parquet"]
+Reader = Literal["digits", "folder", "parquet", "clevr-binding", "two-objects", "winoground"]
 """Sources that are ways of reading."""
 
 NamedSet = Literal["cifar10"]
 """Sources that are data sets of the catalogue (`zsd-ray datasets`)."""
 
-WITHOUT_PATH = ("digits",)
+WITHOUT_PATH = ("digits", "two-objects")
 """Sources that need no files."""
 
 

@@ -1,0 +1,40 @@
+"""`pairs`: a saved run's answer to the question of its own task."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from zsd_ray.cli.options import Commands, add_json, add_storage
+from zsd_ray.cli.storage import configure_storage
+from zsd_ray.cli.terminal import print_json, quieten
+from zsd_ray.spec.errors import EXIT_OK
+
+
+def add(commands: Commands) -> None:
+    """Add these commands to the parser's."""
+    pairs = _add_task(commands, "pairs", "Winoground's text, image and group score of a run")
+    pairs.set_defaults(command=_pairs)
+
+
+def _add_task(commands: Commands, name: str, text: str) -> argparse.ArgumentParser:
+    """A command that asks one run."""
+    command = commands.add_parser(name, help=text)
+    command.add_argument("run", metavar="RUN", help="its output.path: a folder or a URL")
+    add_storage(command)
+    add_json(command)
+    return command
+
+
+def _pairs(options: argparse.Namespace) -> int:
+    quieten()
+    configure_storage(options.overrides)
+    from zsd_ray.analysis.pairs import pairs
+    from zsd_ray.reports.pairs import pairs_lines
+
+    found = pairs(options.run)
+    if options.json:
+        print_json(asdict(found))
+    else:
+        print(pairs_lines(found.scores, found.n_left_out, found.doubt))
+    return EXIT_OK
