@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -264,5 +264,20 @@ def test_blocks_of_images_are_as_one(tmp_path: Path, decisions, monkeypatch) -> 
     whole = calibrate(write(tmp_path / "whole", decisions))
     monkeypatch.setattr("zsd_ray.analysis.calibration._BLOCK", 7 * K)
     cut = calibrate(write(tmp_path / "cut", decisions))
-    assert cut == replace(whole, run=cut.run)
-    assert saved(tmp_path / "cut") == saved(tmp_path / "whole")
+    assert_close(asdict(cut), asdict(replace(whole, run=cut.run)))
+    assert_close(saved(tmp_path / "cut"), saved(tmp_path / "whole"))
+
+
+def assert_close(found, expected) -> None:
+    """Alike but for last bits: how numpy adds up depends on the machine and on the length."""
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        found, expected = list(found.values()), list(expected.values())
+    if isinstance(expected, list | tuple):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_close(one, other)
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=1e-9, nan_ok=True)
+    else:
+        assert np.array_equal(found, expected)

@@ -71,7 +71,9 @@ def rescore(
     if place is not None:
         place.prepare()
     parts = [decisions_table([])]
-    decisions = _decisions(config, scores, weight, own)
+    captions = run.record.identity_parts.get("captions")
+    n_captions = None if captions is None else int(captions["most"])
+    decisions = _decisions(config, scores, weight, own, n_captions)
     while part := list(islice(decisions, _PART_ROWS)):
         parts.append(decisions_table(part))
         if place is not None:
@@ -106,10 +108,18 @@ def rescore(
 
 
 def _decisions(
-    config: RunConfig, scores: SavedScores, weight: Array, own: pa.Table
+    config: RunConfig,
+    scores: SavedScores,
+    weight: Array,
+    own: pa.Table,
+    n_captions: int | None,
 ) -> Iterator[Decision]:
-    """One for each row of the run's decisions, in their order."""
-    rule = make_rule(config.pruning, scores.n_classes)
+    """One for each row of the run's decisions, in their order.
+
+    Args:
+        n_captions: the most that an image has of its own; None: all choose among all classes.
+    """
+    rule = make_rule(config.pruning, scores.n_classes if n_captions is None else n_captions)
     cost = Cost.of_run(config, scores.n_classes)
     draws = np.column_stack([scores.t, scores.alpha, scores.sigma, weight])
     numbers = {image_id: number for number, image_id in enumerate(scores.image_ids)}
@@ -122,7 +132,7 @@ def _decisions(
         number = numbers.get(row["image_id"])
         errors = blank if number is None else scores.errors_of(number)
         own_draws = draws[:0] if number is None else draws[scores.rows(number)]
-        outcome = replay(rule, errors, own_draws, _candidates(row, errors))
+        outcome = replay(rule, errors, own_draws, _candidates(row, errors, n_captions is not None))
         if outcome is None:
             error = "the rule wants scores that were not saved"
             yield Decision(**same, prediction=None, stop_reason=BEYOND, error=error)
@@ -141,11 +151,13 @@ def _decisions(
         )
 
 
-def _candidates(row: Mapping[str, Any], errors_DK: NDArray[np.float32]) -> NDArray[np.int32] | None:
-    """The classes that a screen let the image go on with; None: all."""
-    if row["n_candidates"] is None:
+def _candidates(
+    row: Mapping[str, Any], errors_DK: NDArray[np.float32], captioned: bool
+) -> NDArray[np.int32] | None:
+    """The classes that were in the image's race: a screen's, or its captions; None: all."""
+    if row["n_candidates"] is None and not captioned:
         return None
-    if row["n_candidates"] == 1:  # decided without a draw
+    if not len(errors_DK):  # one alone, decided without a draw
         return np.array([row["prediction"]], dtype=np.int32)
     return np.flatnonzero(np.isfinite(errors_DK[0])).astype(np.int32)
 

@@ -159,7 +159,10 @@ class OpenImage:
     ) -> Decision:
         """The row of this image, decided or failed with `error`."""
         record, outcome = self.record, self.elimination.outcome
-        cost, candidates = self._cost, self._candidates
+        cost = self._cost
+        screened = self._candidates
+        if screened is not None and not screened.screened:
+            screened = None
         if error is not None or outcome is None:
             return Decision(
                 image_id=record.image_id,
@@ -183,8 +186,8 @@ class OpenImage:
             gap_errors=outcome.gap_errors,
             draws_per_class=outcome.draws_per_class,
             n_draws=outcome.n_draws,
-            n_candidates=None if candidates is None else len(candidates.classes),
-            n_screen_evaluations=None if candidates is None else candidates.n_evaluations,
+            n_candidates=None if screened is None else len(screened.classes),
+            n_screen_evaluations=None if screened is None else screened.n_evaluations,
             n_evaluations=self._counted or cost.of_race(outcome.n_scores, outcome.n_draws),
             n_spent=self._spent,
             stop_reason=outcome.stop_reason,

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from zsd_ray.data.base import ImageDataset, choose_share, choose_subset, spread
+from zsd_ray.data.captions import CaptionedDataset
 from zsd_ray.data.class_tree import ClassTree, read_tree
 from zsd_ray.data.classes import ClassList, fill_templates, resolve_classes
 from zsd_ray.data.open import open_dataset
@@ -20,6 +21,7 @@ from zsd_ray.data.record_table import RecordTable
 from zsd_ray.engine.batch_size import UNMEASURED
 from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.defaults import with_defaults
+from zsd_ray.engine.own_captions import as_candidates, identity_part, with_captions
 from zsd_ray.engine.packer import Cost, evaluations_per_batch
 from zsd_ray.engine.scheduler import Scheduler
 from zsd_ray.engine.screen import CandidateTable, Screen, open_screen
@@ -56,6 +58,7 @@ class Plan:
     again: ids of images that an earlier session gave up, which are tried again.
     pilot_evaluations: what the profile of the run's own pilot took.
     tree: whose levels choose the candidates, each as a run of its own.
+    n_racing: classes in an image's race without a screen, at most: all, or its own captions.
     candidates: of each image, once they are known; None: no screen, or not yet.
     screen_evaluations: of an image, where the screen is another model's.
     session: a name for this attempt at the run.
@@ -76,6 +79,7 @@ class Plan:
     again: frozenset[str]
     session: str
     previous: RunFile | None
+    n_racing: int
     pilot_evaluations: int = 0
     tree: ClassTree | None = None
     candidates: CandidateTable | None = None
@@ -105,7 +109,7 @@ class Plan:
     @property
     def bounds(self) -> Bounds:
         """What is known of the run before anything is scored."""
-        config, rule = self.config, make_rule(self.config.pruning, len(self.classes.names))
+        config, rule = self.config, make_rule(self.config.pruning, self.n_racing)
         fewest, most = self._race_sizes()
         n_audit = 0
         if config.screen is not None:
@@ -126,8 +130,8 @@ class Plan:
             most=rule.max_draws * sum(self.cost.of_draw(n) for n in most if n),
             pilot=self._pilot_evaluations(),
             n_audit=n_audit,
-            audit_least=rule.next_look(0) * self.cost.of_draw(len(self.classes.names)),
-            audit_most=rule.max_draws * self.cost.of_draw(len(self.classes.names)),
+            audit_least=rule.next_look(0) * self.cost.of_draw(self.n_racing),
+            audit_most=rule.max_draws * self.cost.of_draw(self.n_racing),
         )
 
     def _pilot_evaluations(self) -> int:
@@ -135,7 +139,7 @@ class Plan:
         if not self.config.method.takes_pilot or self.previous is not None:
             return 0
         pilot = self.config.draw_method.pilot
-        return min(pilot.images, self.n_images) * pilot.draws * len(self.prompts)
+        return min(pilot.images, self.n_images) * pilot.draws * self.n_racing * self.n_templates
 
     def _race_sizes(self) -> tuple[list[int], list[int]]:
         """The fewest and the most classes that are scored for an image, at each level of a tree."""
@@ -177,7 +181,7 @@ class Plan:
         scheduler = Scheduler(
             records=self.records,
             images=array("i", (n for n in share if n not in done and n not in states)),
-            rule=make_rule(self.config.pruning, len(self.classes.names)),
+            rule=make_rule(self.config.pruning, self.n_racing),
             n_classes=len(self.classes.names),
             cost=self.cost,
             traced=traced,
@@ -186,7 +190,7 @@ class Plan:
             first_id=first_id,
             **self._candidates(share),
         )
-        scheduler.counters = _counters(
+        scheduler.counters = Counters.of_session(
             rows, [c.counters for c in checkpoints if c.writer == f"{self.session}/{shard}"]
         )
         return scheduler
@@ -220,23 +224,6 @@ class Plan:
         return Checkpoint(scheduler.states(), f"{self.session}/{shard}", counters)
 
 
-def _counters(rows: Sequence[Mapping[str, Any]], saved: Sequence[Mapping[str, int]]) -> Counters:
-    """The counters of a session from its rows; those that rows do not tell, from its checkpoint."""
-    labelled = [r for r in rows if r["label"] is not None and r["prediction"] is not None]
-    counters = Counters(
-        decided=len(rows),
-        errors=sum(row["error"] is not None for row in rows),
-        labelled=len(labelled),
-        correct=sum(row["label"] == row["prediction"] for row in labelled),
-        n_evaluations=sum(row["n_evaluations"] for row in rows),
-        n_spent=sum(row["n_spent"] for row in rows),
-    )
-    for counts in saved:
-        for name in ("n_scored", "n_rows", "n_micro_batches", "n_retries"):
-            setattr(counters, name, counts[name])
-    return counters
-
-
 def make_plan(config: RunConfig) -> Plan:
     """Check a configuration against the world: model files, data, classes, what the output holds.
 
@@ -248,8 +235,12 @@ def make_plan(config: RunConfig) -> Plan:
     config = _with_profile(with_defaults(config))
     check_model(config.model)
     dataset = open_dataset(config.data)
-    labels = [record.label for record in dataset.records]
-    classes = resolve_classes(config.prompts.classes, dataset.label_names, labels)
+    if isinstance(dataset, CaptionedDataset):
+        config = with_captions(config)
+        classes = ClassList(dataset.captions.texts, None)
+    else:
+        labels = [record.label for record in dataset.records]
+        classes = resolve_classes(config.prompts.classes, dataset.label_names, labels)
     chosen = choose_subset(dataset.records, config.data.limit)
     model = fingerprint(config.model)
     if config.screen is None:
@@ -294,6 +285,10 @@ def plan_stage(
     elif config.method.null_prompt:
         check_null_prompt(config.model)
     parts = identity_parts(config, classes.names, classes.of_label, model_fingerprint, screen)
+    candidates = None
+    if isinstance(dataset, CaptionedDataset):
+        candidates = as_candidates(dataset.captions)
+        parts["captions"] = identity_part(dataset.captions)
     if clip is not None:
         parts["method"]["clip"] = {"fingerprint": clip}
     output = Output(config.output.path)
@@ -327,6 +322,8 @@ def plan_stage(
         again=frozenset(again),
         session=uuid.uuid4().hex[:12],
         previous=previous,
+        n_racing=len(classes.names) if candidates is None else candidates.best.shape[1],
+        candidates=candidates,
     )
 
 

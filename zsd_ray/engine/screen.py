@@ -37,12 +37,14 @@ class CandidateTable:
     group_of: (K,) int32, the screen's class of each class of the run; none is without classes.
     n_evaluations: (N,) int64, what the screen took of the run's own model; None: of another model.
     listed: (N,) bool, the images that the screen has a row of.
+    screened: whether a screen chose them; else they are each image's captions.
     """
 
     best: NDArray[np.int32]
     group_of: NDArray[np.int32]
     n_evaluations: NDArray[np.int64] | None
     listed: NDArray[np.bool_]
+    screened: bool = True
 
     def of(self, number: int) -> Candidates | None:
         """The candidates of an image; None where all classes are."""
@@ -51,7 +53,7 @@ class CandidateTable:
             return None
         classes = np.flatnonzero(np.isin(self.group_of, groups)).astype(np.int32)
         cost = None if self.n_evaluations is None else int(self.n_evaluations[number])
-        return Candidates(classes, cost)
+        return Candidates(classes, cost, self.screened)
 
     def counts(self, numbers: Sequence[int]) -> NDArray[np.int64]:
         """How many classes each of some images goes on with."""

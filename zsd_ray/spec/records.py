@@ -24,14 +24,16 @@ class ImageRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """The classes that a screen lets one image go on with.
+    """The classes in one image's race: those that a screen leaves it, or its own captions.
 
     classes: (C,) int32, ascending.
     n_evaluations: what the screen took of the run's own model; None: it is another model's.
+    screened: whether a screen chose them.
     """
 
     classes: NDArray[np.int32]
     n_evaluations: int | None = None
+    screened: bool = True
 
 
 @dataclass(frozen=True, slots=True)
