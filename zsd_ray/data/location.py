@@ -46,11 +46,8 @@ class Location:
 
     def kind(self) -> str | None:
         """Return "file", "directory" or "other"; None where there is nothing."""
-        fs, root = self._opened
-        try:
-            return str(self._ask(lambda: fs.info(root)["type"]))
-        except FileNotFoundError:
-            return None
+        info = self._info(self.root)
+        return None if info is None else str(info["type"])
 
     def files(self) -> list[str]:
         """Names, relative to this folder, of all files below it that are not hidden; sorted."""
@@ -67,6 +64,10 @@ class Location:
 
     def join(self, name: str) -> str:
         return posixpath.join(self.root, name)
+
+    def below(self, name: str) -> Location:
+        """The place of this name, relative to this folder; "" and "." are the folder itself."""
+        return self if name in ("", ".") else Location(f"{self._url.rstrip('/')}/{name}")
 
     def show(self, path: str) -> str:
         """A full path as people would open it, without secrets."""
@@ -85,9 +86,26 @@ class Location:
 
         return self._ask(read_once)
 
-    def read_bytes(self, path: str) -> bytes:
+    def read_bytes(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
+        """A file, or its bytes from `start` to before `end`: fewer where it ends earlier."""
         fs = self._opened[0]
-        return self._ask(lambda: bytes(fs.cat_file(path)))
+        return self._ask(lambda: bytes(fs.cat_file(path, start=start, end=end)))
+
+    def size(self, path: str) -> int | None:
+        """The bytes of the file at a full path; None where there is none."""
+        info = self._info(path)
+        return None if info is None or info["type"] != "file" else int(info["size"])
+
+    def exists(self, name: str) -> bool:
+        """Whether a file or folder of this name, relative to this folder, is there."""
+        return self._info(self.join(name)) is not None
+
+    def _info(self, path: str) -> dict[str, Any] | None:
+        fs = self._opened[0]
+        try:
+            return dict(self._ask(lambda: fs.info(path)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def reason(self, error: BaseException) -> str:
         """What `error` says, in one line that tells no secret of this location."""

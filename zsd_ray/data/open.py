@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from zsd_ray.data.base import ImageDataset
+from zsd_ray.data.catalogue import open_named
 from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.errors import UserError
 
@@ -25,10 +26,15 @@ def open_dataset(config: DataConfig) -> ImageDataset:
     Raises:
         UserError: one line on what is wrong with the path or the files.
     """
+    dataset = open_named(config) if config.is_named else _read(config)
+    if not dataset.records:
+        raise UserError(f"data.source {config.source} holds no images; choose another data.path")
+    return dataset
+
+
+def _read(config: DataConfig) -> ImageDataset:
     target, keys = _READERS[config.source]
     module, _, name = target.partition(":")
     reader = getattr(import_module(module), name)
     dataset: ImageDataset = reader(*(getattr(config, key) for key in keys))
-    if not dataset.records:
-        raise UserError(f"data.source {config.source} holds no images; choose another data.path")
     return dataset

@@ -11,7 +11,29 @@ from zsd_ray.spec.section import Count, Section
 Reader = Literal["digits", "folder", "parquet", "clevr-binding", "two-objects", "winoground"]
 """Sources that are ways of reading."""
 
-NamedSet = Literal["cifar10"]
+NamedSet = Literal[
+    "cifar10",
+    "cifar100",
+    "stl10",
+    "mnist",
+    "svhn",
+    "dtd",
+    "pcam",
+    "eurosat",
+    "stanford-cars",
+    "imagenet",
+    "imagenet-v2",
+    "imagenet-a",
+    "imagenet-r",
+    "imagenet-sketch",
+    "objectnet",
+    "caltech101",
+    "oxford-pets",
+    "flowers102",
+    "food101",
+    "fgvc-aircraft",
+    "cue-conflict",
+]
 """Sources that are data sets of the catalogue (`zsd-ray datasets`)."""
 
 WITHOUT_PATH = ("digits", "two-objects")
@@ -55,4 +77,6 @@ class DataConfig(Section):
             raise ValueError(f"source {self.source} needs no files and takes no path; remove path")
         if self.source not in WITHOUT_PATH and not self.path:
             raise ValueError(f"source {self.source} needs a path; set data.path")
+        if self.layout is not None and not self.is_named:
+            raise ValueError(f"source {self.source} has one layout; remove layout")
         return self

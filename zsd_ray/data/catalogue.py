@@ -1,0 +1,201 @@
+"""The data sets of the literature: what each is, and the ways in which its files may lie.
+
+A data set is one YAML file in assets/datasets. Nothing here knows a data set or a layout by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import ConfigDict, Field, model_validator
+
+from zsd_ray.data.base import ImageDataset
+from zsd_ray.data.location import Location
+from zsd_ray.spec.config import parse_config
+from zsd_ray.spec.data import DataConfig
+from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.section import Count, Section
+
+_FOLDER = Path(__file__).parent.parent / "assets" / "datasets"
+_N_IMAGENET = 1000
+# Arguments of a layout for which the user's own key of the data section comes first.
+_COLUMNS = ("image_column", "label_column")
+
+LayoutName = Literal["official", "torchvision", "parquet", "webdataset", "folder"]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class LayoutSpec(Section):
+    """One way in which the files of a data set may lie.
+
+    reader: "module:function", called as `read(location, split, spec, **arguments)`; it returns
+        None where what marks the layout is not there.
+    needs: that mark, for people. Every other key is an argument of the reader.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    reader: Annotated[str, Field(pattern=r"^zsd_ray\.data\.layouts\.\w+:\w+$")]
+    needs: Text
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+    def open(self, config: DataConfig, spec: DatasetSpec) -> ImageDataset | None:
+        """The data set, or None where it does not lie in this way; raises UserError."""
+        assert config.path is not None
+        module, _, name = self.reader.partition(":")
+        arguments = {
+            key: (getattr(config, key), value) if key in _COLUMNS else value
+            for key, value in self.arguments.items()
+        }
+        read = getattr(import_module(module), name)
+        dataset: ImageDataset | None = read(Location(config.path), config.split, spec, **arguments)
+        return dataset
+
+
+class DatasetSpec(Section):
+    """A data set of the catalogue.
+
+    images: how many the test split has; `split` says in words which that is.
+    splits: those that data.split may ask for.
+    template: CLIP's first for this data set.
+    classes: names as CLIP has them, in the order of the label numbers; "imagenet": those of
+        ImageNet, which models/templates.py knows.
+    imagenet_classes: their numbers among ImageNet's 1,000, where it has not all of them.
+    labels: what the archive calls each class (folders, lists), distinct, in the same order; the
+        class names, where the file does not say.
+    source: the publication.
+    get: what the user must put where.
+    layouts: in the order in which they are tried.
+    """
+
+    name: Text
+    title: Text
+    images: Count
+    split: Text
+    splits: tuple[Literal["train", "test"], ...] = ("train", "test")
+    metric: Literal["accuracy", "mean-per-class"]
+    template: Annotated[str, Field(pattern=r"^[^{}]*\{\}[^{}]*$")]
+    classes: Annotated[tuple[Text, ...], Field(min_length=2)] | Literal["imagenet"]
+    imagenet_classes: tuple[int, ...] | None = None
+    labels: tuple[Text, ...]
+    source: Text
+    get: Text
+    layouts: Annotated[dict[LayoutName, LayoutSpec], Field(min_length=1)]
+
+    @property
+    def n_classes(self) -> int:
+        if self.classes != "imagenet":
+            return len(self.classes)
+        return _N_IMAGENET if self.imagenet_classes is None else len(self.imagenet_classes)
+
+    @property
+    def label_names(self) -> Sequence[str] | None:
+        """What tells the labels apart: the class names, where they are distinct and known here."""
+        named = self.classes != "imagenet" and len(set(self.classes)) == len(self.classes)
+        return self.classes if named else None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _called_by_name(cls, tree: Any) -> Any:
+        if isinstance(tree, Mapping) and isinstance(tree.get("classes"), list):
+            return {"labels": tree["classes"], **tree}
+        return tree
+
+    @model_validator(mode="after")
+    def _labels_fit(self) -> Self:
+        n, distinct = len(self.labels), len(set(self.labels))
+        if n != self.n_classes or n != distinct:
+            raise ValueError(
+                f"labels has {n} names, {distinct} of them distinct, for {self.n_classes} classes; "
+                "it takes a distinct one for each"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _numbers_are_imagenets(self) -> Self:
+        numbers = self.imagenet_classes
+        if numbers is None:
+            return self
+        if self.classes != "imagenet":
+            raise ValueError("imagenet_classes goes with classes: imagenet only")
+        if len(set(numbers)) != len(numbers) or not set(numbers) <= set(range(_N_IMAGENET)):
+            raise ValueError(f"imagenet_classes takes distinct numbers below {_N_IMAGENET}")
+        return self
+
+
+def names() -> tuple[str, ...]:
+    """The data sets of the catalogue, sorted."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
+
+
+@cache
+def spec_of(name: str) -> DatasetSpec:
+    """What the catalogue says of a data set.
+
+    Raises:
+        UserError: there is none of this name, or its file is no valid spec.
+    """
+    if name not in names():
+        raise UserError(f"no data set {name!r} in the catalogue; it has: {', '.join(names())}")
+    return parse_spec(name, (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def parse_spec(name: str, text: str) -> DatasetSpec:
+    """Check the text of a spec; raises UserError with one line on what is wrong."""
+    where = f"assets/datasets/{name}.yaml"
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, Mapping):
+        raise UserError(f"{where} must be a mapping of keys of a data set")
+    return parse_config(DatasetSpec, {"name": name, **tree}, where)
+
+
+def open_named(config: DataConfig) -> ImageDataset:
+    """Open a data set of the catalogue in the first layout that its files are found to have.
+
+    Labels are numbers in the order of `spec_of(config.source).classes`. That there are more or
+    fewer images than the spec says is no error: subsets are common.
+
+    Raises:
+        UserError: the files are in no layout that is read, or do not hold what they should.
+    """
+    assert config.path is not None
+    spec = spec_of(config.source)
+    if config.split not in spec.splits:
+        raise UserError(
+            f"data.split {config.split} is no split of {spec.title}, which has "
+            f"{' and '.join(spec.splits)}"
+        )
+    layouts = _chosen(spec, config.layout)
+    for layout in layouts.values():
+        dataset = layout.open(config, spec)
+        if dataset is not None:
+            return dataset
+    shown = Location(config.path).shown
+    looked = "; ".join(f"{name} needs {layout.needs}" for name, layout in layouts.items())
+    raise UserError(
+        f"data.path {shown} holds no {spec.title} ({config.split} split) in a layout that is read: "
+        f"{looked}. {spec.get}"
+    )
+
+
+def _chosen(spec: DatasetSpec, layout: str | None) -> Mapping[LayoutName, LayoutSpec]:
+    if layout is None:
+        return spec.layouts
+    chosen = {name: each for name, each in spec.layouts.items() if name == layout}
+    if not chosen:
+        raise UserError(
+            f"data.layout {layout!r} is none of {spec.title}'s; they are: "
+            f"{', '.join(spec.layouts)} (or null: as they are found)"
+        )
+    return chosen

@@ -1,0 +1,101 @@
+"""CIFAR's batches: images as 3 planes of 32x32 bytes, in a binary file or in a pickle."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import IO, Any
+
+import numpy as np
+
+from zsd_ray.data.catalogue import DatasetSpec
+from zsd_ray.data.layouts.array_pickle import load_arrays
+from zsd_ray.data.layouts.arrays import (
+    ArrayDataset,
+    LabelledRows,
+    Pixels,
+    RawRows,
+    WholeRows,
+    find_folder,
+)
+from zsd_ray.data.location import Location
+from zsd_ray.spec.errors import UserError
+
+_SHAPE = (3, 32, 32)
+_SIZE = 3 * 32 * 32
+
+
+def read(
+    location: Location,
+    split: str,
+    spec: DatasetSpec,
+    *,
+    folders: Sequence[str],
+    files: Mapping[str, Sequence[str]],
+    label_key: str,
+    label_bytes: int,
+) -> ArrayDataset | None:
+    """Read the batches of a split, binary where they are there.
+
+    Args:
+        folders: where the batches may lie.
+        files: the batches of each split; binary ones have .bin behind these names.
+        label_key: of the labels in a pickled batch.
+        label_bytes: before each image of a binary batch; the last of them is the label.
+
+    Raises:
+        UserError: a batch is missing, damaged, or holds something else.
+    """
+    for suffix, look in (
+        (".bin", partial(_binary, label_bytes)),
+        ("", partial(_pickled, label_key)),
+    ):
+        folder = find_folder(location, folders, files[split][0] + suffix)
+        if folder is None:
+            continue
+        batches = []
+        for name in files[split]:
+            path = location.join(posixpath.join(folder, name + suffix))
+            shown = location.show(path)
+            with location.user_errors(shown):
+                batches.append(look(location, path, shown))
+        return ArrayDataset(location, split, batches, spec.label_names)
+    return None
+
+
+def _binary(label_bytes: int, location: Location, path: str, shown: str) -> LabelledRows:
+    step = label_bytes + _SIZE
+    data = location.read_bytes(path)
+    if not data or len(data) % step:
+        raise UserError(
+            f"{shown} has {len(data)} bytes, which are no whole images of {step}; unpack it again"
+        )
+    labels = np.frombuffer(data, np.uint8).reshape(-1, step)[:, label_bytes - 1]
+    return LabelledRows(RawRows(path, label_bytes, step, _SHAPE, (1, 2, 0)), labels.tolist())
+
+
+def _pickled(label_key: str, location: Location, path: str, shown: str) -> LabelledRows:
+    labels, n_images = location.read(path, partial(_labels, label_key))
+    if len(labels) != n_images:
+        raise UserError(f"{shown} has {n_images} images and {len(labels)} labels")
+    return LabelledRows(WholeRows(path, _pixels), labels)
+
+
+def _labels(key: str, opened: IO[bytes]) -> tuple[list[int], int]:
+    batch = load_arrays(opened)
+    return [int(label) for label in _part(batch, key)], len(_part(batch, "data"))
+
+
+def _pixels(opened: IO[bytes]) -> Pixels:
+    rows = np.asarray(_part(load_arrays(opened), "data"))
+    return rows.reshape(-1, *_SHAPE).transpose(0, 2, 3, 1)
+
+
+def _part(batch: Any, key: str) -> Any:
+    """Of a batch, whose keys are text, or bytes where a program has kept Python 2's."""
+    if isinstance(batch, Mapping):
+        for name in (key, key.encode()):
+            if name in batch:
+                return batch[name]
+    raise UserError(f"the pickle is no batch of CIFAR: it has no {key!r}")
