@@ -26,7 +26,7 @@ _N_IMAGENET = 1000
 # Arguments of a layout for which the user's own key of the data section comes first.
 _COLUMNS = ("image_column", "label_column")
 
-LayoutName = Literal["official", "torchvision", "parquet", "webdataset", "folder"]
+LayoutName = Literal["official", "torchvision", "parquet", "webdataset", "flat-wnid", "folder"]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -56,7 +56,9 @@ class LayoutSpec(Section):
             for key, value in self.arguments.items()
         }
         read = getattr(import_module(module), name)
-        dataset: ImageDataset | None = read(Location(config.path), config.split, spec, **arguments)
+        location = Location(config.path)
+        with location.user_errors(f"data.path {location.shown}"):
+            dataset: ImageDataset | None = read(location, config.split, spec, **arguments)
         return dataset
 
 
@@ -68,9 +70,10 @@ class DatasetSpec(Section):
     template: CLIP's first for this data set.
     classes: names as CLIP has them, in the order of the label numbers; "imagenet": those of
         ImageNet, which models/templates.py knows.
-    imagenet_classes: their numbers among ImageNet's 1,000, where it has not all of them.
-    labels: what the archive calls each class (folders, lists), distinct, in the same order; the
-        class names, where the file does not say.
+    imagenet_labels: the numbers of each class among ImageNet's 1,000, where it is one or several
+        of them.
+    labels: what the archive calls each class (folders, lists), distinct, in the same order. Where
+        the file does not say, the class names, and for ImageNet the WNIDs.
     source: the publication.
     get: what the user must put where.
     layouts: in the order in which they are tried.
@@ -84,7 +87,7 @@ class DatasetSpec(Section):
     metric: Literal["accuracy", "mean-per-class"]
     template: Annotated[str, Field(pattern=r"^[^{}]*\{\}[^{}]*$")]
     classes: Annotated[tuple[Text, ...], Field(min_length=2)] | Literal["imagenet"]
-    imagenet_classes: tuple[int, ...] | None = None
+    imagenet_labels: tuple[tuple[int, ...], ...] | None = None
     labels: tuple[Text, ...]
     source: Text
     get: Text
@@ -92,43 +95,54 @@ class DatasetSpec(Section):
 
     @property
     def n_classes(self) -> int:
-        if self.classes != "imagenet":
-            return len(self.classes)
-        return _N_IMAGENET if self.imagenet_classes is None else len(self.imagenet_classes)
+        return len(self.labels)
 
     @property
-    def label_names(self) -> Sequence[str] | None:
+    def label_names(self) -> Sequence[str]:
         """What tells the labels apart: the class names, where they are distinct and known here."""
         named = self.classes != "imagenet" and len(set(self.classes)) == len(self.classes)
-        return self.classes if named else None
+        return self.classes if named else self.labels
 
     @model_validator(mode="before")
     @classmethod
-    def _called_by_name(cls, tree: Any) -> Any:
-        if isinstance(tree, Mapping) and isinstance(tree.get("classes"), list):
-            return {"labels": tree["classes"], **tree}
-        return tree
+    def _fill_in(cls, tree: Any) -> Any:
+        if not isinstance(tree, Mapping):
+            return tree
+        classes, numbers = tree.get("classes"), tree.get("imagenet_labels")
+        filled = dict(tree)
+        if classes == "imagenet" and numbers is None:
+            numbers = range(_N_IMAGENET)
+        if isinstance(numbers, list | range):
+            filled["imagenet_labels"] = [[n] if isinstance(n, int) else n for n in numbers]
+        if isinstance(classes, list):
+            filled.setdefault("labels", classes)
+        elif classes == "imagenet":
+            known = dict(enumerate(imagenet_wnids()))
+            filled.setdefault("labels", [known.get(n, str(n)) for n in numbers or ()])
+        return filled
 
     @model_validator(mode="after")
     def _labels_fit(self) -> Self:
-        n, distinct = len(self.labels), len(set(self.labels))
-        if n != self.n_classes or n != distinct:
+        of_imagenet = self.imagenet_labels
+        numbers = [number for each in of_imagenet or () for number in each]
+        if len(set(numbers)) != len(numbers) or not set(numbers) <= set(range(_N_IMAGENET)):
+            raise ValueError(f"imagenet_labels takes distinct numbers below {_N_IMAGENET}")
+        n = len(of_imagenet or ()) if self.classes == "imagenet" else len(self.classes)
+        if of_imagenet is not None and (len(of_imagenet) != n or not all(of_imagenet)):
+            raise ValueError(f"imagenet_labels must give each of the {n} classes a number or more")
+        distinct = len(set(self.labels))
+        if len(self.labels) != n or n != distinct:
             raise ValueError(
-                f"labels has {n} names, {distinct} of them distinct, for {self.n_classes} classes; "
-                "it takes a distinct one for each"
+                f"labels has {len(self.labels)} names, {distinct} of them distinct, for {n} "
+                "classes; it takes a distinct one for each"
             )
         return self
 
-    @model_validator(mode="after")
-    def _numbers_are_imagenets(self) -> Self:
-        numbers = self.imagenet_classes
-        if numbers is None:
-            return self
-        if self.classes != "imagenet":
-            raise ValueError("imagenet_classes goes with classes: imagenet only")
-        if len(set(numbers)) != len(numbers) or not set(numbers) <= set(range(_N_IMAGENET)):
-            raise ValueError(f"imagenet_classes takes distinct numbers below {_N_IMAGENET}")
-        return self
+
+@cache
+def imagenet_wnids() -> tuple[str, ...]:
+    """The WordNet ids of ImageNet's 1,000 classes (Russakovsky et al. 2015), in label order."""
+    return tuple((_FOLDER / "imagenet_wnids.txt").read_text(encoding="utf-8").split())
 
 
 def names() -> tuple[str, ...]:
