@@ -15,8 +15,11 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
-    """The score interval of a proportion (Wilson 1927); (0, 1) where there are no trials."""
+def wilson(successes: float, trials: float, confidence: float = 0.95) -> Interval:
+    """The score interval of a proportion (Wilson 1927); (0, 1) where there are no trials.
+
+    Trials need not be whole: of an estimate that is as sure as so many would make it.
+    """
     if not 0 <= successes <= trials:
         raise ValueError(f"needs 0 <= successes <= trials, but came {successes} of {trials}")
     if trials == 0:
