@@ -12,6 +12,7 @@ from zsd_ray.results.run_file import RunFile
 from zsd_ray.results.schema import DECISIONS, SCORES, decisions_table
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.records import Decision, RawDraw
+from zsd_ray.stats.class_accuracy import class_accuracy
 
 
 def decision(i, label=1, prediction=1, traced=False, error=None):
@@ -250,8 +251,22 @@ def test_metrics_leave_errors_and_unlabelled_images_out_of_the_accuracy():
     assert metrics["n_spent"] == 20
 
 
+def test_class_accuracy_counts_each_class_with_images_once():
+    right = [decision(i, label=4, prediction=4) for i in range(6)]
+    wrong = [decision(6, label=1, prediction=4), decision(7, label=1, prediction=1)]
+    others = [decision(8, label=None), decision(9, label=2, error="x")]
+    metrics = run_metrics(decisions_table([*right, *wrong, *others]))
+    assert metrics["labelled_classes"] == 2
+    assert metrics["accuracy"] == 7 / 8
+    assert metrics["class_accuracy"] == 0.75
+    expected = class_accuracy([0, 2, 0, 0, 6], [0, 1, 0, 0, 6]).interval
+    assert (metrics["class_accuracy_low"], metrics["class_accuracy_high"]) == expected
+
+
 def test_metrics_of_nothing_are_none():
     metrics = run_metrics(DECISIONS.empty_table())
     assert metrics["accuracy"] is None
+    assert metrics["class_accuracy"] is metrics["class_accuracy_low"] is None
+    assert metrics["labelled_classes"] == 0
     assert metrics["evaluations_per_image"] is None
     assert metrics["n_evaluations"] == 0

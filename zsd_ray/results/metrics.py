@@ -7,16 +7,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from zsd_ray.stats.class_accuracy import class_accuracy
 from zsd_ray.stats.intervals import wilson
+from zsd_ray.stats.metrics import per_class_accuracy
 
 
 def run_metrics(decisions: pa.Table) -> dict[str, Any]:
     """Sum up rows of OUTPUT/decisions.
 
     Accuracy is over labelled images that have a prediction; an image with an error counts in
-    `errors` and nowhere else. Evaluations an image are all that this model took, those of a screen
-    too. Figures without any image to stand on are None, and those of a screen are left out where
-    there was none.
+    `errors` and nowhere else. Class accuracy is the mean of each class's, over the classes that
+    have such images: `labelled_classes`. Evaluations an image are all that this model took, those
+    of a screen too. Figures without any image to stand on are None, and those of a screen are left
+    out where there was none.
     """
     errors = pc.sum(pc.is_valid(decisions["error"])).as_py() or 0
     labelled = len(decisions) - decisions["correct"].null_count
@@ -34,10 +37,26 @@ def run_metrics(decisions: pa.Table) -> dict[str, Any]:
         "accuracy": correct / labelled if labelled else None,
         "accuracy_low": interval.low if labelled else None,
         "accuracy_high": interval.high if labelled else None,
+        **_class_metrics(decisions),
         "n_evaluations": n_evaluations,
         "n_spent": pc.sum(decisions["n_spent"]).as_py() or 0,
         "evaluations_per_image": of_all / scored if scored else None,
     } | screened
+
+
+def _class_metrics(decisions: pa.Table) -> dict[str, Any]:
+    rows = decisions.select(["label", "correct"])  # the others hold gigabytes
+    labelled = rows.filter(pc.is_valid(rows["correct"]))
+    labels = labelled["label"].to_numpy()
+    n_classes = int(labels.max()) + 1 if len(labels) else 0
+    found = class_accuracy(*per_class_accuracy(labels, labelled["correct"].to_numpy(), n_classes))
+    known = found.value is not None
+    return {
+        "labelled_classes": found.n_classes,
+        "class_accuracy": found.value,
+        "class_accuracy_low": found.interval.low if known else None,
+        "class_accuracy_high": found.interval.high if known else None,
+    }
 
 
 def _screen_metrics(decisions: pa.Table) -> dict[str, Any]:
