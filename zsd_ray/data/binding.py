@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple, TypeAlias, TypeVar
 
+from zsd_ray.data.captions import CaptionTable
 from zsd_ray.spec.errors import UserError
 
 T = TypeVar("T")
@@ -130,6 +131,16 @@ def is_relational(objects: Sequence[SceneObject]) -> bool:
         return False
     one, two = objects
     return one.shape != two.shape and one.color != two.color and one.left and not two.left
+
+
+def as_question(prompts: Sequence[Prompts]) -> tuple[CaptionTable, list[int | None]]:
+    """The captions of each image, and its label.
+
+    They stand in the order of their texts: where the right one always came first, an order in which
+    ties are broken would count as right.
+    """
+    table = CaptionTable.of(map(sorted, prompts))
+    return table, table.labels(each.positive for each in prompts)
 
 
 def describe(stated: dict[str, str]) -> str:

@@ -38,9 +38,22 @@ class CaptionTable:
             row[: len(numbers)] = numbers
         return cls(tuple(number_of), choices)
 
+    def labels(self, right: Iterable[str | None]) -> list[int | None]:
+        """The label of each image by its right caption; None where that is not known."""
+        number_of = {text: number for number, text in enumerate(self.texts)}
+        return [None if text is None else number_of[text] for text in right]
+
 
 @runtime_checkable
 class CaptionedDataset(ImageDataset, Protocol):
     """Images with captions of their own; `label_names` is None."""
 
     captions: CaptionTable
+
+
+@runtime_checkable
+class DescribedDataset(ImageDataset, Protocol):
+    """Images of which it is known what captions can truly say: a model can learn from them."""
+
+    def true_captions(self, index: int) -> Sequence[str]:
+        """Each of them once; what says most comes first."""
