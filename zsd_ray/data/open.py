@@ -14,9 +14,12 @@ _READERS = {
     "digits": ("zsd_ray.data.digits:Digits", ("split",)),
     "folder": ("zsd_ray.data.folder:FolderDataset", ("path",)),
     "parquet": (
-        "zsd_ray.data.parquet:ParquetDataset",
-        ("path", "image_column", "label_column"),
+        "zsd_ray.data.captioned_parquet:open_parquet",
+        ("path", "image_column", "label_column", "caption_column"),
     ),
+    "clevr-binding": ("zsd_ray.data.clevr:ClevrBinding", ("path", "task")),
+    "two-objects": ("zsd_ray.data.two_objects:open_two_objects", ("split", "task")),
+    "winoground": ("zsd_ray.data.winoground:Winoground", ("path",)),
 }
 
 

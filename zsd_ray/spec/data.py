@@ -39,6 +39,9 @@ NamedSet = Literal[
 WITHOUT_PATH = ("digits", "two-objects")
 """Sources that need no files."""
 
+WITH_TASKS = ("clevr-binding", "two-objects")
+"""Sources that can ask several questions."""
+
 
 class CorruptionConfig(Section):
     """What is done to every picture before the model sees it; 5 is the strongest."""
@@ -79,4 +82,8 @@ class DataConfig(Section):
             raise ValueError(f"source {self.source} needs a path; set data.path")
         if self.layout is not None and not self.is_named:
             raise ValueError(f"source {self.source} has one layout; remove layout")
+        if self.task is not None and self.source not in WITH_TASKS:
+            raise ValueError(f"source {self.source} asks one question; remove task")
+        if self.caption_column is not None and self.source != "parquet":
+            raise ValueError(f"source {self.source} takes no caption_column; remove it")
         return self
