@@ -7,8 +7,6 @@ from typing import IO, Any
 
 import numpy as np
 
-from zsd_ray.spec.errors import UserError
-
 # What a pickled array names; plain values (text, bytes, numbers, lists, mappings) name nothing.
 _ALLOWED = {
     ("numpy", "dtype"),
@@ -21,7 +19,7 @@ _ALLOWED = {
 class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise UserError(
+            raise pickle.UnpicklingError(
                 f"the pickle asks for {module}.{name}; a file of arrays has no need of it, and "
                 "running what a file asks for is not safe, so take the archive from its publisher"
             )
@@ -34,6 +32,6 @@ def load_arrays(opened: IO[bytes]) -> Any:
     """Unpickle arrays of numbers and plain values, also of Python 2.
 
     Raises:
-        UserError: it asks for anything else; nothing of it has run.
+        UnpicklingError: it asks for anything else; nothing of it has run.
     """
     return _ArrayUnpickler(opened, encoding="latin1").load()

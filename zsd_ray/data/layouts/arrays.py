@@ -83,11 +83,16 @@ class WholeRows:
         vars(self).update(state)
         self._keep_nothing()
 
-    def read(self, location: Location, row: int) -> Pixels:
+    def pixels(self, location: Location) -> Pixels:
+        """All images: (N, H, W) or (N, H, W, 3)."""
         with self._lock:  # threads wait for each other: none reads twice
             if self._kept is None:
-                self._kept = location.read(self.path, self._load)
-            return self._kept[row]
+                self._kept = location.read(self._path, self._load)
+            return self._kept
+
+    def read(self, location: Location, row: int) -> Pixels:
+        pixels: Pixels = self.pixels(location)[row]
+        return pixels
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,15 @@ class LabelledRows:
 
     rows: ImageRows
     labels: Sequence[int]
+
+    @classmethod
+    def matched(cls, rows: ImageRows, n_images: int, labels: Sequence[int]) -> LabelledRows:
+        """Raises ValueError where there are not as many of both."""
+        if n_images != len(labels):
+            raise ValueError(
+                f"it holds {n_images} images for {len(labels)} labels; take both from one archive"
+            )
+        return cls(rows, [int(label) for label in labels])
 
 
 class ArrayDataset:

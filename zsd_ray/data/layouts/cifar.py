@@ -20,7 +20,6 @@ from zsd_ray.data.layouts.arrays import (
     find_folder,
 )
 from zsd_ray.data.location import Location
-from zsd_ray.spec.errors import UserError
 
 _SHAPE = (3, 32, 32)
 _SIZE = 3 * 32 * 32
@@ -57,34 +56,30 @@ def read(
         batches = []
         for name in files[split]:
             path = location.join(posixpath.join(folder, name + suffix))
-            shown = location.show(path)
-            with location.user_errors(shown):
-                batches.append(look(location, path, shown))
+            with location.user_errors(location.show(path)):
+                batches.append(look(location, path))
         return ArrayDataset(location, split, batches, spec.label_names)
     return None
 
 
-def _binary(label_bytes: int, location: Location, path: str, shown: str) -> LabelledRows:
+def _binary(label_bytes: int, location: Location, path: str) -> LabelledRows:
     step = label_bytes + _SIZE
     data = location.read_bytes(path)
     if not data or len(data) % step:
-        raise UserError(
-            f"{shown} has {len(data)} bytes, which are no whole images of {step}; unpack it again"
-        )
+        raise ValueError(f"its {len(data)} bytes are no whole images of {step}; unpack it again")
     labels = np.frombuffer(data, np.uint8).reshape(-1, step)[:, label_bytes - 1]
     return LabelledRows(RawRows(path, label_bytes, step, _SHAPE, (1, 2, 0)), labels.tolist())
 
 
-def _pickled(label_key: str, location: Location, path: str, shown: str) -> LabelledRows:
-    labels, n_images = location.read(path, partial(_labels, label_key))
-    if len(labels) != n_images:
-        raise UserError(f"{shown} has {n_images} images and {len(labels)} labels")
-    return LabelledRows(WholeRows(path, _pixels), labels)
+def _pickled(label_key: str, location: Location, path: str) -> LabelledRows:
+    rows = WholeRows(path, _pixels)
+    labels = location.read(path, partial(_labels, label_key))
+    return LabelledRows.matched(rows, len(rows.pixels(location)), labels)
 
 
-def _labels(key: str, opened: IO[bytes]) -> tuple[list[int], int]:
-    batch = load_arrays(opened)
-    return [int(label) for label in _part(batch, key)], len(_part(batch, "data"))
+def _labels(key: str, opened: IO[bytes]) -> Sequence[int]:
+    labels: Sequence[int] = _part(load_arrays(opened), key)
+    return labels
 
 
 def _pixels(opened: IO[bytes]) -> Pixels:
@@ -98,4 +93,4 @@ def _part(batch: Any, key: str) -> Any:
         for name in (key, key.encode()):
             if name in batch:
                 return batch[name]
-    raise UserError(f"the pickle is no batch of CIFAR: it has no {key!r}")
+    raise ValueError(f"the pickle is no batch of CIFAR: it has no {key!r}")
