@@ -1,0 +1,79 @@
+"""Images that are files of their own below one folder, their labels known from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from PIL import Image
+
+from zsd_ray.data.base import spread
+from zsd_ray.data.decoding import decode
+from zsd_ray.data.folder import EXTENSIONS
+from zsd_ray.data.location import Location
+from zsd_ray.data.record_table import RecordTable
+from zsd_ray.spec.errors import ImageError, UserError, some
+
+
+class ImageFiles:
+    """An image's id is its path below `location`; the reading order mixes the classes.
+
+    Args:
+        labels: path below `location` -> label number.
+        border: pixels that are cut off each side of an image when it is read.
+    """
+
+    records: RecordTable
+    label_names: Sequence[str] | None
+
+    def __init__(
+        self,
+        location: Location,
+        labels: Mapping[str, int],
+        label_names: Sequence[str] | None,
+        border: int = 0,
+    ) -> None:
+        self._location = location
+        self._border = border
+        self.label_names = label_names
+        ids = sorted(labels, key=spread)
+        sources = (f"{location.shown}/{name}" for name in ids)
+        self.records = RecordTable(ids, sources, (labels[name] for name in ids))
+
+    def read(self, index: int) -> Image.Image:
+        record = self.records[index]
+        with self._location.image_errors(record.source):
+            data = self._location.read_bytes(self._location.join(record.image_id))
+        image = decode(data, record.source)
+        return _inner(image, self._border, record.source) if self._border else image
+
+
+def image_names(location: Location) -> list[str]:
+    """Paths of the image files below a folder, relative to it, sorted; none without a folder."""
+    if location.kind() != "directory":
+        return []
+    return [name for name in location.files() if name.lower().endswith(_SUFFIXES)]
+
+
+def check_present(location: Location, listed: Collection[str], by: str) -> None:
+    """Raise UserError unless every image that the file `by` lists is below `location`.
+
+    Left out silently, or found only when they are read, lost images would change the data set.
+    """
+    missing = sorted(set(listed) - set(image_names(location)))
+    if missing:
+        raise UserError(
+            f"{by} lists {len(listed)} images, of which {location.shown} lacks {len(missing)} "
+            f"({some(missing)}); unpack the archive's images there again"
+        )
+
+
+_SUFFIXES = tuple(f".{extension}" for extension in EXTENSIONS)
+
+
+def _inner(image: Image.Image, border: int, source: str) -> Image.Image:
+    width, height = image.size
+    if min(width, height) <= 2 * border:
+        raise ImageError(
+            f"{source}: {width}x{height} pixels are nothing but the border of {border} pixels"
+        )
+    return image.crop((border, border, width - border, height - border))

@@ -1,0 +1,64 @@
+"""A text file lists the images of a split and their classes, one a line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from zsd_ray.data.catalogue import DatasetSpec
+from zsd_ray.data.layouts.image_files import ImageFiles, check_present
+from zsd_ray.data.location import Location
+from zsd_ray.spec.errors import UserError
+
+
+def read(
+    location: Location,
+    split: str,
+    spec: DatasetSpec,
+    *,
+    lists: Mapping[str, str],
+    line: str,
+    images: str,
+    suffix: str = "",
+    root: str = ".",
+) -> ImageFiles | None:
+    """Read the images that a split's list names.
+
+    Args:
+        lists: split -> its list, below `root`.
+        line: a regular expression that a whole line matches, with the groups `image`, the
+            image's path below `images` without `suffix`, and `label`, one of `spec.labels`.
+        images: the folder of the images, below `root`.
+
+    Returns:
+        None where the list is not there.
+
+    Raises:
+        UserError: a line that does not match, a label that is unknown, or an image that is not
+            there.
+    """
+    base = location.below(root)
+    found = base.below(lists[split])
+    if found.kind() != "file":
+        return None
+    with base.user_errors(found.shown):
+        text = found.read_bytes(found.root).decode("utf-8")
+    label_of = {name: label for label, name in enumerate(spec.labels)}
+    pattern = re.compile(line)
+    labels: dict[str, int] = {}
+    for number, content in enumerate(text.splitlines(), 1):
+        if not content.strip():
+            continue
+        match = pattern.fullmatch(content.strip())
+        if match is None or match["label"] not in label_of:
+            what = "does not name an image and its class" if match is None else "names no class"
+            raise UserError(
+                f"{found.shown}, line {number}: {content.strip()!r} {what} of {spec.title}; put "
+                "the list of the archive there"
+            )
+        labels[match["image"] + suffix] = label_of[match["label"]]
+    if not labels:
+        raise UserError(f"{found.shown} lists no images; put the list of the archive there")
+    inside = base.below(images)
+    check_present(inside, labels, found.shown)
+    return ImageFiles(inside, labels, spec.label_names)
