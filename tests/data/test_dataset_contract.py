@@ -15,7 +15,7 @@ from PIL import Image
 from zsd_ray.data.base import ImageDataset, choose_share, choose_subset
 from zsd_ray.data.open import open_dataset
 from zsd_ray.data.transforms import to_square
-from zsd_ray.spec.data import DataConfig
+from zsd_ray.spec.data import CorruptionConfig, DataConfig
 
 LABELS = ["cat", "dog", "emu"] * 8
 
@@ -63,6 +63,9 @@ def remote(request: pytest.FixtureRequest, name: str) -> str:
 Request = pytest.FixtureRequest
 READERS: dict[str, Callable[[Request], DataConfig]] = {
     "digits-test": lambda _: DataConfig(split="test"),
+    "digits-corrupted": lambda _: DataConfig(
+        corruption=CorruptionConfig(kind="gaussian-noise", strength=3)
+    ),
     "digits-train": lambda _: DataConfig(split="train"),
     "folder": lambda r: DataConfig(source="folder", path=str(r.getfixturevalue("folder"))),
     "folder-remote": lambda r: DataConfig(source="folder", path=remote(r, "folder")),

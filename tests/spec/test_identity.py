@@ -19,6 +19,7 @@ def parts(tree, classes=("a", "b"), of_label=(0, 1), fingerprint="f"):
         {"prompts": {"templates": ["a {}."]}},
         {"model": {"dtype": "bfloat16"}},
         {"data": {"split": "train"}},
+        {"data": {"corruption": {"kind": "jpeg", "strength": 1}}},
     ],
 )
 def test_what_changes_numbers_changes_the_identity(tree):
@@ -38,6 +39,18 @@ def test_what_changes_numbers_changes_the_identity(tree):
 )
 def test_what_does_not_change_numbers_does_not(tree):
     assert hash_of(parts(tree)) == hash_of(parts({}))
+
+
+def test_a_corruption_counts_by_kind_and_strength_and_none_says_nothing():
+    def corrupted(kind, strength):
+        return parts({"data": {"corruption": {"kind": kind, "strength": strength}}})
+
+    one, stronger, other = (
+        corrupted(*each) for each in (("jpeg", 1), ("jpeg", 2), ("contrast", 1))
+    )
+    assert len({hash_of(each) for each in (one, stronger, other)}) == 3
+    assert differences(one, stronger) == ["data.corruption.strength was 1, now 2"]
+    assert "corruption" not in parts({})["data"]
 
 
 def test_classes_and_weights_belong_to_it():
