@@ -158,7 +158,10 @@ def stanford_cars(root: Path) -> dict[str, Expected]:
             row["class"], row["fname"] = np.uint8(number), name
         savemat(places[split], {"annotations": rows})
     savemat(root / "devkit" / "cars_meta.mat", {"class_names": np.array([["a", "b"]], object)})
-    return {split: {k: label for k, (label, _) in each.items()} for split, each in splits.items()}
+    return {
+        split: {f"cars_{split}/{name}": label for name, (label, _) in each.items()}
+        for split, each in splits.items()
+    }
 
 
 def eurosat(root: Path) -> dict[str, Expected]:

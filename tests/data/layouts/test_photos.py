@@ -314,6 +314,38 @@ def test_an_image_that_is_all_border_is_refused(tmp_path: Path) -> None:
         dataset.read(0)
 
 
+@pytest.mark.parametrize(
+    ("name", "made", "path"),
+    [
+        ("dtd", "dtd", "."),
+        ("food101", "food-101", "."),
+        ("fgvc-aircraft", "fgvc-aircraft-2013b", "."),
+        ("eurosat", ".", "2750"),
+        ("imagenet-v2", ".", "imagenetv2-matched-frequency-format-val"),
+        ("imagenet-a", ".", "imagenet-a"),
+        ("imagenet-r", ".", "imagenet-r"),
+        ("imagenet-sketch", ".", "sketch"),
+        ("objectnet", ".", "objectnet-1.0"),
+        ("caltech101", ".", "101_ObjectCategories"),
+        ("caltech101", "caltech-101", "."),
+        ("cue-conflict", ".", "style-transfer-preprocessed-512"),
+        ("cue-conflict", "stimuli", "."),
+    ],
+)
+def test_the_folder_that_an_archive_makes_or_the_one_above(
+    name: str, made: str, path: str, tmp_path: Path
+) -> None:
+    expected = OFFICIAL[name](tmp_path / made)["test"]
+    dataset = opened(name, tmp_path / path)
+    assert shown(dataset) == expected  # ids do not tell which of the two it was
+
+
+def test_eurosats_second_publication_has_another_folder(tmp_path: Path) -> None:
+    expected = OFFICIAL["eurosat"](tmp_path)["test"]
+    (tmp_path / "2750").rename(tmp_path / "EuroSAT_RGB")
+    assert shown(opened("eurosat", tmp_path)) == expected
+
+
 def test_annotations_of_cars_may_lie_in_the_devkit(tmp_path: Path) -> None:
     expected = OFFICIAL["stanford-cars"](tmp_path)["test"]
     annotations = tmp_path / "cars_test_annos_withlabels.mat"

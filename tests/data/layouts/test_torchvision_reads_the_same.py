@@ -70,8 +70,7 @@ def eurosat(sets: ModuleType, root: Path, _: str) -> Seen:
 def stanford_cars(sets: ModuleType, root: Path, split: str) -> Seen:
     their = sets.StanfordCars(root, split=split)
     paths = [path for path, _ in their._samples]
-    folder = root / f"stanford_cars/cars_{split}"
-    return theirs(their, paths, folder, spec_of("stanford-cars").labels.__getitem__)
+    return theirs(their, paths, root / "stanford_cars", spec_of("stanford-cars").labels.__getitem__)
 
 
 def caltech101(sets: ModuleType, root: Path, _: str) -> Seen:

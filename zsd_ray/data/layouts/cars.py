@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 from zsd_ray.data.catalogue import DatasetSpec
 from zsd_ray.data.layouts.image_files import ImageFiles, check_present
@@ -16,13 +17,13 @@ def read(
     split: str,
     spec: DatasetSpec,
     *,
-    annotations: Mapping[str, Sequence[str]],
-    root: str = ".",
+    annotations: Mapping[str, str],
+    folders: Sequence[str],
 ) -> ImageFiles | None:
     """Read cars_SPLIT/NNNNN.jpg.
 
     Args:
-        annotations: split -> the places of its MATLAB file below `root`, best first.
+        annotations: split -> its MATLAB file, in one of `folders` or in devkit below it.
 
     Returns:
         None where that file is in none of them.
@@ -30,19 +31,24 @@ def read(
     Raises:
         UserError: the file has no classes, a class is unknown, or an image is not there.
     """
-    base = location.below(root)
-    places = (base.below(name) for name in annotations[split])
-    found = next((place for place in places if place.kind() is not None), None)
-    if found is None:
-        return None
-    files = column(found, "annotations", "fname")
+    for folder, devkit in product(folders, ("", "devkit")):
+        base = location.below(folder)
+        found = base.below(devkit).below(annotations[split])
+        if found.kind() is not None:
+            return _read(base, found, f"cars_{split}", spec)
+    return None
+
+
+def _read(base: Location, found: Location, images: str, spec: DatasetSpec) -> ImageFiles:
+    files = [str(file) for file in column(found, "annotations", "fname")]
     classes = column(found, "annotations", "class").astype(int)
     if classes.min() < 1 or classes.max() > spec.n_classes:
         raise UserError(
             f"{found.shown} holds classes {classes.min()} to {classes.max()}; those of "
             f"{spec.title} are 1 to {spec.n_classes}"
         )
-    labels = {str(file): int(number) - 1 for file, number in zip(files, classes, strict=True)}
-    images = base.below(f"cars_{split}")
-    check_present(images, labels, found.shown)
-    return ImageFiles(images, labels, spec.label_names)
+    check_present(base.below(images), files, found.shown)
+    # With the folder: both splits count their images from 1.
+    ids = (f"{images}/{file}" for file in files)
+    labels = {id_: int(number) - 1 for id_, number in zip(ids, classes, strict=True)}
+    return ImageFiles(base, labels, spec.label_names)

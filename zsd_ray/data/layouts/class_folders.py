@@ -25,7 +25,7 @@ def read(
     Classes whose folder is not there have no images, and stay classes: subsets are common.
 
     Args:
-        folders: the folders in which a split's class folders may be, best first; "." is the
+        folders: the folders in which a split's class folders may be, best first; "" is the
             location itself.
         numbered: class folders are named after the label's number, and not its `spec.labels`.
         others: whether there may be folders of other classes, which are left out.

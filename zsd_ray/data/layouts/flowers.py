@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from zsd_ray.data.catalogue import DatasetSpec
+from zsd_ray.data.layouts.arrays import find_folder
 from zsd_ray.data.layouts.image_files import ImageFiles, check_present
 from zsd_ray.data.layouts.mat_files import column
 from zsd_ray.data.location import Location
@@ -15,20 +18,21 @@ _SPLITS = {"test": ("tstid",), "train": ("trnid", "valid")}
 
 
 def read(
-    location: Location, split: str, spec: DatasetSpec, *, root: str = "."
+    location: Location, split: str, spec: DatasetSpec, *, folders: Sequence[str]
 ) -> ImageFiles | None:
     """Read jpg/image_NNNNN.jpg of a split, numbered from 1, as setid.mat and imagelabels.mat say.
 
     Returns:
-        None where there is no setid.mat in `root`.
+        None where there is no setid.mat in any of `folders`.
 
     Raises:
         UserError: a file that is not there or does not fit, or a number without a label.
     """
-    base = location.below(root)
-    splits, table, images = (base.below(n) for n in ("setid.mat", "imagelabels.mat", "jpg"))
-    if splits.kind() is None:
+    folder = find_folder(location, folders, "setid.mat")
+    if folder is None:
         return None
+    base = location.below(folder)
+    splits, table, images = (base.below(n) for n in ("setid.mat", "imagelabels.mat", "jpg"))
     numbers = np.concatenate([column(splits, part) for part in _SPLITS[split]]).astype(int)
     classes = column(table, "labels").astype(int)
     if numbers.min() < 1 or numbers.max() > len(classes):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from zsd_ray.data.catalogue import DatasetSpec
+from zsd_ray.data.layouts.arrays import find_folder
 from zsd_ray.data.layouts.image_files import ImageFiles, check_present
 from zsd_ray.data.location import Location
 from zsd_ray.spec.errors import UserError
@@ -19,28 +20,29 @@ def read(
     lists: Mapping[str, str],
     line: str,
     images: str,
+    folders: Sequence[str],
     suffix: str = "",
-    root: str = ".",
 ) -> ImageFiles | None:
     """Read the images that a split's list names.
 
     Args:
-        lists: split -> its list, below `root`.
+        lists: split -> its list, below one of `folders`.
         line: a regular expression that a whole line matches, with the groups `image`, the
             image's path below `images` without `suffix`, and `label`, one of `spec.labels`.
-        images: the folder of the images, below `root`.
+        images: the folder of the images, below the same.
 
     Returns:
-        None where the list is not there.
+        None where the list is in none of the folders.
 
     Raises:
         UserError: a line that does not match, a label that is unknown, or an image that is not
             there.
     """
-    base = location.below(root)
-    found = base.below(lists[split])
-    if found.kind() != "file":
+    folder = find_folder(location, folders, lists[split])
+    if folder is None:
         return None
+    base = location.below(folder)
+    found = base.below(lists[split])
     with base.user_errors(found.shown):
         text = found.read_bytes(found.root).decode("utf-8")
     label_of = {name: label for label, name in enumerate(spec.labels)}
