@@ -1,0 +1,123 @@
+"""Recorded answers: files as Geirhos et al. wrote them, written here, and their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from zsd_ray.data.recorded_decisions import Answers, read_recorded
+from zsd_ray.spec.errors import UserError
+
+HEADER = "subj,session,trial,rt,object_response,category,condition,imagename"
+NAME = "style-transfer-experiment_{}_session_1.csv"
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(name: str, *rows: str, header: str = HEADER) -> Path:
+        path = tmp_path / name
+        path.write_text("\n".join([header, *rows, ""]))
+        return path
+
+    return write
+
+
+def row(answer: str, image: str, category: str | None = None) -> str:
+    shape = category or image.rstrip("0123456789").partition("-")[0].rstrip("0123456789")
+    return f"s,1,1,0.5,{answer},{shape},0,0001_s5n_s01_0_{shape}_00_{image}.png"
+
+
+def test_a_file_is_read(write: Write) -> None:
+    rows = [row("bird", "bird3-bear2"), row("na", "cat10-oven1"), row("oven", "cat1-oven12")]
+    (found,) = read_recorded([str(write(NAME.format("subject-01"), *rows))])
+    assert found == Answers(
+        "subject-01", ("bird", "cat", "cat"), ("bear", "oven", "oven"), ("bird", "na", "oven")
+    )
+    assert found.is_person
+
+
+@pytest.mark.parametrize(
+    ("name", "subject", "is_person"),
+    [
+        ("cue-conflict_subject-10_session_1.csv", "subject-10", True),
+        ("cue-conflict_resnet50_session-1.csv", "resnet50", False),
+        ("cue-conflict_resnet50_trained_on_SIN_session-1.csv", "resnet50_trained_on_SIN", False),
+        ("cue-conflict_subject-net_session-1.csv", "subject-net", False),
+    ],
+)
+def test_the_name_of_the_file_says_whose(
+    write: Write, name: str, subject: str, is_person: bool
+) -> None:
+    (found,) = read_recorded([str(write(name, row("cat", "cat1-oven1")))])
+    assert (found.subject, found.is_person) == (subject, is_person)
+
+
+def test_sessions_of_a_subject_come_together_and_patterns_match(
+    write: Write, tmp_path: Path
+) -> None:
+    write("x_vgg_session_1.csv", row("cat", "cat1-oven1"))
+    write("x_vgg_session_2.csv", row("oven", "cat2-oven1"))
+    write("x_subject-02_session_1.csv", row("bear", "bear1-oven1"))
+    person, network = read_recorded([f"{tmp_path}/*.csv"])
+    assert person.subject == "subject-02"
+    assert network == Answers("vgg", ("cat", "cat"), ("oven", "oven"), ("cat", "oven"))
+    everyone = Answers.together("all", [person, network])
+    assert everyone.answers == ("bear", "cat", "oven")
+    assert everyone.subject == "all"
+
+
+def test_remote_files(write: Write, memory: str) -> None:
+    path = write(NAME.format("vgg"), row("cat", "cat1-oven1"))
+    fsspec.filesystem("memory").put(str(path), f"/bucket/data/{path.name}")
+    (found,) = read_recorded([f"{memory}/*.csv"])
+    assert found.answers == ("cat",)
+
+
+def test_a_file_without_rows_has_no_answers(write: Write) -> None:
+    (found,) = read_recorded([str(write(NAME.format("vgg")))])
+    assert found == Answers("vgg", (), (), ())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("decisions.csv", HEADER, "does not say whose decisions"),
+        (NAME.format("vgg"), "subj,imagename\n", "no column object_response, category; needed"),
+        (NAME.format("vgg"), "", "there are none"),
+        (NAME.format("vgg"), f"{HEADER}\n{row('cat', 'cat-oven')}\n", "line 2: .*its cues"),
+        (NAME.format("vgg"), f"{HEADER}\n{row('a', 'cat1-oven1', 'dog')}\n", "category is 'dog'"),
+        (NAME.format("vgg"), f"{HEADER}\ns,1,1\n", "line 2 is cut off"),
+    ],
+)
+def test_other_files_are_refused_in_one_line(
+    tmp_path: Path, name: str, text: str, words: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=words) as caught:
+        read_recorded([f"{tmp_path}/{name}"])
+    assert "\n" not in str(caught.value)
+    assert name in str(caught.value)
+
+
+def test_no_file_and_no_text_are_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no such file"):
+        read_recorded([f"{tmp_path}/x.csv"])
+    (tmp_path / NAME.format("vgg")).write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="cannot read --decisions"):
+        read_recorded([f"{tmp_path}/*.csv"])
+
+
+def test_the_recorded_ones(shared_data: Path) -> None:
+    found = read_recorded([f"{shared_data}/cue-conflict/decisions/*.csv"])
+    assert [each.subject for each in found] == [
+        "resnet50",
+        *(f"subject-{number:02}" for number in range(1, 11)),
+    ]
+    for each in found:
+        assert len(each.answers) == 1280
+        assert sum(s != t for s, t in zip(each.shapes, each.textures, strict=True)) == 1200
