@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from zsd_ray.data.catalogue import imagenet_wnids, spec_of
@@ -19,9 +21,12 @@ from zsd_ray.spec.errors import UserError
 
 @cache
 def timm_lines(name: str) -> tuple[str, ...]:
-    """A file of timm's about ImageNet, line by line."""
-    text = (files("timm") / "data" / "_info" / name).read_text(encoding="utf-8")
-    return tuple(text.splitlines())
+    """A file of timm's about ImageNet, line by line; timm itself is not imported."""
+    spec = find_spec("timm")
+    assert spec is not None
+    assert spec.origin is not None
+    path = Path(spec.origin).parent / "data" / "_info" / name
+    return tuple(path.read_text(encoding="utf-8").splitlines())
 
 
 @cache
@@ -115,6 +120,19 @@ def test_the_flowers_are_in_the_archives_order() -> None:
 )
 def test_the_cues_of_a_name(image_id: str, shape: str, texture: str) -> None:
     assert cues(image_id) == (shape, texture)
+
+
+@given(
+    shape=st.sampled_from(spec_of("cue-conflict").classes),
+    texture=st.sampled_from(spec_of("cue-conflict").classes),
+    numbers=st.tuples(st.integers(1, 99), st.integers(1, 99)),
+    before=st.sampled_from(["", "{}/", "stimuli/{}/", "0012_s1_{}_00_"]),
+)
+def test_every_name_tells_its_cues(
+    shape: str, texture: str, numbers: tuple[int, int], before: str
+) -> None:
+    name = f"{before.format(shape)}{shape}{numbers[0]}-{texture}{numbers[1]}.png"
+    assert cues(name) == (shape, texture)
 
 
 @pytest.mark.parametrize("image_id", ["cat7.png", "cat7-elephant1.jpg", "cat7-elephant1.png.x", ""])
