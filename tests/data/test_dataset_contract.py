@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.support.array_sets import WAYS
+from tests.support.tars import write_tar
 from zsd_ray.data.base import ImageDataset, choose_share, choose_subset
 from zsd_ray.data.open import open_dataset
 from zsd_ray.data.transforms import to_square
@@ -42,10 +45,63 @@ def parquet(tmp_path: Path, files: list[bytes]) -> Path:
             "image": pa.array([{"bytes": data, "path": None} for data in files[rows]]),
             "label": [sorted(set(LABELS)).index(label) for label in LABELS[rows]],
             "name": LABELS[rows],
+            "captions": [["a cat", "a dog", "an emu"]] * 12,
         }
         path = tmp_path / "parquet" / f"part-{part}.parquet"
         pq.write_table(pa.table(columns), path, row_group_size=5)
     return tmp_path / "parquet"
+
+
+@pytest.fixture
+def winoground(tmp_path: Path, files: list[bytes]) -> Path:
+    root = tmp_path / "winoground"
+    (root / "images").mkdir(parents=True)
+    lines = []
+    for number, content in enumerate(files):
+        (root / "images" / f"{number}.png").write_bytes(content)
+    for number in range(0, len(files), 2):
+        example: dict[str, object] = {"id": number, "image_0": number, "image_1": number + 1}
+        lines.append(json.dumps(example | {"caption_0": "a b", "caption_1": "b a"}))
+    (root / "examples.jsonl").write_text("\n".join(lines))
+    return root
+
+
+@pytest.fixture
+def clevr(tmp_path: Path, files: list[bytes]) -> Path:
+    root = tmp_path / "clevr"
+    for name in ("images", "scenes"):
+        (root / name).mkdir(parents=True)
+    for number, content in enumerate(files):
+        left = {"shape": "cube", "color": "red", "size": "small", "pixel_coords": [5, 9, 9]}
+        right = {"shape": "sphere", "color": "blue", "size": "large", "pixel_coords": [8, 9, 9]}
+        scene = {"image_filename": f"{number}.png", "objects": [left, right]}
+        (root / "images" / f"{number}.png").write_bytes(content)
+        (root / "scenes" / f"{number}.json").write_text(json.dumps(scene))
+    return root
+
+
+@pytest.fixture
+def webdataset(tmp_path: Path, files: list[bytes]) -> Path:
+    for part in range(2):
+        numbers = range(12 * part, 12 * part + 12)
+        parts = [
+            (f"{n:03}.{end}", data)
+            for n in numbers
+            for end, data in (("png", files[n]), ("cls", b"%d" % (n % 3)))
+        ]
+        write_tar(tmp_path / "webdataset" / f"{part}.tar", parts)
+    (tmp_path / "webdataset" / "classnames.txt").write_text("cat\ndog\nemu\n")
+    return tmp_path / "webdataset"
+
+
+@pytest.fixture
+def cifar10(tmp_path: Path) -> Path:
+    return WAYS["cifar10-official-cifar10_binary-"].make(tmp_path / "cifar10")
+
+
+@pytest.fixture
+def svhn(tmp_path: Path) -> Path:
+    return WAYS["svhn-official-svhn-"].make(tmp_path / "svhn")
 
 
 def shared(request: pytest.FixtureRequest, name: str) -> str:
@@ -77,7 +133,31 @@ READERS: dict[str, Callable[[Request], DataConfig]] = {
         source="parquet", path=str(r.getfixturevalue("parquet")), label_column=None
     ),
     "parquet-remote": lambda r: DataConfig(source="parquet", path=remote(r, "parquet")),
+    "parquet-captioned": lambda r: DataConfig(
+        source="parquet", path=str(r.getfixturevalue("parquet")), caption_column="captions"
+    ),
+    "winoground": lambda r: DataConfig(
+        source="winoground", path=str(r.getfixturevalue("winoground"))
+    ),
+    "winoground-remote": lambda r: DataConfig(source="winoground", path=remote(r, "winoground")),
+    "clevr-binding": lambda r: DataConfig(
+        source="clevr-binding", path=str(r.getfixturevalue("clevr")), task="size|color"
+    ),
+    "two-objects": lambda _: DataConfig(source="two-objects", split="train"),
+    "two-objects-task": lambda _: DataConfig(source="two-objects", task="color,size"),
+    "webdataset": lambda r: DataConfig(
+        source="webdataset", path=str(r.getfixturevalue("webdataset"))
+    ),
+    "webdataset-remote": lambda r: DataConfig(source="webdataset", path=remote(r, "webdataset")),
+    "cifar10-batches": lambda r: DataConfig(
+        source="cifar10", path=str(r.getfixturevalue("cifar10"))
+    ),
+    "cifar10-batches-remote": lambda r: DataConfig(source="cifar10", path=remote(r, "cifar10")),
+    "svhn": lambda r: DataConfig(source="svhn", path=str(r.getfixturevalue("svhn"))),
+    "svhn-remote": lambda r: DataConfig(source="svhn", path=remote(r, "svhn")),
     "cifar10": lambda r: DataConfig(source="parquet", path=shared(r, "cifar10/test.parquet")),
+    "cifar10-by-name": lambda r: DataConfig(source="cifar10", path=shared(r, "cifar10")),
+    "mnist-by-name": lambda r: DataConfig(source="mnist", path=shared(r, "mnist")),
     "cue-conflict": lambda r: DataConfig(source="folder", path=shared(r, "cue-conflict/images")),
 }
 

@@ -23,7 +23,7 @@ from zsd_ray.spec.section import Count, Section
 
 _FOLDER = Path(__file__).parent.parent / "assets" / "datasets"
 _N_IMAGENET = 1000
-# Arguments of a layout for which the user's own key of the data section comes first.
+# Arguments of a layout that name a column, as keys of the data section do: the user's comes first.
 _COLUMNS = ("image_column", "label_column")
 
 LayoutName = Literal["official", "torchvision", "parquet", "webdataset", "flat-wnid", "folder"]
@@ -35,7 +35,8 @@ class LayoutSpec(Section):
 
     reader: "module:function", called as `read(location, split, spec, **arguments)`; it returns
         None where what marks the layout is not there.
-    needs: that mark, for people. Every other key is an argument of the reader.
+    needs: that mark, for people. Every other key is an argument of the reader; image_column and
+        label_column reach it with what the data section says before them.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -52,7 +53,7 @@ class LayoutSpec(Section):
         assert config.path is not None
         module, _, name = self.reader.partition(":")
         arguments = {
-            key: (getattr(config, key), value) if key in _COLUMNS else value
+            key: _columns(getattr(config, key), value) if key in _COLUMNS else value
             for key, value in self.arguments.items()
         }
         read = getattr(import_module(module), name)
@@ -201,6 +202,11 @@ def open_named(config: DataConfig) -> ImageDataset:
         f"data.path {shown} holds no {spec.title} ({config.split} split) in a layout that is read: "
         f"{looked}. {spec.get}"
     )
+
+
+def _columns(of_user: str | None, of_layout: str) -> tuple[str, ...]:
+    """Where a column may be, best first; none where the user wants none."""
+    return () if of_user is None else tuple(dict.fromkeys((of_user, of_layout)))
 
 
 def _chosen(spec: DatasetSpec, layout: str | None) -> Mapping[LayoutName, LayoutSpec]:

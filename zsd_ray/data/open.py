@@ -18,6 +18,7 @@ _READERS = {
         "zsd_ray.data.captioned_parquet:open_parquet",
         ("path", "image_column", "label_column", "caption_column"),
     ),
+    "webdataset": ("zsd_ray.data.webdataset:WebDataset", ("path", "label_column")),
     "clevr-binding": ("zsd_ray.data.clevr:ClevrBinding", ("path", "task")),
     "two-objects": ("zsd_ray.data.two_objects:open_two_objects", ("split", "task")),
     "winoground": ("zsd_ray.data.winoground:Winoground", ("path",)),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
-import re
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
@@ -20,17 +18,22 @@ from zsd_ray.data.decoding import decode
 from zsd_ray.data.location import Location
 from zsd_ray.data.parquet_labels import LabelColumn
 from zsd_ray.data.record_table import RecordTable
+from zsd_ray.data.shards import Shard, find_shards
 from zsd_ray.spec.errors import ImageError, UserError
 
+SUFFIXES = (".parquet",)
 _KEPT_ROW_GROUPS = 2
 
 
 class ParquetDataset:
-    """One Parquet file, a folder of them, or a glob pattern; local or at any fsspec URL.
+    """One Parquet file, a folder of them, a pattern or a range; local or at any fsspec URL.
 
     `image_column` is binary or struct<bytes, path>; `label_column` holds ints or strings, or is
     None for images without labels. A null or negative label is no label. An image's id is
     FILE:ROW. Listing reads no images; reading one reads its row group, of which two are kept.
+
+    Args:
+        files: which of those at `path` are read; None: all.
 
     Raises:
         UserError: nothing there, not Parquet, a column that is missing or of the wrong type.
@@ -39,16 +42,23 @@ class ParquetDataset:
     records: RecordTable
     label_names: Sequence[str] | None
 
-    def __init__(self, path: str, image_column: str, label_column: str | None) -> None:
-        self._location = Location(path)
+    def __init__(
+        self,
+        path: str | Location,
+        image_column: str,
+        label_column: str | None,
+        files: Sequence[Shard] | None = None,
+    ) -> None:
+        self._location = path if isinstance(path, Location) else Location(path)
         self._image_column = image_column
         self._groups: list[tuple[str, int]] = []  # file, and number of the row group in it
         self._starts: list[int] = []  # row group -> number of its first record
         self._keep_nothing()
 
         shown = self._location.shown
-        with self._location.user_errors(f"data.path {shown}"):
-            files = _find(self._location)
+        if files is None:
+            with self._location.user_errors(f"data.path {shown}"):
+                files = find_shards(self._location, SUFFIXES)
         labels = LabelColumn(label_column)
         ids: list[str] = []
         sources: list[str] = []
@@ -116,29 +126,6 @@ def _look_into(name: str, image_column: str, labels: LabelColumn, opened: IO[byt
         groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
         labels.read(file, name)  # last: nothing is added twice when the file is read again
         return [group.num_rows for group in groups]
-
-
-def _find(location: Location) -> list[tuple[str, str]]:
-    """Each file's full path and its name relative to the root, in order of the names.
-
-    One file, its folder, and a pattern in its folder give it the same name.
-    """
-    kind = location.kind()
-    if kind == "directory":
-        names = [name for name in location.files() if name.lower().endswith(".parquet")]
-        if not names:
-            raise UserError(f"data.path {location.shown} holds no .parquet files; check the path")
-        return [(location.join(name), name) for name in names]
-    if kind is not None:
-        # A link's query is no part of the name, and may hold a signature.
-        name = posixpath.basename(location.root.partition("?")[0])
-        return [(location.root, name)]
-    pattern = re.search(r"[*?\[]", location.root)
-    paths = location.glob() if pattern else []
-    if pattern is None or not paths:
-        raise UserError(f"data.path {location.shown} is no file, folder or pattern that matches")
-    folder = location.root[: location.root.rfind("/", 0, pattern.start()) + 1]
-    return [(path, path[len(folder) :]) for path in paths]
 
 
 def _check_image_column(schema: pa.Schema, column: str, file: str) -> None:

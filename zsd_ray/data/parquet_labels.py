@@ -1,4 +1,4 @@
-"""The label column of Parquet files: ints or strings in, label numbers and names out."""
+"""The label column of Parquet files: ints, bools or strings in, label numbers and names out."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class LabelColumn:
         if pa.types.is_null(kind):
             self._values += [None] * file.metadata.num_rows
             return
-        if not (_is_text(kind) or pa.types.is_integer(kind)):
+        if not (_is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
             raise UserError(
                 f"data.label_column {self._column!r} of {name} is {kind}; labels are ints or "
                 "strings"
@@ -76,7 +76,7 @@ class LabelColumn:
             number_of = {text: number for number, text in enumerate(texts)}
             labels = [None if value is None else number_of[str(value)] for value in self._values]
             return labels, texts or None
-        numbers = [v if isinstance(v, int) and v >= 0 else None for v in self._values]
+        numbers = [int(v) if isinstance(v, int) and v >= 0 else None for v in self._values]
         names = self._class_label
         largest = max((number for number in numbers if number is not None), default=-1)
         if names is not None and largest >= len(names):
