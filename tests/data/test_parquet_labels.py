@@ -114,11 +114,18 @@ def test_a_file_of_nulls_among_others(tmp_path: Path) -> None:
     assert labels_of(open_folder(tmp_path)) == [None, None, 1, 0, None]
 
 
-@pytest.mark.parametrize("kind", [pa.float64(), pa.bool_(), pa.binary(), pa.list_(pa.int64())])
+@pytest.mark.parametrize("kind", [pa.float64(), pa.binary(), pa.list_(pa.int64())])
 def test_other_types_are_refused(kind: pa.DataType, tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", pa.nulls(2, kind))
     with pytest.raises(UserError, match=r"a\.parquet is .*; labels are ints or strings"):
         open_folder(tmp_path)
+
+
+def test_yes_and_no_are_one_and_zero(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", [True, False, None, True])
+    dataset = open_folder(tmp_path)
+    assert labels_of(dataset) == [1, 0, None, 1]
+    assert dataset.label_names is None
 
 
 def test_files_of_different_types(tmp_path: Path) -> None:

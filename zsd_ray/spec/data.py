@@ -8,7 +8,9 @@ from pydantic import Field, model_validator
 
 from zsd_ray.spec.section import Count, Section
 
-Reader = Literal["digits", "folder", "parquet", "clevr-binding", "two-objects", "winoground"]
+Reader = Literal[
+    "digits", "folder", "parquet", "webdataset", "clevr-binding", "two-objects", "winoground"
+]
 """Sources that are ways of reading."""
 
 NamedSet = Literal[

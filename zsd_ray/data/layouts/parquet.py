@@ -1,0 +1,55 @@
+"""Parquet files with encoded images, as the Hugging Face hub keeps data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from zsd_ray.data.catalogue import DatasetSpec
+from zsd_ray.data.layouts.label_order import order_labels
+from zsd_ray.data.location import Location
+from zsd_ray.data.parquet import SUFFIXES, ParquetDataset
+from zsd_ray.data.shards import find_split
+
+
+def read(
+    location: Location,
+    split: str,
+    spec: DatasetSpec,
+    *,
+    image_column: Sequence[str],
+    label_column: Sequence[str],
+    folder: str = "",
+    splits: Mapping[str, str] | None = None,
+) -> ParquetDataset | None:
+    """Read the files whose names say the split, or all where none says any.
+
+    Args:
+        image_column, label_column: where they may be, best first; no label column: no labels.
+        folder: of the files, in a repository that has other variants beside it.
+        splits: what the files call a split, where they have another word.
+
+    Raises:
+        UserError: the files are damaged, have none of these columns, or other classes.
+    """
+    place = location.below(folder) if location.exists(folder) else location
+    files = find_split(place, SUFFIXES, (splits or {}).get(split, split))
+    if not files:
+        return None
+    first = files[0]
+    with place.user_errors(f"{first.name} of data.path {place.shown} as Parquet"):
+        schema: pa.Schema = place.read(first.path, pq.read_schema)
+    image, label = (_present(columns, schema) for columns in (image_column, label_column))
+    assert image is not None
+    dataset = ParquetDataset(place, image, label, files)
+    kind = schema.field(label).type if label in schema.names else None
+    ordered = kind is not None and pa.types.is_integer(kind)
+    order_labels(dataset, spec, f"data.path {place.shown}", ordered)
+    return dataset
+
+
+def _present(columns: Sequence[str], schema: pa.Schema) -> str | None:
+    """The first that there is; where there is none, the first, about which the reader complains."""
+    return next((name for name in columns if name in schema.names), columns[0] if columns else None)

@@ -1,0 +1,36 @@
+"""Tars of samples, as WebDataset writes them and CLIP_benchmark's sets on the hub are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from zsd_ray.data.catalogue import DatasetSpec
+from zsd_ray.data.layouts.label_order import order_labels
+from zsd_ray.data.location import Location
+from zsd_ray.data.shards import find_split
+from zsd_ray.data.webdataset import SUFFIXES, WebDataset
+
+
+def read(
+    location: Location,
+    split: str,
+    spec: DatasetSpec,
+    *,
+    label_column: Sequence[str],
+    splits: Mapping[str, str] | None = None,
+) -> WebDataset | None:
+    """Read the tars whose names say the split, or all where none says any.
+
+    Args:
+        label_column: the first is a key of each .json, as WebDataset takes it; none: no labels.
+        splits: what the tars call a split, where they have another word.
+
+    Raises:
+        UserError: a tar is damaged, or holds samples without image or label, or other classes.
+    """
+    tars = find_split(location, SUFFIXES, (splits or {}).get(split, split))
+    if not tars:
+        return None
+    dataset = WebDataset(location, label_column[0] if label_column else None, tars)
+    order_labels(dataset, spec, f"data.path {location.shown}", dataset.has_listed_names)
+    return dataset
