@@ -14,23 +14,9 @@ from zsd_ray.analysis.saved_run import SavedRun, open_run
 from zsd_ray.data.layouts.cue_conflict import cues
 from zsd_ray.data.recorded_decisions import Answers, read_recorded
 from zsd_ray.spec.errors import UserError
-from zsd_ray.stats.shape_bias import ShapeBias, shape_bias
+from zsd_ray.stats.shape_bias import Observer, ShapeBias, shape_bias
 
 PEOPLE = "people"
-
-
-@dataclass(frozen=True)
-class Observer:
-    """Who decided, and for which cue.
-
-    n_people: how many are pooled here; None of a run or a network.
-    each_person: the shape bias of each of them who decided for a cue, ascending.
-    """
-
-    name: str
-    bias: ShapeBias
-    n_people: int | None = None
-    each_person: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

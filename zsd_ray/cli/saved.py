@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict, astuple
-from pathlib import Path
 
-from zsd_ray.cli.options import Commands, add_json, add_set, add_storage
+from zsd_ray.cli.options import Commands, add_html, add_json, add_set, add_storage
 from zsd_ray.cli.storage import configure_storage
-from zsd_ray.cli.terminal import print_json, quieten
-from zsd_ray.spec.errors import EXIT_OK, UserError
+from zsd_ray.cli.terminal import print_json, quieten, write_page
+from zsd_ray.spec.errors import EXIT_OK
 
 
 def add(commands: Commands) -> None:
@@ -39,7 +38,7 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="also runs whose data sections differ: an image is the one of the same id",
     )
-    compare.add_argument("--html", metavar="FILE", help="also write a page, with a figure")
+    add_html(compare)
     add_storage(compare)
     add_json(compare)
     compare.set_defaults(command=_compare)
@@ -110,7 +109,7 @@ def _compare(options: argparse.Namespace) -> int:
     if options.html is not None:
         from zsd_ray.reports.comparison import render_comparison
 
-        _write(options.html, render_comparison(found))
+        write_page(options.html, render_comparison(found))
     if options.json:
         print_json(asdict(found))
     else:
@@ -151,10 +150,3 @@ def _calibrate(options: argparse.Namespace) -> int:
     print(calibration_lines(found, names))
     print(f"\nfigures  {found.run.rstrip('/')}/calibration.html")
     return EXIT_OK
-
-
-def _write(path: str, page: str) -> None:
-    try:
-        Path(path).write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--html {path} cannot be written: {error.strerror}") from error

@@ -1,13 +1,13 @@
-"""`pairs`: a saved run's answer to the question of its own task."""
+"""`pairs`, `shape-bias`: a saved run's answer to the question of its own task."""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
 
-from zsd_ray.cli.options import Commands, add_json, add_storage
+from zsd_ray.cli.options import Commands, add_html, add_json, add_storage
 from zsd_ray.cli.storage import configure_storage
-from zsd_ray.cli.terminal import print_json, quieten
+from zsd_ray.cli.terminal import print_json, quieten, write_page
 from zsd_ray.spec.errors import EXIT_OK
 
 
@@ -15,6 +15,19 @@ def add(commands: Commands) -> None:
     """Add these commands to the parser's."""
     pairs = _add_task(commands, "pairs", "Winoground's text, image and group score of a run")
     pairs.set_defaults(command=_pairs)
+    bias = _add_task(
+        commands, "shape-bias", "whether a run on cue-conflict images decides by shape or texture"
+    )
+    bias.add_argument(
+        "--decisions",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="CSV",
+        help="recorded decisions of people and networks, to compare with",
+    )
+    add_html(bias)
+    bias.set_defaults(command=_shape_bias)
 
 
 def _add_task(commands: Commands, name: str, text: str) -> argparse.ArgumentParser:
@@ -37,4 +50,21 @@ def _pairs(options: argparse.Namespace) -> int:
         print_json(asdict(found))
     else:
         print(pairs_lines(found.scores, found.n_left_out, found.doubt))
+    return EXIT_OK
+
+
+def _shape_bias(options: argparse.Namespace) -> int:
+    quieten()
+    configure_storage(options.overrides)
+    from zsd_ray.analysis.shape_bias import cue_conflict
+    from zsd_ray.reports.shape_bias import render_shape_bias, shape_bias_lines
+
+    found = cue_conflict(options.run, options.decisions)
+    shown = (found.observers, found.n_errors, found.n_open)
+    if options.html is not None:
+        write_page(options.html, render_shape_bias(found.run, *shown))
+    if options.json:
+        print_json(asdict(found))
+    else:
+        print(shape_bias_lines(*shown))
     return EXIT_OK

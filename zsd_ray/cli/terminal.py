@@ -7,7 +7,10 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from zsd_ray.spec.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +30,14 @@ def print_tracked(console: Console, tracked: TrackedRun | None) -> None:
 
 def print_json(tree: dict[str, Any]) -> None:
     print(json.dumps(tree, indent=2, ensure_ascii=False))
+
+
+def write_page(path: str, page: str) -> None:
+    """Write what --html asks for."""
+    try:
+        Path(path).write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--html {path} cannot be written: {error.strerror}") from error
 
 
 def make_console(stderr: bool = False) -> Console:

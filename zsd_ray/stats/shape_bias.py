@@ -48,6 +48,20 @@ class ShapeBias:
     of_class: dict[str, CueDecisions]
 
 
+@dataclass(frozen=True)
+class Observer:
+    """Who decided, and for which cue.
+
+    n_people: how many are pooled here; None of one model.
+    each_person: the shape bias of each of them who decided for a cue, ascending.
+    """
+
+    name: str
+    bias: ShapeBias
+    n_people: int | None = None
+    each_person: tuple[float, ...] = ()
+
+
 def shape_bias(shapes: Sequence[str], textures: Sequence[str], answers: Sequence[str]) -> ShapeBias:
     """Count decisions.
 
