@@ -194,8 +194,9 @@ def imagenet(root: Path) -> dict[str, Expected]:
     """The validation images in one folder, and the devkit, which numbers classes in its own way."""
     ids = {WNIDS[0]: 449, WNIDS[1]: 442, WNIDS[2]: 30, WNIDS[3]: 797}
     order = [WNIDS[3], WNIDS[0], WNIDS[1], WNIDS[0], WNIDS[2]]
-    expected = {f"ILSVRC2012_val_{n:08d}.JPEG": wnid for n, wnid in enumerate(order, 1)}
-    images(root / "val", expected)
+    # Ids are as in class folders.
+    expected = {f"{wnid}/ILSVRC2012_val_{n:08d}.JPEG": wnid for n, wnid in enumerate(order, 1)}
+    images(root / "val", (Path(image_id).name for image_id in expected))
     data = root / "ILSVRC2012_devkit_t12" / "data"
     lines(data / "ILSVRC2012_validation_ground_truth.txt", (str(ids[wnid]) for wnid in order))
     fields = ("ILSVRC2012_ID", "WNID", "words", "gloss", "num_children", "children")

@@ -163,8 +163,9 @@ def test_real_imagenet_files_named_after_their_wnid(shared_data: Path) -> None:
     assert len(dataset.records) == 62
     assert len(dataset.label_names or ()) == 1000
     for index, record in enumerate(dataset.records):
-        name = record.image_id.partition("_")[2].removesuffix(".JPEG").replace("_", " ").lower()
         assert record.label is not None
+        assert record.image_id.partition("/")[0] == imagenet_wnids()[record.label]
+        name = record.image_id.partition("_")[2].removesuffix(".JPEG").replace("_", " ").lower()
         assert name in synonyms(record.label) | {"crane", "maillot"}
         if index % 10 == 0:
             stored = np.asarray(Image.open(record.source))

@@ -18,8 +18,10 @@ class ImageFiles:
     """An image's id is its path below `location`; the reading order mixes the classes.
 
     Args:
-        labels: path below `location` -> label number.
+        labels: id -> label number.
         border: pixels that are cut off each side of an image when it is read.
+        flat: ids begin with a folder of the class as they do in other layouts of the same images,
+            and all files are in `location` itself.
     """
 
     records: RecordTable
@@ -31,20 +33,26 @@ class ImageFiles:
         labels: Mapping[str, int],
         label_names: Sequence[str] | None,
         border: int = 0,
+        flat: bool = False,
     ) -> None:
         self._location = location
         self._border = border
+        self._flat = flat
         self.label_names = label_names
         ids = sorted(labels, key=spread)
-        sources = (f"{location.shown}/{name}" for name in ids)
+        sources = (f"{location.shown}/{self._path(name)}" for name in ids)
         self.records = RecordTable(ids, sources, (labels[name] for name in ids))
 
     def read(self, index: int) -> Image.Image:
         record = self.records[index]
         with self._location.image_errors(record.source):
-            data = self._location.read_bytes(self._location.join(record.image_id))
+            path = self._location.join(self._path(record.image_id))
+            data = self._location.read_bytes(path)
         image = decode(data, record.source)
         return _inner(image, self._border, record.source) if self._border else image
+
+    def _path(self, image_id: str) -> str:
+        return image_id.partition("/")[2] if self._flat else image_id
 
 
 def image_names(location: Location) -> list[str]:

@@ -1,4 +1,7 @@
-"""ImageNet where no folder tells the class: the challenge's archives, and names with a WNID."""
+"""ImageNet where no folder tells the class: the challenge's archives, and names with a WNID.
+
+Ids are WNID/NAME all the same, as where there are folders: so the same image has the same noise.
+"""
 
 from __future__ import annotations
 
@@ -54,12 +57,13 @@ def read_validation(
             if (match := _VALIDATION.fullmatch(name))
         }
         if number_of:
-            return ImageFiles(inside, _labels(kit, spec, number_of), spec.label_names)
+            labels = _labels(kit, spec, number_of)
+            return ImageFiles(inside, labels, spec.label_names, flat=True)
     return None
 
 
 def _labels(kit: Location, spec: DatasetSpec, number_of: dict[str, int]) -> dict[str, int]:
-    """The label of each image by the devkit; images are numbered from 1."""
+    """WNID/NAME -> label of each image by the devkit; images are numbered from 1."""
     truth, meta = kit.below(_TRUTH), kit.below(_META)
     with kit.user_errors(truth.shown):
         ids = np.array(truth.read_bytes(truth.root).split(), dtype=int)
@@ -83,7 +87,8 @@ def _labels(kit: Location, spec: DatasetSpec, number_of: dict[str, int]) -> dict
             f"{truth.shown} has the classes of {len(ids)} images, and there is an image number "
             f"{last}; put the archive's own file there"
         )
-    return {name: label_of[int(ids[number - 1])] for name, number in number_of.items()}
+    labels = {name: label_of[int(ids[number - 1])] for name, number in number_of.items()}
+    return {f"{spec.labels[label]}/{name}": label for name, label in labels.items()}
 
 
 def read_named(location: Location, _split: str, spec: DatasetSpec) -> ImageFiles | None:
@@ -107,5 +112,5 @@ def read_named(location: Location, _split: str, spec: DatasetSpec) -> ImageFiles
             f"data.path {location.shown} holds images of {len(unknown)} WNIDs that are no classes "
             f"of {spec.title} ({some(unknown)}); move them elsewhere"
         )
-    labels = {match[0]: label_of[match[1]] for match in matches}
-    return ImageFiles(location, labels, spec.label_names)
+    labels = {f"{match[1]}/{match[0]}": label_of[match[1]] for match in matches}
+    return ImageFiles(location, labels, spec.label_names, flat=True)
