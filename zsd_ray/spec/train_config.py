@@ -86,17 +86,22 @@ class ChainConfig(Section):
 
 
 class CaptionConfig(Section):
-    """Captions of class k: each template with each of its names, as `templates x names[k]`."""
+    """Captions of class k: each template with each of its names, as `templates x names[k]`.
 
-    names: list[list[str]] = Field(min_length=2)
-    templates: list[str] = Field(min_length=1)
+    Without names and templates, each image has the true captions that its data brings.
+    """
+
+    names: list[list[str]] | None = Field(None, min_length=2)
+    templates: list[str] | None = Field(None, min_length=1)
     dropout: float = Field(0.1, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _slots(self) -> Self:
-        if any(not names for names in self.names):
+        if (self.names is None) != (self.templates is None):
+            raise ValueError("names and templates go together: give both, or neither")
+        if any(not names for names in self.names or ()):
             raise ValueError("each class needs at least one name")
-        if any(template.count("{}") != 1 for template in self.templates):
+        if any(template.count("{}") != 1 for template in self.templates or ()):
             raise ValueError("each template needs exactly one {}")
         return self
 

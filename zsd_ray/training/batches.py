@@ -93,11 +93,15 @@ class Epochs:
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """All training images in memory: (N, 3, S, S) uint8; (N,) int64 labels, or None."""
+    """All training images in memory: (N, 3, S, S) uint8; (N,) int64 labels, or None.
+
+    captions: of each image, all that are true; None where the data brings none, or none are wanted.
+    """
 
     images_N3SS: torch.Tensor
     labels_N: torch.Tensor | None
     augment: AugmentConfig
+    captions: Sequence[Sequence[str]] | None = None
 
     def __len__(self) -> int:
         return len(self.images_N3SS)

@@ -1,39 +1,63 @@
-"""Captions of images: a random template with a random name of the image's class."""
+"""Captions of images: of its class, a random template with a random name; or of its own."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from zsd_ray.spec.train_config import CaptionConfig
-from zsd_ray.training.batches import Generators, uniform
+from zsd_ray.training.batches import Generators, TrainingImages, uniform
 
 
 @dataclass(frozen=True)
 class Captions:
-    """Every caption of every class, and the empty one, as token rows (P, L) int64."""
+    """Every caption of every image.
 
-    tokens_PL: torch.Tensor
-    of_class: tuple[tuple[int, ...], ...]
+    texts: all distinct ones, the empty one first.
+    of_image: the numbers of those that fit an image.
+    shown: numbers of some, for a grid of samples.
+    """
+
+    texts: Sequence[str]
+    of_image: Sequence[Sequence[int]]
+    shown: Sequence[int]
     dropout: float
 
-    @staticmethod
-    def texts(config: CaptionConfig) -> tuple[list[str], list[list[int]]]:
-        """Return all captions, the empty one first, and which of them belong to each class."""
-        texts, of_class = [""], []
-        for names in config.names:
-            filled = [template.format(name) for name in names for template in config.templates]
-            of_class.append(list(range(len(texts), len(texts) + len(filled))))
-            texts.extend(filled)
-        return texts, of_class
+    @classmethod
+    def of(cls, config: CaptionConfig, images: TrainingImages, n_shown: int) -> Captions:
+        """Those of the classes, or of the images."""
+        if config.names is None or config.templates is None:
+            assert images.captions is not None
+            texts, of_image = _number(images.captions)
+            firsts = [numbers[0] for numbers in of_image[:n_shown]]
+        else:
+            filled = [
+                [template.format(name) for name in names for template in config.templates]
+                for names in config.names
+            ]
+            texts, of_class = _number(filled)
+            assert images.labels_N is not None
+            of_image = [of_class[label] for label in images.labels_N.tolist()]
+            firsts = [numbers[0] for numbers in of_class]
+        return cls(texts, of_image, firsts, config.dropout)
 
-    def sample(self, labels_B: torch.Tensor, rngs: Generators) -> torch.Tensor:
-        """Return one caption's number for each label; the empty caption at the dropout's rate."""
+    def sample(self, rows_B: torch.Tensor, rngs: Generators) -> torch.Tensor:
+        """Return one caption's number for each image; the empty caption at the dropout's rate."""
         choice = uniform(rngs)
         dropped = uniform(rngs) < self.dropout
         numbers = [
-            self.of_class[label][int(c * len(self.of_class[label]))]
-            for label, c in zip(labels_B.tolist(), choice.tolist(), strict=True)
+            self.of_image[row][int(c * len(self.of_image[row]))]
+            for row, c in zip(rows_B.tolist(), choice.tolist(), strict=True)
         ]
         return torch.where(dropped, 0, torch.tensor(numbers))
+
+
+def _number(captions: Sequence[Sequence[str]]) -> tuple[list[str], list[tuple[int, ...]]]:
+    """The distinct texts after the empty one, and each row as numbers of them."""
+    number_of = {"": 0}
+    rows = [
+        tuple(number_of.setdefault(text, len(number_of)) for text in texts) for texts in captions
+    ]
+    return list(number_of), rows

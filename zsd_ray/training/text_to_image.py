@@ -15,6 +15,7 @@ import torch
 from zsd_ray.diffusion.sampling import sample
 from zsd_ray.diffusion.schedule import DiscreteSchedule
 from zsd_ray.models import tiny_stable_diffusion
+from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.train_config import TextToImageTraining
 from zsd_ray.training.batches import TrainingImages, generators, integers, normal
 from zsd_ray.training.captions import Captions
@@ -37,16 +38,10 @@ class TextToImageTask:
         self.images = images
         self._config = config
         self._device = device
-        texts, of_class = Captions.texts(config.captions)
+        self._captions = Captions.of(config.captions, images, config.samples.images)
+        texts = self._captions.texts
         self._parts = parts = tiny_stable_diffusion.build(config.network, texts, config.seed)
-        tokens = parts.tokenizer(
-            texts,
-            padding="max_length",
-            truncation=True,
-            max_length=config.network.prompt_length,
-            return_tensors="pt",
-        ).input_ids
-        self._captions = Captions(tokens, tuple(map(tuple, of_class)), config.captions.dropout)
+        self._tokens_PL = _tokens(parts.tokenizer, texts, config.network.prompt_length)
         self.networks = {
             "vae": parts.vae.to(device),
             "unet": parts.unet.to(device),
@@ -84,7 +79,7 @@ class TextToImageTask:
     def _denoiser_loss(self, batch: Batch) -> torch.Tensor:
         parts = self._parts
         x_0 = self._latents(batch.x_B3SS)
-        captions = self._captions.sample(self.images.labels(batch.rows_B), batch.rngs)
+        captions = self._captions.sample(batch.rows_B, batch.rngs)
         unique, row = torch.unique(captions, return_inverse=True)
         hidden = self._encoded(unique)[row.to(self._device)]
         return eps_loss(
@@ -95,7 +90,7 @@ class TextToImageTask:
         )
 
     def _encoded(self, captions: torch.Tensor) -> torch.Tensor:
-        tokens = self._captions.tokens_PL[captions].to(self._device)
+        tokens = self._tokens_PL[captions].to(self._device)
         return cast(torch.Tensor, self._parts.text_encoder(tokens).last_hidden_state)
 
     @torch.no_grad()
@@ -117,13 +112,14 @@ class TextToImageTask:
 
     @torch.no_grad()
     def sample(self) -> torch.Tensor | None:
-        """By DDIM, from the same noise each time; classes take turns, by their first caption."""
+        """By DDIM, from the same noise each time; classes take turns, by their first caption, or
+        images of the data."""
         config, parts = self._config, self._parts
         n = config.samples.images
         if not n:
             return None
-        firsts = [captions[0] for captions in self._captions.of_class]
-        hidden = self._encoded(torch.tensor(firsts))[torch.arange(n) % len(firsts)]
+        shown = self._captions.shown
+        hidden = self._encoded(torch.tensor(shown))[torch.arange(n) % len(shown)]
         unet = parts.unet.config
         rngs = generators(config.seed, "samples", 0, range(n))
         x_T = normal(rngs, (unet.in_channels, unet.sample_size, unet.sample_size)).to(self._device)
@@ -135,3 +131,16 @@ class TextToImageTask:
 
         x_0 = sample(predict, schedule, "epsilon", x_T, config.samples.steps)
         return cast(torch.Tensor, parts.vae.decode(x_0 / parts.vae.config.scaling_factor).sample)
+
+
+def _tokens(tokenizer: Any, texts: Sequence[str], length: int) -> torch.Tensor:
+    """Each text's row of tokens, (P, L) int64; raises UserError where one is longer than that."""
+    rows = tokenizer(texts).input_ids
+    text, longest = max(zip(texts, map(len, rows), strict=True), key=lambda pair: pair[1])
+    if longest > length:
+        raise UserError(
+            f"network.prompt_length {length} is too short for the caption {text!r}, which has "
+            f"{longest} tokens with its start and end; set {longest} or more"
+        )
+    padded = tokenizer(texts, padding="max_length", max_length=length, return_tensors="pt")
+    return cast(torch.Tensor, padded.input_ids)

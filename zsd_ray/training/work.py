@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from zsd_ray.data.base import ImageDataset, choose_subset
+from zsd_ray.data.captions import DescribedDataset
 from zsd_ray.data.open import open_dataset
 from zsd_ray.data.transforms import to_square
 from zsd_ray.results.output import Output
@@ -51,9 +52,9 @@ def check(config: TrainConfig) -> str:
                 f"{len(rows)} images in {epochs.steps} steps an epoch leave none for some of "
                 f"{config.cluster.workers} workers; lower cluster.workers"
             )
+    found = identity(config, dataset, rows)
     output = Output(config.output.path)
     output.prepare()
-    found = identity(config, dataset, rows)
     Checkpoint(output, found).read()
     return found
 
@@ -112,21 +113,41 @@ def read_images(config: TrainConfig, dataset: ImageDataset, rows: Sequence[int])
         torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(),
         None if labels is None else torch.tensor(labels),
         config.augment,
+        captions(config, dataset, rows),
     )
 
 
+def captions(
+    config: TrainConfig, dataset: ImageDataset, rows: Sequence[int]
+) -> list[Sequence[str]] | None:
+    """The true captions of each image, where the model is told those; raises UserError."""
+    if not isinstance(config, TextToImageTraining) or config.captions.names is not None:
+        return None
+    if not isinstance(dataset, DescribedDataset):
+        raise UserError(
+            f"data.source {config.data.source} brings no captions of its own; set captions.names "
+            "and captions.templates"
+        )
+    return [dataset.true_captions(row) for row in rows]
+
+
 def identity(config: TrainConfig, dataset: ImageDataset, rows: Sequence[int]) -> str:
-    """A hash of everything that changes a weight: images by their ids and labels."""
+    """A hash of everything that changes a weight: images by their ids, labels and captions."""
     unsaid = {"output", "tracking", "cluster", "storage", "samples"}
     tree = config.model_dump(mode="json", exclude=unsaid)
     records = (dataset.records[row] for row in rows)
     tree["images"] = [[record.image_id, record.label] for record in records]
+    own = captions(config, dataset, rows)
+    if own is not None:
+        tree["captions"]["of_images"] = own
     return hash_of(tree)
 
 
 def _labels(config: TrainConfig, dataset: ImageDataset, rows: Sequence[int]) -> list[int] | None:
     """The label of each image; None for a model that is told none."""
     if isinstance(config, TextToImageTraining):
+        if config.captions.names is None:
+            return None
         key, names = "captions.names", len(config.captions.names)
     elif config.classes is not None:
         key, names = "classes", len(config.classes)
