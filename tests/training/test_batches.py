@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.small import TEXT_TO_IMAGE, configure
 from zsd_ray.spec.train_config import AugmentConfig, OptimiserConfig
 from zsd_ray.training.batches import (
     Epochs,
@@ -16,7 +15,6 @@ from zsd_ray.training.batches import (
     spread_contrast,
     uniform,
 )
-from zsd_ray.training.captions import Captions
 from zsd_ray.training.loop import _sheet, learning_rate
 from zsd_ray.training.noising import eps_loss
 from zsd_ray.training.ranks import Ranks
@@ -109,19 +107,6 @@ def test_contrast_stays_in_range_and_spreads():
     assert spread.min() == -1
     assert spread.max() == 1
     assert (spread.abs() == 1).float().mean() > (images.abs() == 1).float().mean()
-
-
-def test_captions_follow_labels_and_drop_at_their_rate():
-    config = configure("x", TEXT_TO_IMAGE).captions
-    texts, of_class = Captions.texts(config)
-    assert texts[0] == ""
-    assert [texts[i] for i in of_class[3]] == ["a photo of the digit 3.", "3"]
-    captions = Captions(torch.zeros(0), tuple(map(tuple, of_class)), 0.25)
-    labels = torch.arange(10).repeat(400)
-    numbers = captions.sample(labels, rngs(4000))
-    assert (numbers == 0).float().mean().item() == pytest.approx(0.25, abs=0.03)
-    for label, number in zip(labels.tolist(), numbers.tolist(), strict=True):
-        assert number == 0 or number in of_class[label]
 
 
 def test_the_loss_is_the_papers():

@@ -32,6 +32,10 @@ def test_an_image_has_the_captions_of_its_class():
     assert texts_of(captions, 0) == ["a dog.", "dog", "a hound.", "hound"]
     assert texts_of(captions, 1) == ["a cat.", "cat"]
     assert captions.of_image[2] == captions.of_image[0]
+    rows = torch.tensor([0, 1, 2]).repeat(200)
+    told = captions.sample(rows, generators(0, "t", 0, range(600)))
+    for row in range(3):
+        assert set(told[rows == row].tolist()) == set(captions.of_image[row])
     assert [captions.texts[number] for number in captions.shown] == ["a cat.", "a dog."]
 
 
