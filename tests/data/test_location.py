@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import fsspec
 import pytest
@@ -59,3 +60,23 @@ def test_a_reason_is_one_short_line() -> None:
     assert location.reason(ValueError()) == "ValueError"
     assert location.reason(PermissionError(13, "Permission denied")) == "Permission denied"
     assert len(location.reason(ValueError("x" * 10_000))) == 200
+
+
+def test_what_is_at_a_place(memory: str, tmp_path: Path) -> None:
+    for root in (memory, str(tmp_path)):
+        place = Location(root)
+        fs = fsspec.core.url_to_fs(root)[0]
+        fs.makedirs(place.join("a"))
+        fs.pipe(place.join("a/b.txt"), b"0123456789")
+        assert [place.exists(name) for name in ("a", "a/b.txt", "b.txt", "a/b.txt/c")] == [
+            True, True, False, False,
+        ]  # fmt: skip
+        assert place.size(place.join("a/b.txt")) == 10
+        assert place.size(place.join("a")) is None
+        assert place.size(place.join("b.txt")) is None
+        below = place.below("a")
+        assert below.shown == f"{place.shown}/a"
+        assert below.files() == ["b.txt"]
+        assert place.below("") is place.below(".") is place
+        assert below.read_bytes(below.join("b.txt"), 3, 5) == b"34"
+        assert below.read_bytes(below.join("b.txt"), 8, 20) == b"89"
