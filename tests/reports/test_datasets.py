@@ -1,6 +1,8 @@
 """The list of data sets, as people and programs read it."""
 
 import json
+import re
+from pathlib import Path
 
 from zsd_ray.cli import main
 from zsd_ray.data.catalogue import names, spec_of
@@ -35,3 +37,16 @@ def test_the_list_for_programs(capsys):
     assert found["oxford-pets"]["metric"] == "mean-per-class"
     layouts = found["mnist"]["layouts"]
     assert layouts == {name: each.needs for name, each in spec_of("mnist").layouts.items()}
+
+
+def test_the_documents_table_says_what_the_specs_say():
+    text = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| `([a-z0-9-]+)` \|(.*) \|$", text.split("## Where files")[0], re.MULTILINE
+    )
+    expected = {}
+    for name in names():
+        spec = spec_of(name)
+        cells = (spec.title, f"{spec.images:,}", f"{spec.n_classes:,}", spec.metric)
+        expected[name] = " " + " | ".join((*cells, ", ".join(spec.layouts)))
+    assert dict(rows) == expected
