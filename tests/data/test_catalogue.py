@@ -157,9 +157,7 @@ def test_a_layout_that_is_asked_for_is_the_only_one(tmp_path: Path) -> None:
     assert len(opened(tmp_path, "cifar10", layout="official").records) == 11
     with pytest.raises(UserError, match="holds no CIFAR-10"):
         opened(tmp_path, "cifar10", layout="torchvision")
-    with pytest.raises(
-        UserError, match=r"data\.layout 'tar' is none of CIFAR-10's; they are: off"
-    ):
+    with pytest.raises(UserError, match=r"data\.layout 'tar' is none of CIFAR-10's; they are: off"):
         opened(tmp_path, "cifar10", layout="tar")
 
 
@@ -171,9 +169,7 @@ def test_a_layout_belongs_to_a_named_set() -> None:
 
 
 def test_a_split_that_there_is_not(tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"data\.split train is no split of ObjectNet, which has t"
-    ):
+    with pytest.raises(UserError, match=r"data\.split train is no split of ObjectNet, which has t"):
         opened(tmp_path, "objectnet", split="train")
 
 
