@@ -52,11 +52,12 @@ def pair_scores(errors_E22: ArrayLike) -> PairScores:
     own_E2 = errors[:, [0, 1], [0, 1]]
     other_caption_E2 = errors[:, [0, 1], [1, 0]]
     other_image_E2 = errors[:, [1, 0], [0, 1]]
-    text = (own_E2 < other_caption_E2).all(axis=1)
-    image = (own_E2 < other_image_E2).all(axis=1)
-    return PairScores(len(errors), _share(text), _share(image), _share(text & image))
+    text_E2, image_E2 = own_E2 < other_caption_E2, own_E2 < other_image_E2
+    return PairScores(len(errors), _share(text_E2), _share(image_E2), _share(text_E2 & image_E2))
 
 
-def _share(right_E: NDArray[np.bool_]) -> PairShare:
+def _share(right_E2: NDArray[np.bool_]) -> PairShare:
+    """Of the examples where both halves are right."""
+    right_E = right_E2.all(axis=1)
     n = int(np.count_nonzero(right_E))
     return PairShare(n, n / len(right_E), wilson(n, len(right_E)))
