@@ -19,6 +19,7 @@ from zsd_ray.data.base import ImageDataset
 from zsd_ray.data.catalogue import imagenet_wnids, spec_of
 from zsd_ray.data.open import open_dataset
 from zsd_ray.spec.data import DataConfig
+from zsd_ray.spec.errors import UserError
 
 # By data set: what the copy on the hub calls its labels, in its order, and its word for "test".
 PARQUET: dict[str, tuple[Sequence[str], str]] = {
@@ -98,6 +99,20 @@ def test_parquet_as_on_the_hub(name: str, tmp_path: Path) -> None:
         assert labels_of(dataset) == [position(name, known, label) for label in labels]
         assert tuple(dataset.label_names or ()) == tuple(spec_of(name).label_names)
         assert np.asarray(dataset.read(1)).shape == (8, 8, 3)
+
+
+def test_numbers_sorted_as_text_are_no_order(tmp_path: Path) -> None:
+    """So a well-known copy of Flowers-102 counts: label 1 is the archive's class 10."""
+    names = sorted(str(number) for number in range(1, 48))
+    feature = {"names": names, "_type": "ClassLabel"}
+    write_parquet(tmp_path / "test-0.parquet", [0, 1, 2], "label", feature)
+    with pytest.raises(
+        UserError, match=r"47 are none of the 47 classes of DTD \(1, 10, 11, \.\.\.\)"
+    ):
+        opened("dtd", tmp_path)
+    feature["names"] = sorted(names, key=int)
+    write_parquet(tmp_path / "test-0.parquet", [0, 1, 2], "label", feature)
+    assert labels_of(opened("dtd", tmp_path)) == [0, 1, 2]
 
 
 def test_imagenet_r_on_the_hub_names_its_classes_by_wnid(tmp_path: Path) -> None:

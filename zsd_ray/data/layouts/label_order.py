@@ -18,7 +18,8 @@ def order_labels(
 
     Names are matched, in any spelling of space, "_", "-" and case, with the class names and with
     what the archive calls the classes. Where none is known and there are as many, they are taken
-    in their order, if they are `ordered`; numbers without names are taken as they are.
+    in their order, if they are `ordered` and no numbers sorted as text; numbers without names are
+    taken as they are.
 
     Raises:
         UserError: a label is no class of the set.
@@ -47,13 +48,21 @@ def _numbers_of(
     missing = [name for name in names if _plain(name) not in known]
     if not missing:
         return [known[_plain(name)] for name in names]
-    if ordered and len(missing) == len(names) == spec.n_classes:
+    if ordered and len(missing) == len(names) == spec.n_classes and not _is_misordered(names):
         return range(spec.n_classes)
     raise UserError(
         f"{shown} names {len(names)} labels, of which {len(missing)} are none of the "
         f"{spec.n_classes} classes of {spec.title} ({some(missing)}): check data.source and "
         "data.label_column"
     )
+
+
+def _is_misordered(names: Sequence[str]) -> bool:
+    """Whether they are numbers that were sorted as text: 1, 10, 100, 11, ..."""
+    if not all(name.isdecimal() for name in names):
+        return False
+    numbers = [int(name) for name in names]
+    return numbers != sorted(numbers)
 
 
 def _known(spec: DatasetSpec) -> Mapping[str, int]:
