@@ -41,6 +41,7 @@ def found(path: Path | str, split: str) -> list[str]:
         (["validation-0.bin", "train-0.bin"], [], ["train-0.bin"]),  # not that split, but another
         (["0.bin", "latest.bin"], ["0.bin", "latest.bin"], ["0.bin", "latest.bin"]),
         (["extra-0.bin"], [], []),
+        (["a/test/0.bin", "run/a/b/0.bin"], ["a/test/0.bin"], []),
         (["0.tar"], [], []),
         ([], [], []),
     ],

@@ -13,6 +13,7 @@ from zsd_ray.spec.errors import UserError
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _MOST_IN_A_RANGE = 100_000
+_DEEPEST = 2  # plain_text/test/0000.parquet
 # Words for splits, as they stand in names: data/test-00000-of-00001.parquet, test/0.tar.
 _SPLITS = ("train", "test", "validation", "valid", "val", "extra", "unlabeled", "unsupervised")
 
@@ -55,12 +56,13 @@ def find_shards(location: Location, suffixes: Sequence[str]) -> list[Shard]:
 def find_split(location: Location, suffixes: Sequence[str], split: str) -> list[Shard]:
     """Those files of a folder whose names say the split, or all where no name says any.
 
-    One file, a pattern and a range are taken as they are. None where there are none.
+    Files more than two folders below are somebody else's. One file, a pattern and a range are taken
+    as they are. None where there are none.
     """
     if location.kind() != "directory":
         named = location.root.lower().endswith(tuple(suffixes))
         return find_shards(location, suffixes) if named else []
-    found = _below(location, suffixes)
+    found = [shard for shard in _below(location, suffixes) if shard.name.count("/") <= _DEEPEST]
     said = [_splits_in(shard.name) for shard in found]
     if not any(said):
         return found

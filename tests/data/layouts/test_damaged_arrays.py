@@ -137,6 +137,14 @@ DAMAGED: dict[str, tuple[str, Damage, Damage, str]] = {
         lambda root: (root / "test_batch").write_bytes(pickle.dumps([1, 2])),
         r"no batch of CIFAR",
     ),
+    "pickle of scaled images": (
+        "cifar10",
+        array_sets.write_cifar10_pickles,
+        lambda root: (root / "test_batch").write_bytes(
+            pickle.dumps({"data": np.zeros((2, 3072)), "labels": [0, 1]})
+        ),
+        r"test_batch: its data are float64, not bytes",
+    ),
     "CIFAR-100's binary labels out of range": (
         "cifar100",
         array_sets.write_cifar100_binary,

@@ -84,6 +84,8 @@ def _labels(key: str, opened: IO[bytes]) -> Sequence[int]:
 
 def _pixels(opened: IO[bytes]) -> Pixels:
     rows = np.asarray(_part(load_arrays(opened), "data"))
+    if rows.dtype != np.uint8:
+        raise ValueError(f"its data are {rows.dtype}, not bytes; take the publisher's batch")
     return rows.reshape(-1, *_SHAPE).transpose(0, 2, 3, 1)
 
 
