@@ -10,7 +10,19 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from zsd_ray.cli import fid, generate, illustrate, models, probe, runs, saved, tasks, train
+from zsd_ray.cli import (
+    datasets,
+    fid,
+    generate,
+    illustrate,
+    models,
+    probe,
+    runs,
+    saved,
+    sweep,
+    tasks,
+    train,
+)
 from zsd_ray.cli.options import EXIT_CODES
 from zsd_ray.spec.errors import (
     EXIT_BAD_INPUT,
@@ -68,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     runs.add(commands)
+    sweep.add(commands)
     saved.add(commands)
     tasks.add(commands)
     illustrate.add(commands)
@@ -75,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     generate.add(commands)
     fid.add(commands)
     models.add(commands)
+    datasets.add(commands)
     train.add(commands)
     return parser
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from zsd_ray.data.catalogue import spec_of
 from zsd_ray.models.families import FAMILIES
-from zsd_ray.models.templates import NAMED
+from zsd_ray.models.templates import NAMED, imagenet_names
 from zsd_ray.spec.algorithms import AlgorithmMethod, MethodConfig
 from zsd_ray.spec.config import ModelConfig, PromptConfig, RunConfig
 from zsd_ray.spec.errors import UserError
@@ -22,7 +25,7 @@ def with_defaults(config: RunConfig) -> RunConfig:
     Raises:
         UserError: something is set that does not go with the family.
     """
-    prompts = prompt_defaults(config.model, config.prompts)
+    prompts = prompt_defaults(config.model, _of_named_set(config))
     config = config.model_copy(update={"prompts": prompts, "method": _method(config)})
     family, name = FAMILIES[config.model.family], config.method.name
     if isinstance(config.method, AlgorithmMethod) and family.method != "classifier":
@@ -99,6 +102,32 @@ def _check_no_more(config: RunConfig) -> None:
         raise UserError(
             f"{useless[0]} is of no use to model.family {config.model.family}; remove it"
         )
+
+
+def _of_named_set(config: RunConfig) -> PromptConfig:
+    """With the class names and the template of a data set of the catalogue, where none are set.
+
+    ImageNet's classes are CLIP's names for a model that reads text, and what its labels are called
+    or their numbers for one that is told labels: two of CLIP's names stand for two classes each.
+    """
+    prompts = config.prompts
+    if not config.data.is_named:
+        return prompts
+    spec, family = spec_of(config.data.source), FAMILIES[config.model.family]
+    filled: dict[str, Any] = {}
+    if prompts.classes is None:
+        filled["classes"] = list(spec.classes)
+        numbers = spec.imagenet_labels
+        if spec.classes == "imagenet" and numbers is not None:
+            names = imagenet_names()
+            filled["classes"] = [names[number] for (number,) in numbers]
+            if family.takes == "labels" and family.method == "classifier":
+                filled["classes"] = list(spec.labels)
+            elif family.takes == "labels":
+                filled["classes"] = [str(number) for (number,) in numbers]
+    if "templates" not in prompts.model_fields_set and family.takes != "labels":
+        filled["templates"] = [spec.template]
+    return prompts.model_copy(update=filled)
 
 
 def prompt_defaults(model: ModelConfig, prompts: PromptConfig) -> PromptConfig:

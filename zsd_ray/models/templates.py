@@ -1,18 +1,29 @@
-"""Lists of prompt templates that have a name of their own."""
+"""Prompt templates, and names of classes, that open_clip keeps."""
 
 from __future__ import annotations
+
+from typing import Any
 
 _SLOT = "{}"
 
 
 def openai_imagenet() -> list[str]:
     """The 80 templates of OpenAI's evaluation of CLIP on ImageNet (Radford et al. 2021)."""
+    return [template(_SLOT) for template in _open_clip().OPENAI_IMAGENET_TEMPLATES]
+
+
+def imagenet_names() -> list[str]:
+    """CLIP's names of ImageNet's 1,000 classes, in the order of their label numbers."""
+    return list(_open_clip().IMAGENET_CLASSNAMES)
+
+
+def _open_clip() -> Any:
     from zsd_ray.models.torchvision_ops import declare_missing_operators
 
     declare_missing_operators()
     import open_clip
 
-    return [template(_SLOT) for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
+    return open_clip
 
 
 NAMED = {"openai": openai_imagenet}

@@ -84,12 +84,13 @@ def start_tracker(
     if uri is None:
         return None
     place = redact(output_path)
+    nested = {} if tracking.parent is None else {"mlflow.parentRunId": tracking.parent}
     return Tracker(
         uri,
         tracking.experiment,
         name=place.rstrip("/").rpartition("/")[2],
         params=dict(leaves(record)),
-        tags={"zsd_ray.output": place, **(tags or {})},
+        tags={"zsd_ray.output": place, **nested, **(tags or {})},
         on_warning=on_warning,
         run_id=run_id,
     )
@@ -127,6 +128,7 @@ class Tracker:
         self._run_id = run_id
         self._close_seconds = close_seconds
         self._failed = False
+        self._started = threading.Event()
         self._points: deque[_Point] = deque()
         self._news = threading.Event()
         self._closing: _Closing | None = None
@@ -141,6 +143,11 @@ class Tracker:
             stamp = _now()
             self._points.extend((key, value, stamp, step) for key, value in metrics.items())
             self._news.set()
+
+    def run_id(self) -> str | None:
+        """Wait until MLflow has given the run an id; None where it does not soon."""
+        self._started.wait(self._close_seconds)
+        return None if self._failed else self._run_id
 
     def close(
         self,
@@ -168,6 +175,7 @@ class Tracker:
     def _work(self) -> None:
         try:
             self._insist(self._start)
+            self._started.set()
             last_step = 0
             while self._closing is None or self._points:
                 self._news.wait()
@@ -178,6 +186,7 @@ class Tracker:
             self._insist(partial(self._finish, self._closing, last_step))
         except Exception as error:  # noqa: BLE001 - whatever MLflow raises, the run goes on
             self._failed = True
+            self._started.set()
             self._points.clear()
             if not self._abandoned.is_set():
                 kind = type(error).__name__

@@ -179,9 +179,13 @@ class StorageConfig(Section):
 
 
 class TrackingConfig(Section):
-    """MLflow: `auto` (a SQLite file beside the output), `off`, or a tracking URI."""
+    """MLflow: `auto` (a SQLite file beside the output), `off`, or a tracking URI.
+
+    `parent` is the id of a run there that this one is shown under.
+    """
 
     mlflow: str = "auto"
+    parent: str | None = None
     experiment: str = Field("zsd_ray", min_length=1)
 
     @field_validator("mlflow", mode="before")
