@@ -58,7 +58,8 @@ class ClevrBinding:
             )
         self._places = [place_of[name] for name in prompts]
         self.captions, labels = as_question(list(prompts.values()))
-        self.records = RecordTable(prompts, [f"{shown}/{place}" for place in self._places], labels)
+        sources = [f"{shown}/{place}" for place in self._places]
+        self.records = RecordTable(list(prompts), sources, labels)
 
     def read(self, index: int) -> Image.Image:
         source = self.records[index].source
@@ -74,8 +75,9 @@ class ClevrBinding:
         if not isinstance(scenes, list):
             raise UserError(f"{file}: it holds no scene, and no list of them under `scenes`")
         for scene in scenes:
-            if not isinstance(scene, dict) or not {"image_filename", "objects"} <= scene.keys():
-                raise UserError(f"{file}: a scene has `image_filename` and `objects`")
+            known = isinstance(scene, dict) and isinstance(scene.get("objects"), list)
+            if not known or "image_filename" not in scene:
+                raise UserError(f"{file}: a scene has `image_filename`, and a list of `objects`")
             yield scene
 
     def _prompts(self, files: Sequence[str], asked: BindingTask) -> dict[str, Prompts]:

@@ -52,12 +52,11 @@ def pair_scores(errors_E22: ArrayLike) -> PairScores:
     own_E2 = errors[:, [0, 1], [0, 1]]
     other_caption_E2 = errors[:, [0, 1], [1, 0]]
     other_image_E2 = errors[:, [1, 0], [0, 1]]
-    text_E2, image_E2 = own_E2 < other_caption_E2, own_E2 < other_image_E2
-    return PairScores(len(errors), _share(text_E2), _share(image_E2), _share(text_E2 & image_E2))
+    text_E = np.all(own_E2 < other_caption_E2, axis=1)
+    image_E = np.all(own_E2 < other_image_E2, axis=1)
+    return PairScores(len(errors), _share(text_E), _share(image_E), _share(text_E & image_E))
 
 
-def _share(right_E2: NDArray[np.bool_]) -> PairShare:
-    """Of the examples where both halves are right."""
-    right_E = right_E2.all(axis=1)
+def _share(right_E: NDArray[np.bool_]) -> PairShare:
     n = int(np.count_nonzero(right_E))
     return PairShare(n, n / len(right_E), wilson(n, len(right_E)))
