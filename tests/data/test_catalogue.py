@@ -100,6 +100,14 @@ def test_a_spec() -> None:
     assert spec(classes=["x", "x"], labels=["c", "d"]).label_names == ("c", "d")
 
 
+def test_a_spec_may_take_some_of_imagenet() -> None:
+    some = spec(classes="imagenet", imagenet_labels=[999, 1])
+    assert some.labels == some.label_names == ("n15075141", "n01443537")
+    assert some.imagenet_labels == ((999,), (1,))
+    assert spec(imagenet_labels=[[281, 282], 207]).imagenet_labels == ((281, 282), (207,))
+    assert spec().imagenet_labels is None
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
@@ -111,6 +119,14 @@ def test_a_spec() -> None:
         ({"classes": ["x", "x"]}, r"labels has 2 names, 1 of them distinct, for 2 classes"),
         ({"labels": ["a"]}, r"labels has 1 names, 1 of them distinct, for 2 classes"),
         ({"classes": ["1", 2]}, r"classes"),
+        ({"classes": "imagenet", "imagenet_labels": [1, 1000]}, r"takes distinct numbers below"),
+        ({"classes": "imagenet", "imagenet_labels": [1, -1]}, r"takes distinct numbers below 1000"),
+        ({"classes": "imagenet", "imagenet_labels": [1, 1]}, r"takes distinct numbers below 1000"),
+        ({"classes": "imagenet", "imagenet_labels": [1, [2, 3]]}, r"one number for a class of"),
+        ({"classes": "imagenet", "imagenet_labels": "all"}, r"imagenet_labels"),
+        ({"imagenet_labels": [1, [2, 1]]}, r"takes distinct numbers below 1000"),
+        ({"imagenet_labels": [1]}, r"must give each of the 2 classes a number or more"),
+        ({"imagenet_labels": [1, []]}, r"must give each of the 2 classes a number or more"),
         ({"layouts": {}}, r"layouts"),
         ({"layouts": {"mine": SPEC["layouts"]["official"]}}, r"layouts"),
         ({"layouts": {"official": {"reader": "os:system", "needs": "x"}}}, r"reader: came"),

@@ -118,8 +118,8 @@ class DatasetSpec(Section):
         if isinstance(classes, list):
             filled.setdefault("labels", classes)
         elif classes == "imagenet":
-            known = dict(enumerate(imagenet_wnids()))
-            filled.setdefault("labels", [known.get(n, str(n)) for n in numbers or ()])
+            known = {str(number): wnid for number, wnid in enumerate(imagenet_wnids())}
+            filled.setdefault("labels", [known.get(str(n), str(n)) for n in numbers or ()])
         return filled
 
     @model_validator(mode="after")
@@ -129,6 +129,8 @@ class DatasetSpec(Section):
         if len(set(numbers)) != len(numbers) or not set(numbers) <= set(range(_N_IMAGENET)):
             raise ValueError(f"imagenet_labels takes distinct numbers below {_N_IMAGENET}")
         n = len(of_imagenet or ()) if self.classes == "imagenet" else len(self.classes)
+        if self.classes == "imagenet" and len(numbers) != n:
+            raise ValueError("imagenet_labels takes one number for a class of ImageNet's own")
         if of_imagenet is not None and (len(of_imagenet) != n or not all(of_imagenet)):
             raise ValueError(f"imagenet_labels must give each of the {n} classes a number or more")
         distinct = len(set(self.labels))

@@ -12,6 +12,7 @@ import fsspec
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
 from tests.data.layouts.fixtures import OFFICIAL, TORCHVISION, WNIDS, image, imagenet_folders
 from zsd_ray.data.base import ImageDataset
@@ -114,6 +115,11 @@ def replace(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
+def cars_of_class(root: Path, number: int) -> None:
+    row = np.array([[(number, f"0000{n}.jpg") for n in (1, 2)]], [("class", "i4"), ("fname", "O")])
+    savemat(root / "cars_test_annos_withlabels.mat", {"annotations": row})
+
+
 # What is done to the archive, and what the error must say of it.
 BROKEN: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "dtd: an image is lost": (
@@ -161,6 +167,16 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Any], str]] = {
         lambda root: shutil.copy(root / "setid.mat", root / "imagelabels.mat"),
         "{root}/imagelabels.mat has no labels; put the archive's own file there",
     ),
+    "flowers102: a label beyond the classes": (
+        "flowers102",
+        lambda root: savemat(root / "imagelabels.mat", {"labels": [[1, 2, 3, 103, 1, 1]]}),
+        "{root}/imagelabels.mat holds labels 1 to 103; those of Flowers-102 are 1 to 102",
+    ),
+    "flowers102: an image without a label": (
+        "flowers102",
+        lambda root: savemat(root / "imagelabels.mat", {"labels": [[1, 2]]}),
+        "setid.mat names images 1 to 3, but {root}/imagelabels.mat has the labels of images 1 to 2",
+    ),
     "flowers102: an image is lost": (
         "flowers102",
         lambda root: (root / "jpg/image_00003.jpg").unlink(),
@@ -172,6 +188,16 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Any], str]] = {
             root / "devkit/cars_meta.mat", root / "cars_test_annos_withlabels.mat"
         ),
         "cars_test_annos_withlabels.mat has no annotations.fname; put the archive's own file",
+    ),
+    "stanford-cars: classes that count from 0": (
+        "stanford-cars",
+        lambda root: cars_of_class(root, 0),
+        "withlabels.mat holds classes 0 to 0; those of Stanford Cars are 1 to 196",
+    ),
+    "stanford-cars: a class too many": (
+        "stanford-cars",
+        lambda root: cars_of_class(root, 197),
+        "withlabels.mat holds classes 197 to 197; those of Stanford Cars are 1 to 196",
     ),
     "stanford-cars: an image is lost": (
         "stanford-cars",
