@@ -218,7 +218,7 @@ def test_missing_permission_is_not_the_images_fault(
 ) -> None:
     """Root may read everything, so the refusal is played."""
 
-    def refuse(self: LocalFileSystem, path: str) -> bytes:
+    def refuse(self: LocalFileSystem, path: str, **_: object) -> bytes:
         raise PermissionError(13, "Permission denied", path)
 
     dataset = open_folder(pets)

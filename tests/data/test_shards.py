@@ -20,7 +20,7 @@ def touch(root: Path, *names: str) -> None:
 
 
 def found(path: Path | str, split: str) -> list[str]:
-    return [shard.name for shard in find_split(Location(str(path)), BINARY, split)]
+    return [shard.name for shard in find_split(Location(str(path)), BINARY, [split])]
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,15 @@ def test_names_say_the_split(
     touch(tmp_path, *names)
     assert found(tmp_path, "test") == test
     assert found(tmp_path, "train") == train
+
+
+def test_a_split_may_have_several_names(tmp_path: Path) -> None:
+    touch(tmp_path, "validation-0.bin", "train-0.bin")
+    words = ["test", "validation"]
+    assert find_split(Location(str(tmp_path)), BINARY, words)[0].name == "validation-0.bin"
+    touch(tmp_path, "test-0.bin")
+    (only,) = find_split(Location(str(tmp_path)), BINARY, words)
+    assert only.name == "test-0.bin"
 
 
 def test_what_the_user_names_is_taken_as_it_is(tmp_path: Path) -> None:

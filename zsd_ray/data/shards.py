@@ -53,11 +53,15 @@ def find_shards(location: Location, suffixes: Sequence[str]) -> list[Shard]:
     return [Shard(path, path[len(folder) :]) for path in paths]
 
 
-def find_split(location: Location, suffixes: Sequence[str], split: str) -> list[Shard]:
+def find_split(location: Location, suffixes: Sequence[str], words: Sequence[str]) -> list[Shard]:
     """Those files of a folder whose names say the split, or all where no name says any.
 
-    Files more than two folders below are somebody else's. One file, a pattern and a range are taken
-    as they are. None where there are none.
+    Args:
+        words: what names may call the split; the first that one does counts.
+
+    Returns:
+        Those not more than two folders below: deeper ones are somebody else's. One file, a pattern
+        and a range are taken as they are. None where there are none.
     """
     if location.kind() != "directory":
         named = location.root.lower().endswith(tuple(suffixes))
@@ -66,7 +70,8 @@ def find_split(location: Location, suffixes: Sequence[str], split: str) -> list[
     said = [_splits_in(shard.name) for shard in found]
     if not any(said):
         return found
-    return [shard for shard, splits in zip(found, said, strict=True) if split in splits]
+    word = next((word for word in words if any(word in splits for splits in said)), None)
+    return [shard for shard, splits in zip(found, said, strict=True) if word in splits]
 
 
 def _below(location: Location, suffixes: Sequence[str]) -> list[Shard]:

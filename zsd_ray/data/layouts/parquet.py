@@ -22,20 +22,20 @@ def read(
     image_column: Sequence[str],
     label_column: Sequence[str],
     folder: str = "",
-    splits: Mapping[str, str] | None = None,
+    splits: Mapping[str, Sequence[str]] | None = None,
 ) -> ParquetDataset | None:
     """Read the files whose names say the split, or all where none says any.
 
     Args:
         image_column, label_column: where they may be, best first; no label column: no labels.
         folder: of the files, in a repository that has other variants beside it.
-        splits: what the files call a split, where they have another word.
+        splits: what the files may call a split, best first, where it is not its own name.
 
     Raises:
         UserError: the files are damaged, have none of these columns, or other classes.
     """
     place = location.below(folder) if location.exists(folder) else location
-    files = find_split(place, SUFFIXES, (splits or {}).get(split, split))
+    files = find_split(place, SUFFIXES, (splits or {}).get(split, [split]))
     if not files:
         return None
     first = files[0]

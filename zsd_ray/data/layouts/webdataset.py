@@ -17,18 +17,18 @@ def read(
     spec: DatasetSpec,
     *,
     label_column: Sequence[str],
-    splits: Mapping[str, str] | None = None,
+    splits: Mapping[str, Sequence[str]] | None = None,
 ) -> WebDataset | None:
     """Read the tars whose names say the split, or all where none says any.
 
     Args:
         label_column: the first is a key of each .json, as WebDataset takes it; none: no labels.
-        splits: what the tars call a split, where they have another word.
+        splits: what the tars may call a split, best first, where it is not its own name.
 
     Raises:
         UserError: a tar is damaged, or holds samples without image or label, or other classes.
     """
-    tars = find_split(location, SUFFIXES, (splits or {}).get(split, split))
+    tars = find_split(location, SUFFIXES, (splits or {}).get(split, [split]))
     if not tars:
         return None
     dataset = WebDataset(location, label_column[0] if label_column else None, tars)
