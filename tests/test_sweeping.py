@@ -103,7 +103,7 @@ def test_runs_are_children_of_the_sweeps_own(swept):
 
 
 def test_the_page_shows_tables_and_names_are_escaped(swept):
-    _, result, _, path = swept
+    path = swept[-1]
     page = (path / "report.html").read_text()
     assert "Two &lt;rules&gt;" in page
     assert "Two <rules>" not in page

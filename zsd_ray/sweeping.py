@@ -197,7 +197,7 @@ class _Sheet:
         from zsd_ray.reports.sweep import render_sweep, table_markdown
 
         self.record = replace(self.record, **changes)  # type: ignore[arg-type]
-        self.table = table_markdown(self.record)
+        self.table = table_markdown(self.record, self._suite)
         self.page = render_sweep(self.record, self._suite)
         self.record.write(self._output)
         self._output.write_bytes("table.md", self.table.encode())

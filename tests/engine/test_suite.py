@@ -124,24 +124,15 @@ def test_templates_that_look_alike_do_not_share_a_folder():
         ({"models": {"a": {"model": {"famly": "dit"}}}}, "did you mean 'family'"),
         ({"models": {"a": {"datasets": []}}}, "leaves every data set out"),
         (
-            {
-                "datasets": {
-                    "s": {"data": {"source": "two-objects", "task": "shape"}, "tasks": "all"}
-                }
-            },
+            {"datasets": {"digits": {"data": {"task": "shape"}, "tasks": "all"}}},
             "leave one of them out",
         ),
         ({"robustness": {"id": "digits", "ood": ["scenes"], "baselines": ["x", "y"]}}, "'x'"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_starts(changes, message):
-    known = {**SUITE, **changes}
-    if "models" in changes:
-        known = {**known, "datasets": SUITE["datasets"]}
-    else:
-        known["models"] = {"digits": {}}
     with pytest.raises(UserError, match=message):
-        cell_runs(parse_config(SuiteConfig, known))
+        cell_runs(suite_of(**changes))
 
 
 def test_all_tasks_are_those_of_the_paper():

@@ -59,7 +59,7 @@ def _sweep(options: argparse.Namespace) -> int:
     if options.json:
         print_json(asdict(record))
     else:
-        for table in tables(record.cells):
+        for table in tables(record.cells, suite):
             print(f"{table.title}\n\n{columns([table.header, *table.rows])}\n\n{table.note}\n")
         places = make_console()
         print_place(places, "table", f"{result.output}/table.csv, table.md")

@@ -11,8 +11,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from zsd_ray.reports.figures import BLUE, INK, MUTED, ORANGE, style
+from zsd_ray.reports.figures import INK, MUTED, style
 from zsd_ray.reports.page import inline, render
+from zsd_ray.reports.robustness import (
+    CORRUPTION_CAPTION,
+    SHIFT_CAPTION,
+    accuracy_by_strength,
+    ood_against_id,
+)
+from zsd_ray.reports.series import series
+from zsd_ray.reports.sweep_robustness import corrupted_rows, shifted_rows
 from zsd_ray.reports.sweep_tables import markdown, tables
 from zsd_ray.results.suite_table import SweepRecord
 from zsd_ray.spec.suite import CellResult, SuiteConfig
@@ -21,7 +29,6 @@ _CAPTION = (
     "Accuracy with its 95% interval, a panel a data set; the dotted line is chance. The number "
     "beside a point is its evaluations an image."
 )
-_COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 
 @dataclass(frozen=True)
@@ -33,10 +40,10 @@ class Drawing:
     caption: str
 
 
-def table_markdown(record: SweepRecord) -> str:
+def table_markdown(record: SweepRecord, suite: SuiteConfig) -> str:
     """The tables, as Markdown."""
     head = f"# {record.title}\n\n"
-    return head + "\n".join(markdown(table) for table in tables(record.cells))
+    return head + "\n".join(markdown(table) for table in tables(record.cells, suite))
 
 
 def render_sweep(record: SweepRecord, suite: SuiteConfig) -> str:
@@ -54,7 +61,7 @@ def render_sweep(record: SweepRecord, suite: SuiteConfig) -> str:
         n_open=n_open,
         n_cells=len(record.cells),
         figures=_drawings(record.cells, suite),
-        tables=tables(record.cells),
+        tables=tables(record.cells, suite),
         cells=[_cell_row(result, suite.output.path) for result in record.cells],
     )
 
@@ -74,10 +81,19 @@ def _cell_row(result: CellResult, root: str) -> dict[str, str]:
 def _drawings(results: Sequence[CellResult], suite: SuiteConfig) -> list[Drawing]:
     plain = [r for r in results if r.cell.corruption is None and r.cell.template is None]
     known = [result for result in plain if result.value is not None]
-    if not known:
-        return []
-    drawn = inline(accuracies(known), "accuracies", _CAPTION)
-    return [Drawing("Accuracy", drawn, _CAPTION)]
+    drawings = []
+    if known:
+        drawings.append(("Accuracy", accuracies(known), _CAPTION))
+    corrupted, shifted = corrupted_rows(results), shifted_rows(results, suite.robustness)
+    if corrupted:
+        figure = accuracy_by_strength(corrupted)
+        drawings.append(("Corruptions", figure, CORRUPTION_CAPTION))
+    if shifted:
+        drawings.append(("Effective robustness", ood_against_id(shifted), SHIFT_CAPTION))
+    return [
+        Drawing(title, inline(figure, f"figure-{number}", caption), caption)
+        for number, (title, figure, caption) in enumerate(drawings)
+    ]
 
 
 @style
@@ -100,9 +116,9 @@ def accuracies(results: Sequence[CellResult]) -> Figure:
             assert result.low is not None
             assert result.high is not None
             place = rows.index((result.cell.model, result.cell.method))
-            colour = _COLOURS[models.index(result.cell.model) % len(_COLOURS)]
+            colour, marker = series(models.index(result.cell.model))
             error = [[result.value - result.low], [result.high - result.value]]
-            axes.errorbar(result.value, place, xerr=error, fmt="o", color=colour, capsize=3)
+            axes.errorbar(result.value, place, xerr=error, fmt=marker, color=colour, capsize=3)
             if result.evaluations_per_image:
                 axes.annotate(
                     f"{result.evaluations_per_image:,.0f}",

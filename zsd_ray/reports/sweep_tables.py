@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from zsd_ray.reports.lines import amount
-from zsd_ray.spec.suite import Cell, CellResult
+from zsd_ray.reports.robustness import (
+    CORRUPTION_NOTE,
+    SHIFT_NOTE,
+    corruption_table,
+    shift_table,
+)
+from zsd_ray.reports.sweep_robustness import corrupted_rows, shifted_rows
+from zsd_ray.spec.suite import Cell, CellResult, SuiteConfig
 
 _SURE = 0.01
 """Below this p an answer is no guess: the papers' own level (Clark & Jaini 2023, table 3)."""
@@ -37,10 +44,23 @@ class Table:
     note: str
 
 
-def tables(results: Sequence[CellResult]) -> list[Table]:
-    """All that the cells make up: the main table, tasks, templates; empty ones are left out."""
-    found = [main_table(results), *_task_tables(results), _study_table(results), _open(results)]
+def tables(results: Sequence[CellResult], suite: SuiteConfig) -> list[Table]:
+    """All that the cells make up; empty ones are left out."""
+    corrupted, shifted = corrupted_rows(results), shifted_rows(results, suite.robustness)
+    found = [
+        main_table(results),
+        *_task_tables(results),
+        _study_table(results),
+        _of("Corruptions", corruption_table(corrupted), CORRUPTION_NOTE),
+        _of("Effective robustness", shift_table(shifted), SHIFT_NOTE),
+        _open(results),
+    ]
     return [table for table in found if table.rows]
+
+
+def _of(title: str, lines: Sequence[tuple[str, ...]], note: str) -> Table:
+    header, *rows = lines
+    return Table(title, header, tuple(rows), note)
 
 
 def main_table(results: Sequence[CellResult]) -> Table:
@@ -67,6 +87,10 @@ def figures_of(result: CellResult) -> str:
     taken = f" · {amount(cost)}" if cost else ""
     partial = "" if result.status == "finished" else " (not whole)"
     return f"{100 * result.value:.1f}{star} [{low:.1f}, {high:.1f}]{taken}{partial}"
+
+
+def _name_of(cell: Cell) -> str:
+    return f"{cell.model}, {cell.method}"
 
 
 def _row_of(cell: Cell) -> tuple[str, ...]:
@@ -103,7 +127,7 @@ def _task_tables(results: Sequence[CellResult]) -> list[Table]:
             share = f" ({chance[cell.task]:.0%})" if cell.task in chance else ""
             return (f"{cell.task}{share}",)
 
-        header, rows = _grid(own, task_of, lambda cell: f"{cell.model}, {cell.method}", _tested)
+        header, rows = _grid(own, task_of, _name_of, _tested)
         found.append(
             Table(f"Tasks of {name}", ("task", *header), rows, f"{CELL_NOTE} {_TASK_NOTE}")
         )
