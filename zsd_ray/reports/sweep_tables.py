@@ -65,7 +65,7 @@ def _of(title: str, lines: Sequence[tuple[str, ...]], note: str) -> Table:
 
 def main_table(results: Sequence[CellResult]) -> Table:
     """A row a model and method, a column a data set: pictures as they are, all templates."""
-    several = {name for name, tasks in _tasks_of(results).items() if len(tasks) > 1}
+    several = tasked(results)
     shown = [
         result
         for result in results
@@ -116,11 +116,9 @@ def _grid(
 def _task_tables(results: Sequence[CellResult]) -> list[Table]:
     """For each data set of several tasks: a row a task, a column a model and method."""
     found = []
-    for name, tasks in _tasks_of(results).items():
+    for name in tasked(results):
         own = [r for r in results if r.cell.dataset == name and r.cell.template is None]
         own = [result for result in own if result.cell.corruption is None]
-        if len(tasks) < 2 or not own:
-            continue
         chance = {r.cell.task: r.chance for r in own if r.chance is not None}
 
         def task_of(cell: Cell, chance: dict[str | None, float] = chance) -> tuple[str, ...]:
@@ -140,11 +138,12 @@ def _tested(result: CellResult) -> str:
     return f"{text} †" if sure else text
 
 
-def _tasks_of(results: Sequence[CellResult]) -> dict[str, set[str | None]]:
+def tasked(results: Sequence[CellResult]) -> list[str]:
+    """The data sets of several tasks."""
     tasks: dict[str, set[str | None]] = {}
     for result in results:
         tasks.setdefault(result.cell.dataset, set()).add(result.cell.task)
-    return tasks
+    return [name for name, found in tasks.items() if len(found) > 1]
 
 
 def _study_table(results: Sequence[CellResult]) -> Table:
