@@ -115,9 +115,10 @@ def replace(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def cars_of_class(root: Path, number: int) -> None:
-    row = np.array([[(number, f"0000{n}.jpg") for n in (1, 2)]], [("class", "i4"), ("fname", "O")])
-    savemat(root / "cars_test_annos_withlabels.mat", {"annotations": row})
+def cars_of_class(root: Path, number: int, n_cars: int = 2) -> None:
+    fields = [("class", "i4"), ("fname", "O")]
+    rows = np.array([[(number, f"{n:05d}.jpg") for n in range(1, n_cars + 1)]], fields)
+    savemat(root / "cars_test_annos_withlabels.mat", {"annotations": rows})
 
 
 # What is done to the archive, and what the error must say of it.
@@ -372,6 +373,27 @@ def test_eurosats_second_publication_has_another_folder(tmp_path: Path) -> None:
     expected = OFFICIAL["eurosat"](tmp_path)["test"]
     (tmp_path / "2750").rename(tmp_path / "EuroSAT_RGB")
     assert shown(opened("eurosat", tmp_path)) == expected
+
+
+def test_the_first_images_are_of_several_classes(tmp_path: Path) -> None:
+    """So that the accuracy of the first of a long run is that of all, within its interval."""
+    for label in range(4):
+        for n in range(10):
+            image(tmp_path / str(label) / f"{n}.jpeg")
+    records = opened("imagenet-v2", tmp_path).records
+    assert {record.label for record in records[:10]} == {0, 1, 2, 3}
+
+
+def test_validation_images_are_no_training_images(tmp_path: Path) -> None:
+    OFFICIAL["imagenet"](tmp_path)
+    assert "holds no ImageNet (train split)" in refusal("imagenet", tmp_path, split="train")
+
+
+def test_a_list_of_one_image(tmp_path: Path) -> None:
+    OFFICIAL["stanford-cars"](tmp_path)
+    cars_of_class(tmp_path, 196, n_cars=1)
+    expected = {"cars_test/00001.jpg": "smart fortwo Convertible 2012"}
+    assert shown(opened("stanford-cars", tmp_path)) == expected
 
 
 def test_annotations_of_cars_may_lie_in_the_devkit(tmp_path: Path) -> None:
