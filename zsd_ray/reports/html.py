@@ -15,6 +15,7 @@ from PIL import Image
 
 from zsd_ray.reports import figures
 from zsd_ray.reports.levels import by_level, level_distances
+from zsd_ray.reports.lines import rule_text
 from zsd_ray.reports.page import inline, render
 from zsd_ray.reports.progress_bar import duration
 from zsd_ray.reports.rows import Outcomes, choose_traces, integers
@@ -315,12 +316,9 @@ def _method(run: RunFile) -> str:
 
 def _settings(run: RunFile) -> list[tuple[str, str]]:
     """The first lines of the page: what was measured, and how."""
-    rule = dict(run.config.get("pruning", {}))
-    name = str(rule.pop("rule", "pruning"))
-    numbers = ", ".join(f"{key} {value}" for key, value in rule.items())
     return [
         ("method", _method(run)),
-        ("pruning", f"{name} ({numbers})" if numbers else name),
+        ("pruning", rule_text({"rule": "pruning"} | dict(run.config.get("pruning", {})))),
         *_screen(run),
         ("data", f"{_setting(run, 'data', 'source')}, {len(run.classes):,} classes"),
         ("seed", str(run.seed)),
