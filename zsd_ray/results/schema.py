@@ -1,4 +1,4 @@
-"""The columns of OUTPUT/decisions and OUTPUT/scores; docs/results.md explains each."""
+"""The columns of OUTPUT/decisions and OUTPUT/scores; docs/outputs.md explains each."""
 
 from __future__ import annotations
 

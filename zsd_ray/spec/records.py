@@ -186,7 +186,7 @@ class RawDraw:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The outcome for one image: a row of OUTPUT/decisions (docs/results.md explains each)."""
+    """The outcome for one image: a row of OUTPUT/decisions (docs/outputs.md explains each)."""
 
     image_id: str
     source: str
