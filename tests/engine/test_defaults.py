@@ -98,3 +98,41 @@ def test_a_grid_has_as_many_points_as_the_rule_has_draws(keys, points):
     config = settle("stable-diffusion", pruning=pruning, method=method)
     assert config.method.grid_points == points
     assert with_defaults(config) == config
+
+
+def named(source, family="stable-diffusion", **sections):
+    data = {"source": source, "path": "somewhere"}
+    return settle(family, data=data, **sections).prompts
+
+
+def test_a_named_set_brings_its_classes_and_its_template():
+    prompts = named("dtd")
+    assert prompts.classes[:2] == ["banded", "blotchy"]
+    assert prompts.templates == ["a photo of a {} texture."]
+
+
+def test_what_is_set_goes_before_what_a_named_set_brings():
+    prompts = named("mnist", prompts={"templates": ["{}"], "classes": list("abcdefghij")})
+    assert (prompts.templates, prompts.classes[0]) == (["{}"], "a")
+
+
+def test_imagenet_is_called_as_each_kind_of_model_knows_it():
+    clip = named("imagenet")
+    assert (len(clip.classes), clip.classes[0]) == (1000, "tench")
+    assert clip.templates == ["A bad photo of a {}."]
+    assert named("imagenet", "dit").classes == [str(n) for n in range(1000)]
+    assert named("imagenet", "dit").templates == ["{}"]
+    assert named("imagenet", "timm").classes[:2] == ["n01440764", "n01443537"]
+
+
+def test_a_part_of_imagenet_is_its_own_classes():
+    assert named("imagenet-a").classes[0] == "stingray"
+    assert named("imagenet-a", "dit").classes[0] == "6"
+    assert len(named("imagenet-r", "timm").classes) == 200
+
+
+def test_an_objectnet_class_is_all_of_its_imagenet_labels_to_a_supervised_model():
+    classes = named("objectnet", "timm").classes
+    assert classes[0] == "n02708093 | n03196217"
+    assert len(classes) == 113
+    assert named("objectnet").classes[0] == "alarm clock"

@@ -83,7 +83,7 @@ def imagenet(tmp_path_factory):
     (["crane bird", "construction crane"], [134, 517]),
 ])  # fmt: skip
 def test_imagenets_labels_have_several_names(imagenet, names, labels):
-    assert encode_prompts(imagenet, names)["label"].tolist() == labels
+    assert encode_prompts(imagenet, names)["label"][:, 0].tolist() == labels
 
 
 def test_all_of_imagenets_names_are_known_though_some_come_twice(imagenet):
@@ -92,7 +92,20 @@ def test_all_of_imagenets_names_are_known_though_some_come_twice(imagenet):
 
     info = ImageNetInfo()
     for names in (open_clip.IMAGENET_CLASSNAMES, info.label_descriptions(), info.label_names()):
-        assert encode_prompts(imagenet, names)["label"].tolist() == list(range(1000))
+        assert encode_prompts(imagenet, names)["label"].tolist() == [[n] for n in range(1000)]
+
+
+def test_a_class_of_several_labels_has_the_score_of_the_likeliest(folder):
+    config = ModelConfig(family="timm", path=str(folder), device="cpu")
+    each = our_scores(config, NAMES)
+    some = our_scores(config, ["two", "nine | 0 | three", "four | five"])
+    torch.testing.assert_close(some[:, 0], each[:, 2])
+    torch.testing.assert_close(some[:, 1], each[:, [9, 0, 3]].amin(dim=1))
+    torch.testing.assert_close(some[:, 2], each[:, [4, 5]].amin(dim=1))
+    with pytest.raises(UserError, match="none for ten"):
+        check_prompts(config, ["one", "two | ten"])
+    with pytest.raises(UserError, match="are the same label 2"):
+        check_prompts(config, ["two", "three | 2"])
 
 
 def test_names_that_no_label_has_are_refused(imagenet, folder):
@@ -118,8 +131,8 @@ def test_labels_may_be_described(folder, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(content))
     (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
     config = ModelConfig(family="timm", path=str(tmp_path), device="cpu")
-    assert encode_prompts(config, ["dog", "kitten"])["label"].tolist() == [4, 0]
-    assert encode_prompts(config, ["n2", "n1", "9"])["label"].tolist() == [4, 0, 9]
+    assert encode_prompts(config, ["dog", "kitten"])["label"].tolist() == [[4], [0]]
+    assert encode_prompts(config, ["n2", "n1", "9"])["label"].tolist() == [[4], [0], [9]]
 
 
 def refusal(**keys):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from zsd_ray.data.catalogue import spec_of
+from zsd_ray.data.catalogue import imagenet_wnids, spec_of
 from zsd_ray.models.families import FAMILIES
 from zsd_ray.models.templates import NAMED, imagenet_names
+from zsd_ray.models.timm_files import BETWEEN_LABELS
 from zsd_ray.spec.algorithms import AlgorithmMethod, MethodConfig
 from zsd_ray.spec.config import ModelConfig, PromptConfig, RunConfig
 from zsd_ray.spec.errors import UserError
@@ -107,8 +108,9 @@ def _check_no_more(config: RunConfig) -> None:
 def _of_named_set(config: RunConfig) -> PromptConfig:
     """With the class names and the template of a data set of the catalogue, where none are set.
 
-    ImageNet's classes are CLIP's names for a model that reads text, and what its labels are called
-    or their numbers for one that is told labels: two of CLIP's names stand for two classes each.
+    ImageNet's classes are CLIP's names for a model that reads text, and their numbers for one that
+    is told labels: two of CLIP's names stand for two classes each. A supervised model knows them by
+    their WordNet ids, and ObjectNet's by those of ImageNet's that each is.
     """
     prompts = config.prompts
     if not config.data.is_named:
@@ -118,13 +120,13 @@ def _of_named_set(config: RunConfig) -> PromptConfig:
     if prompts.classes is None:
         filled["classes"] = list(spec.classes)
         numbers = spec.imagenet_labels
-        if spec.classes == "imagenet" and numbers is not None:
-            names = imagenet_names()
+        if numbers is not None and config.model.family == "timm":
+            filled["classes"] = [
+                BETWEEN_LABELS.join(imagenet_wnids()[n] for n in each) for each in numbers
+            ]
+        elif spec.classes == "imagenet" and numbers is not None:
+            names = [str(n) for n in range(1000)] if family.takes == "labels" else imagenet_names()
             filled["classes"] = [names[number] for (number,) in numbers]
-            if family.takes == "labels" and family.method == "classifier":
-                filled["classes"] = list(spec.labels)
-            elif family.takes == "labels":
-                filled["classes"] = [str(number) for (number,) in numbers]
     if "templates" not in prompts.model_fields_set and family.takes != "labels":
         filled["templates"] = [spec.template]
     return prompts.model_copy(update=filled)

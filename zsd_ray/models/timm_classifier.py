@@ -1,7 +1,9 @@
 """Supervised image classifiers, by timm: how far zero-shot ones are from trained ones.
 
 The score of a class is minus the log-probability of its label, among all labels of the model: which
-classes a run asks about changes no score.
+classes a run asks about changes no score. A class that is several labels has that of the likeliest,
+so that the least score is that of the class which the first label among theirs belongs to: how
+ObjectNet is scored (Barbu et al. 2019).
 """
 
 from __future__ import annotations
@@ -38,13 +40,15 @@ class TimmClassifier:
         return cast(torch.Tensor, self._preprocess(image))
 
     def classes(self, conditioning: Mapping[str, torch.Tensor], n_templates: int) -> torch.Tensor:
-        """Numbers of labels, (K,) int64; prompts of one class mean the same label."""
+        """Numbers of labels, (K, M) int64, -1 behind the last of a class; prompts of one class mean
+        the same labels."""
         return conditioning["label"][::n_templates]
 
     @torch.inference_mode()
     def scores(self, images_B3HW: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         logits = self._network(images_B3HW.to(self._dtype)).float()
-        return cast(torch.Tensor, -logits.log_softmax(dim=-1)[:, classes])
+        of_label = logits.log_softmax(dim=-1)[:, classes]  # of label -1 too, which is none
+        return cast(torch.Tensor, -of_label.masked_fill(classes < 0, -torch.inf).amax(dim=-1))
 
     @torch.inference_mode()
     def pooled(self, images_B3HW: torch.Tensor) -> torch.Tensor:
@@ -71,5 +75,5 @@ def load(folder: Path, config: ModelConfig, device: torch.device) -> TimmClassif
 def encode_prompts(
     folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
 ) -> Conditioning:
-    """`label`: numbers of the model's labels, (N,) int64."""
+    """`label`: numbers of the model's labels, (N, M) int64; -1 behind the last of a prompt."""
     return {"label": label_numbers(folder, config, prompts)}

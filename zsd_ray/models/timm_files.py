@@ -22,6 +22,10 @@ LAYOUT = Layout(
 """As timm's `save_for_hf` writes it, with safe_serialization."""
 
 
+BETWEEN_LABELS = " | "
+"""Between the labels of a class that is several of them."""
+
+
 def check(config: ModelConfig) -> Path:
     """The folder of a model, or the file of an architecture's weights.
 
@@ -71,14 +75,25 @@ def check_prompts(config: ModelConfig, prompts: Sequence[str]) -> None:
 
 
 def label_numbers(folder: Path, config: ModelConfig, names: Sequence[str]) -> NDArray[np.int64]:
-    """The label of each name, (N,) int64.
+    """The labels of each name, (N, M) int64; -1 behind the last.
 
-    Labels are called what `model.labels` says, else the model's configuration, else, where there
-    are as many as in a version of ImageNet, what those are called by WordNet, timm or open_clip.
+    A name may be several labels, with ` | ` between them: a class of ObjectNet is up to three of
+    ImageNet's. Labels are called what `model.labels` says, else the model's configuration, else,
+    where there are as many as in a version of ImageNet, what those are called by WordNet, timm or
+    open_clip.
 
     Raises:
         UserError: the model has no such labels.
     """
+    parts = [name.split(BETWEEN_LABELS) for name in names]
+    numbers = iter(_numbers(folder, config, [part for each in parts for part in each]))
+    found = np.full((len(parts), max(map(len, parts))), -1, dtype=np.int64)
+    for row, each in zip(found, parts, strict=True):
+        row[: len(each)] = [next(numbers) for _ in each]
+    return found
+
+
+def _numbers(folder: Path, config: ModelConfig, names: Sequence[str]) -> NDArray[np.int64]:
     n = n_labels(folder, config)
     if config.labels is not None and len(config.labels) > n:
         raise UserError(f"model.labels has {len(config.labels)} names for {n} labels")
