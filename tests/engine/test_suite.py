@@ -1,9 +1,11 @@
 """From a suite to its cells."""
 
+from pathlib import Path
+
 import pytest
 
 from zsd_ray.engine.suite import cell_runs, merged
-from zsd_ray.spec.config import parse_config
+from zsd_ray.spec.config import load_config, parse_config
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.suite import SuiteConfig, SuitePart
 
@@ -139,3 +141,11 @@ def test_all_tasks_are_those_of_the_paper():
     datasets = {"scenes": {"data": {"source": "two-objects"}, "tasks": "all"}}
     suite = suite_of(datasets=datasets, models={"digits": {}}, methods={"anytime": {}})
     assert len(cell_runs(suite)) == 20
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path("configs/suites").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_the_suites_of_the_project_are_suites(path):
+    runs = cell_runs(load_config(SuiteConfig, path))
+    assert len({run.config.output.path for run in runs}) == len(runs) > 1
