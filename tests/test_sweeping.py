@@ -8,6 +8,7 @@ import pytest
 from tests.support.digit_runs import PAPER
 from zsd_ray import sweeping
 from zsd_ray.cli import main
+from zsd_ray.engine import inputs
 from zsd_ray.spec.config import parse_config
 from zsd_ray.spec.errors import RunBrokenError, UserError
 from zsd_ray.spec.suite import SuiteConfig
@@ -113,14 +114,14 @@ def test_the_page_shows_tables_and_names_are_escaped(swept):
 
 
 def test_a_cell_that_breaks_off_is_left_and_taken_up_again(tmp_path, monkeypatch):
-    suite, real = suite_of(tmp_path / "suite"), sweeping.run
+    suite, real = suite_of(tmp_path / "suite"), sweeping.run_plan
 
-    def broken(config, **how):
-        if "shape" in config.output.path:
+    def broken(plan, *how):
+        if "shape" in plan.output.path:
             raise RunBrokenError("the workers fell over")
-        return real(config, **how)
+        return real(plan, *how)
 
-    monkeypatch.setattr(sweeping, "run", broken)
+    monkeypatch.setattr(sweeping, "run_plan", broken)
     warnings = []
     first = sweep(suite, local=True, on_warning=warnings.append)
     assert (first.record.status, first.record.n_whole) == ("incomplete", 4)
@@ -154,14 +155,14 @@ def test_a_suite_of_which_nothing_can_start_is_bad_input(tmp_path):
 
 
 def test_an_interrupted_sweep_goes_on(tmp_path, monkeypatch):
-    suite, real = suite_of(tmp_path / "suite"), sweeping.run
+    suite, real = suite_of(tmp_path / "suite"), sweeping.run_plan
 
-    def interrupted(config, **how):
-        if "shape" in config.output.path:
+    def interrupted(plan, *how):
+        if "shape" in plan.output.path:
             raise KeyboardInterrupt
-        return real(config, **how)
+        return real(plan, *how)
 
-    monkeypatch.setattr(sweeping, "run", interrupted)
+    monkeypatch.setattr(sweeping, "run_plan", interrupted)
     with pytest.raises(KeyboardInterrupt):
         sweep(suite, local=True)
     record = json.loads((tmp_path / "suite/sweep.json").read_text())
@@ -181,3 +182,13 @@ def test_the_command_prints_the_table(swept, capsys, tmp_path):
     assert json.loads(capsys.readouterr().out)["status"] == "finished"
     assert main(["sweep", str(file), "--local", "--set", "models={}"]) == 2
     assert path.is_dir()
+
+
+def test_a_data_set_is_listed_and_a_model_hashed_once(tmp_path, monkeypatch):
+    opened, hashed = [], []
+    listing, hashing = inputs.open_dataset, inputs.fingerprint
+    monkeypatch.setattr(inputs, "open_dataset", lambda c: opened.append(c) or listing(c))
+    monkeypatch.setattr(inputs, "fingerprint", lambda c: hashed.append(c) or hashing(c))
+    assert sweep(suite_of(tmp_path / "suite"), local=True, limit=1).record.n_whole == 6
+    assert len(opened) == 3  # digits, and the scenes for each task
+    assert len(hashed) == 1

@@ -60,12 +60,13 @@ def run(
     """
     # A mistyped endpoint should not be waited for as an outage is.
     filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
-    return _run(make_plan(config), local, on_progress, on_warning)
+    return run_plan(make_plan(config), local, on_progress, on_warning)
 
 
-def _run(
+def run_plan(
     plan: Plan, local: bool, on_progress: OnProgress | None, on_warning: OnWarning
 ) -> RunResult:
+    """As `run`, of what was planned before."""
     config = plan.config
     refuse_second_driver(config.output.path, on_warning)
     plan.output.prepare()
@@ -79,7 +80,7 @@ def _run(
         plan = with_pilot(plan, run_pilot)
 
     def run_stage(stage: Plan) -> RunResult:
-        return _run(stage, local, _stage_progress(stage.config, on_progress), on_warning)
+        return run_plan(stage, local, _stage_progress(stage.config, on_progress), on_warning)
 
     plan = with_screen(plan, run_stage)
     session = Session(plan, on_progress, on_warning)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
-from zsd_ray.api import run
+from zsd_ray.api import run_plan
+from zsd_ray.engine.inputs import Inputs
 from zsd_ray.engine.plan import Plan, make_plan
 from zsd_ray.engine.suite import CellRun, cell_runs, result_of
 from zsd_ray.results.output import Output
@@ -114,11 +115,11 @@ def sweep(
 
 def _check(runs: Sequence[CellRun], on_check: Callable[[int, int], None]) -> list[_Checked]:
     """Plan every cell. Raises UserError where none can start."""
-    checked = []
+    checked, inputs = [], Inputs()
     for number, (cell, config) in enumerate(runs):
         on_check(number, len(runs))
         try:
-            plan = make_plan(config)
+            plan = make_plan(config, inputs)
         except UserError as error:
             refused = CellResult(
                 cell, redact(config.output.path), "refused", "accuracy", reason=str(error)
@@ -152,10 +153,11 @@ def _done(
 ) -> CellResult:
     """Run one cell; one that breaks off says why."""
     assert each.plan is not None
-    tracking = each.config.tracking.model_copy(update={"parent": parent})
-    config = each.config.model_copy(update={"tracking": tracking})
+    config = each.plan.config
+    tracking = config.tracking.model_copy(update={"parent": parent})
+    plan = replace(each.plan, config=config.model_copy(update={"tracking": tracking}))
     try:
-        result = run(config, local=local, on_progress=on_progress, on_warning=on_warning)
+        result = run_plan(plan, local, on_progress, on_warning)
     except (UserError, RunBrokenError, StoreError) as error:
         on_warning(f"{each.cell.name}: {error}")
         return replace(each.result, status="failed", reason=str(error))

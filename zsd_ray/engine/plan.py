@@ -16,11 +16,11 @@ from zsd_ray.data.base import ImageDataset, choose_share, choose_subset, spread
 from zsd_ray.data.captions import CaptionedDataset
 from zsd_ray.data.class_tree import ClassTree, read_tree
 from zsd_ray.data.classes import ClassList, fill_templates, resolve_classes
-from zsd_ray.data.open import open_dataset
 from zsd_ray.data.record_table import RecordTable
 from zsd_ray.engine.batch_size import UNMEASURED
 from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.defaults import with_defaults
+from zsd_ray.engine.inputs import Inputs
 from zsd_ray.engine.own_captions import as_candidates, identity_part, with_captions
 from zsd_ray.engine.packer import Cost, evaluations_per_batch
 from zsd_ray.engine.scheduler import Scheduler
@@ -224,17 +224,21 @@ class Plan:
         return Checkpoint(scheduler.states(), f"{self.session}/{shard}", counters)
 
 
-def make_plan(config: RunConfig) -> Plan:
+def make_plan(config: RunConfig, inputs: Inputs | None = None) -> Plan:
     """Check a configuration against the world: model files, data, classes, what the output holds.
 
     Nothing is written: `plan.output.prepare()` is what a run does next.
+
+    Args:
+        inputs: what other plans have read; None: nothing.
 
     Raises:
         UserError: what is wrong, in one line; nothing has been started.
     """
     config = _with_profile(with_defaults(config))
     check_model(config.model)
-    dataset = open_dataset(config.data)
+    inputs = inputs or Inputs()
+    dataset = inputs.dataset(config.data)
     if isinstance(dataset, CaptionedDataset):
         config = with_captions(config)
         classes = ClassList(dataset.captions.texts, None)
@@ -242,7 +246,7 @@ def make_plan(config: RunConfig) -> Plan:
         labels = [record.label for record in dataset.records]
         classes = resolve_classes(config.prompts.classes, dataset.label_names, labels)
     chosen = choose_subset(dataset.records, config.data.limit)
-    model = fingerprint(config.model)
+    model = inputs.fingerprint(config.model)
     if config.screen is None:
         return plan_stage(config, dataset, classes, chosen, model)
     if config.screen.tree is not None:
