@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from zsd_ray.spec.train_config import ClassifierTraining, DdpmTraining, TextToImageTraining
+from zsd_ray.spec.train_config import (
+    ClassifierTraining,
+    ContrastiveTraining,
+    DdpmTraining,
+    TextToImageTraining,
+)
 
 TEXT = Path("docs/training.md").read_text(encoding="utf-8")
 ELSEWHERE = ("data", "storage", "tracking")
@@ -37,6 +42,7 @@ def documented(heading):
         ("ddpm", DdpmTraining),
         ("text-to-image", TextToImageTraining),
         ("classifier", ClassifierTraining),
+        ("contrastive", ContrastiveTraining),
     ],
 )
 def test_every_key_is_documented(heading, kind):

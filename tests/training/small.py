@@ -49,7 +49,33 @@ CLASSIFIER = {
     "output": {"checkpoint_every": 2},
 }
 
-KINDS = {"text-to-image": TEXT_TO_IMAGE, "ddpm": DDPM, "classifier": CLASSIFIER}
+CONTRASTIVE = {
+    "kind": "contrastive",
+    "network": {
+        "image_size": 16,
+        "image_width": 16,
+        "image_layers": 1,
+        "text_width": 16,
+        "text_layers": 1,
+        "embedding_width": 16,
+    },
+    "captions": {
+        "names": [[digit] for digit in DIGITS],
+        "templates": ["a photo of the digit {}.", "{}"],
+    },
+    "data": {"limit": 20},
+    "epochs": 4,
+    "negatives": 7,
+    "optimiser": {"batch_size": 8, "learning_rate": 0.003},
+    "output": {"checkpoint_every": 2},
+}
+
+KINDS = {
+    "text-to-image": TEXT_TO_IMAGE,
+    "ddpm": DDPM,
+    "classifier": CLASSIFIER,
+    "contrastive": CONTRASTIVE,
+}
 
 
 def configure(path, tree, **sections):

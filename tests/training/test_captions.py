@@ -49,7 +49,7 @@ def test_an_image_has_its_own_captions():
 
 def test_each_caption_is_told_as_often_and_some_are_dropped():
     config = CaptionConfig(dropout=0.25)
-    captions = Captions.of(config, images(captions=[["x"], ["y", "z", "x"]]), 1)
+    captions = Captions.of(config, images(captions=[["x"], ["y", "z", "x"]]), 1, config.dropout)
     n = 4000
     told = captions.sample(torch.ones(n, dtype=torch.int64), generators(0, "t", 0, range(n)))
     share = torch.bincount(told, minlength=4) / n

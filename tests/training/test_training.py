@@ -28,6 +28,9 @@ def trained(request, tmp_path_factory):
     return request.param, folder, news
 
 
+_FAMILIES = {"text-to-image": "stable-diffusion", "classifier": "timm", "contrastive": "clip"}
+
+
 def curve(folder):
     return pq.read_table(Path(folder, "loss.parquet")).to_pylist()
 
@@ -97,7 +100,7 @@ def test_a_finished_training_trains_no_more(trained, tmp_path):
 
 def test_what_is_trained_loads_and_runs(trained, tmp_path):
     kind, folder, _ = trained
-    family = {"text-to-image": "stable-diffusion", "classifier": "timm"}.get(kind)
+    family = _FAMILIES.get(kind)
     if family is None:  # it is told no class: probes and samples use it, and no run
         model = load_model(ModelConfig(family="ddpm", path=f"{folder}/model", device="cpu"))
         out = model.predict(torch.zeros(2, 1, 8, 8), torch.tensor([0.0, 999.0]), {})
@@ -110,7 +113,7 @@ def test_what_is_trained_loads_and_runs(trained, tmp_path):
         "output": {"path": str(tmp_path)},
         "tracking": {"mlflow": "off"},
     }
-    if kind == "classifier":
+    if kind in ("classifier", "contrastive"):
         tree["method"] = {"name": "classifier"}
     else:
         tree["pruning"] = {"rule": "none", "draws": 3}

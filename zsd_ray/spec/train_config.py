@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from zsd_ray.spec.clip_network import ClipNetworkConfig
 from zsd_ray.spec.config import StorageConfig, TrackingConfig, parse_config, read_tree
 from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.errors import UserError
@@ -85,7 +86,7 @@ class ChainConfig(Section):
     beta_end: Fraction = 0.02
 
 
-class CaptionConfig(Section):
+class TrueCaptionConfig(Section):
     """Captions of class k: each template with each of its names, as `templates x names[k]`.
 
     Without names and templates, each image has the true captions that its data brings.
@@ -93,7 +94,6 @@ class CaptionConfig(Section):
 
     names: list[list[str]] | None = Field(None, min_length=2)
     templates: list[str] | None = Field(None, min_length=1)
-    dropout: float = Field(0.1, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _slots(self) -> Self:
@@ -104,6 +104,12 @@ class CaptionConfig(Section):
         if any(template.count("{}") != 1 for template in self.templates or ()):
             raise ValueError("each template needs exactly one {}")
         return self
+
+
+class CaptionConfig(TrueCaptionConfig):
+    """The same, and the share of images that are told the empty caption instead."""
+
+    dropout: float = Field(0.1, ge=0, lt=1)
 
 
 class AugmentConfig(Section):
@@ -284,12 +290,29 @@ class ClassifierTraining(_EpochTraining):
     _text = field_validator("classes", mode="before")(_as_text)
 
 
-TrainConfig = TextToImageTraining | DdpmTraining | ClassifierTraining
+class ContrastiveTraining(_EpochTraining):
+    """A small CLIP: an image's true caption against as many drawn ones as `negatives` says."""
 
-_KINDS: Mapping[str, type[TextToImageTraining] | type[DdpmTraining] | type[ClassifierTraining]] = {
+    kind: Literal["contrastive"]
+    network: ClipNetworkConfig = ClipNetworkConfig()
+    captions: TrueCaptionConfig
+    negatives: Count = 63
+    optimiser: OptimiserConfig = OptimiserConfig(learning_rate=5e-4)
+    ema_decay: Fraction | None = 0.999
+
+    @property
+    def image_size(self) -> int:
+        return self.network.image_size
+
+
+CaptionedTraining = TextToImageTraining | ContrastiveTraining
+TrainConfig = CaptionedTraining | DdpmTraining | ClassifierTraining
+
+_KINDS: Mapping[str, type[TrainConfig]] = {
     "text-to-image": TextToImageTraining,
     "ddpm": DdpmTraining,
     "classifier": ClassifierTraining,
+    "contrastive": ContrastiveTraining,
 }
 
 

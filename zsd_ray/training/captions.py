@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from zsd_ray.spec.train_config import CaptionConfig
+from zsd_ray.spec.train_config import TrueCaptionConfig
 from zsd_ray.training.batches import Generators, TrainingImages, uniform
 
 
@@ -18,6 +18,7 @@ class Captions:
     texts: all distinct ones, the empty one first.
     of_image: the numbers of those that fit an image.
     shown: numbers of some, for a grid of samples.
+    dropout: the share of images that are told the empty one.
     """
 
     texts: Sequence[str]
@@ -26,7 +27,9 @@ class Captions:
     dropout: float
 
     @classmethod
-    def of(cls, config: CaptionConfig, images: TrainingImages, n_shown: int) -> Captions:
+    def of(
+        cls, config: TrueCaptionConfig, images: TrainingImages, n_shown: int, dropout: float = 0.0
+    ) -> Captions:
         """Those of the classes, or of the images."""
         if config.names is None or config.templates is None:
             assert images.captions is not None
@@ -41,7 +44,7 @@ class Captions:
             assert images.labels_N is not None
             of_image = [of_class[label] for label in images.labels_N.tolist()]
             firsts = [numbers[0] for numbers in of_class]
-        return cls(texts, of_image, firsts, config.dropout)
+        return cls(texts, of_image, firsts, dropout)
 
     def sample(self, rows_B: torch.Tensor, rngs: Generators) -> torch.Tensor:
         """Return one caption's number for each image; the empty caption at the dropout's rate."""

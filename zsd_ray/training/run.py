@@ -25,7 +25,7 @@ Execute = Callable[[TrainConfig, Callable[[News], None]], None]
 """Trains to the end, in this process (`work.train_here`) or elsewhere, and passes on its news."""
 
 _CHECK_SECONDS = 10.0
-_PACKAGES = ("zsd-ray", "ray", "torch", "diffusers", "transformers", "timm")
+_PACKAGES = ("zsd-ray", "ray", "torch", "diffusers", "transformers", "timm", "open_clip_torch")
 RECORD = "train.json"
 
 

@@ -38,7 +38,8 @@ class TextToImageTask:
         self.images = images
         self._config = config
         self._device = device
-        self._captions = Captions.of(config.captions, images, config.samples.images)
+        dropout = config.captions.dropout
+        self._captions = Captions.of(config.captions, images, config.samples.images, dropout)
         texts = self._captions.texts
         self._parts = parts = tiny_stable_diffusion.build(config.network, texts, config.seed)
         self._tokens_PL = _tokens(parts.tokenizer, texts, config.network.prompt_length)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,8 +18,8 @@ from zsd_ray.spec.errors import ImageError, UserError
 from zsd_ray.spec.identity import hash_of
 from zsd_ray.spec.secrets import redact
 from zsd_ray.spec.train_config import (
+    CaptionedTraining,
     ClassifierTraining,
-    DdpmTraining,
     TextToImageTraining,
     TrainConfig,
 )
@@ -27,6 +29,13 @@ from zsd_ray.training.loop import Loop
 from zsd_ray.training.news import News
 from zsd_ray.training.ranks import Ranks
 from zsd_ray.training.task import Task
+
+_TASKS = {
+    "text-to-image": "zsd_ray.training.text_to_image:TextToImageTask",
+    "ddpm": "zsd_ray.training.ddpm:DdpmTask",
+    "classifier": "zsd_ray.training.classifier:ClassifierTask",
+    "contrastive": "zsd_ray.training.contrastive:ContrastiveTask",
+}
 
 
 def check(config: TrainConfig) -> str:
@@ -85,17 +94,8 @@ def train_here(
 
 def make_task(config: TrainConfig, images: TrainingImages, device: torch.device) -> Task:
     """The model that `config` describes, with random weights, on the device."""
-    if isinstance(config, DdpmTraining):
-        from zsd_ray.training.ddpm import DdpmTask
-
-        return DdpmTask(config, images, device)
-    if isinstance(config, ClassifierTraining):
-        from zsd_ray.training.classifier import ClassifierTask
-
-        return ClassifierTask(config, images, device)
-    from zsd_ray.training.text_to_image import TextToImageTask
-
-    return TextToImageTask(config, images, device)
+    module, _, name = _TASKS[config.kind].partition(":")
+    return cast(Task, getattr(import_module(module), name)(config, images, device))
 
 
 def read_images(config: TrainConfig, dataset: ImageDataset, rows: Sequence[int]) -> TrainingImages:
@@ -121,7 +121,7 @@ def captions(
     config: TrainConfig, dataset: ImageDataset, rows: Sequence[int]
 ) -> list[Sequence[str]] | None:
     """The true captions of each image, where the model is told those; raises UserError."""
-    if not isinstance(config, TextToImageTraining) or config.captions.names is not None:
+    if not isinstance(config, CaptionedTraining) or config.captions.names is not None:
         return None
     if not isinstance(dataset, DescribedDataset):
         raise UserError(
@@ -145,7 +145,7 @@ def identity(config: TrainConfig, dataset: ImageDataset, rows: Sequence[int]) ->
 
 def _labels(config: TrainConfig, dataset: ImageDataset, rows: Sequence[int]) -> list[int] | None:
     """The label of each image; None for a model that is told none."""
-    if isinstance(config, TextToImageTraining):
+    if isinstance(config, CaptionedTraining):
         if config.captions.names is None:
             return None
         key, names = "captions.names", len(config.captions.names)
