@@ -84,9 +84,13 @@ def figures_of(result: CellResult) -> str:
     star = "*" if result.metric == "mean-per-class" else ""
     low, high = 100 * result.low, 100 * result.high
     cost = result.evaluations_per_image
-    taken = f" · {amount(cost)}" if cost else ""
+    taken = f" · {_count(cost)}" if cost else ""
     partial = "" if result.status == "finished" else " (not whole)"
     return f"{100 * result.value:.1f}{star} [{low:.1f}, {high:.1f}]{taken}{partial}"
+
+
+def _count(mean: float) -> str:
+    return f"{mean:,.0f}" if mean.is_integer() else amount(mean)
 
 
 def _name_of(cell: Cell) -> str:
