@@ -161,7 +161,8 @@ def _eventually(read, length: int) -> list[str]:
 
 
 def test_the_configuration_for_imagenet_is_that_of_the_paper():
-    run = load_config(RunConfig, ROOT / "configs" / "imagenet_sd21.yaml")
+    run = with_defaults(load_config(RunConfig, ROOT / "configs" / "imagenet_sd21.yaml"))
+    assert run.prompts.classes[0] == "tench"  # the catalogue's, as the template
     assert run.prompts.templates == ["A bad photo of a {}."]
     assert (run.pruning.rule, run.pruning.min_scores, run.pruning.max_scores) == (
         "clark-jaini",

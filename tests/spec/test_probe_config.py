@@ -31,6 +31,7 @@ def test_all_configurations_are_there():
         "digits",
         "digits-ddpm",
         "cifar10-ddpm",
+        "cifar10-digits",
         "sd-features",
     }
 
