@@ -34,7 +34,7 @@ FEW = {"data": {"limit": 21}, "epochs": 3, "optimiser": {"batch_size": 7}}
 TRAININGS = [
     ("ddpm", DDPM, MANY),
     ("classifier", CLASSIFIER, FEW),
-    ("contrastive", CONTRASTIVE, MANY),
+    ("contrastive", CONTRASTIVE, FEW),
 ]
 
 AS_RANK = """

@@ -52,9 +52,8 @@ CLASSIFIER = {
 CONTRASTIVE = {
     "kind": "contrastive",
     "network": {
-        "image_size": 16,
-        "image_width": 16,
-        "image_layers": 1,
+        "image_size": 32,
+        "image_width": 4,
         "text_width": 16,
         "text_layers": 1,
         "embedding_width": 16,

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from zsd_ray.models.clip_files import LAYOUT, open_clip
-from zsd_ray.spec.clip_network import ClipNetworkConfig
 from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.train_config import ClipNetworkConfig
 
 # Images come in [-1, 1]; whoever loads the folder prepares them alike.
 _PREPROCESSING = {
@@ -61,20 +61,15 @@ class NewClip:
 
 
 def build(config: ClipNetworkConfig, seed: int) -> NewClip:
-    """Build the network (Radford et al. 2021) and the tokenizer, which is open_clip's of CLIP."""
+    """Build the network (Radford et al. 2021, with a ResNet) and CLIP's tokenizer."""
     library = open_clip()
     tokenizer = library.SimpleTokenizer(context_length=config.prompt_length)
     architecture = {
         "embed_dim": config.embedding_width,
         "vision_cfg": {
             "image_size": config.image_size,
-            "patch_size": config.patch_size,
             "width": config.image_width,
-            "layers": config.image_layers,
-            "head_width": config.image_width // config.image_heads,
-            # Of a class token, as CLIP's, small new networks make features that are nearly the same
-            # for all images; captions then become alike, too, and stay so.
-            "pool_type": "avg",
+            "layers": config.image_blocks,
         },
         "text_cfg": {
             "context_length": config.prompt_length,

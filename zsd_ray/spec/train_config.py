@@ -9,7 +9,6 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from zsd_ray.spec.clip_network import ClipNetworkConfig
 from zsd_ray.spec.config import StorageConfig, TrackingConfig, parse_config, read_tree
 from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.errors import UserError
@@ -74,6 +73,28 @@ class PixelNetworkConfig(Section):
         if odd:
             raise ValueError(
                 f"attention names block {odd[0]}; blocks are 1 to {len(self.channels)}"
+            )
+        return self
+
+
+class ClipNetworkConfig(Section):
+    """Sizes of a CLIP's two towers: a ResNet of four stages, and a transformer."""
+
+    image_size: Count = 32
+    image_width: int = Field(16, ge=2, multiple_of=2)
+    image_blocks: tuple[Count, Count, Count, Count] = (1, 1, 1, 1)
+    text_width: Count = 64
+    text_layers: Count = 2
+    text_heads: Count = 2
+    prompt_length: int = Field(16, ge=4)
+    embedding_width: Count = 64
+
+    @model_validator(mode="after")
+    def _sizes_divide(self) -> Self:
+        _check_halvings(self.image_size, 5, "the image tower halves it")
+        if self.text_width % self.text_heads:
+            raise ValueError(
+                f"text_width {self.text_width} must be a multiple of text_heads {self.text_heads}"
             )
         return self
 
@@ -291,7 +312,7 @@ class ClassifierTraining(_EpochTraining):
 
 
 class ContrastiveTraining(_EpochTraining):
-    """A small CLIP: an image's true caption against as many drawn ones as `negatives` says."""
+    """A small CLIP: an image's true captions against as many drawn ones as `negatives` says."""
 
     kind: Literal["contrastive"]
     network: ClipNetworkConfig = ClipNetworkConfig()

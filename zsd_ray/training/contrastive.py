@@ -1,15 +1,16 @@
 """Trains a small CLIP (Radford et al. 2021) with negatives that are drawn.
 
 CLIP takes the captions of a batch's other images as negatives. Here every image draws its own from
-all captions of the data, by its own random numbers: its loss does not depend on the rest of the
-batch, so neither does the curve on the number of workers. There is no loss the other way round, of
-a caption against images.
+all captions of the data, by its own random numbers: its loss is not made of the rest of the batch,
+which each worker has but a share of. There is no loss the other way round, of a caption against
+images.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +58,15 @@ class ContrastiveTask:
 
     def _loss(self, batch: Batch) -> torch.Tensor:
         network, log_scale = self._network, self._network.logit_scale
-        with torch.no_grad():  # after each step, as CLIP does; clamped here it had no gradient
+        with torch.no_grad():  # after each step, as CLIP does; clamped below it had no gradient
             log_scale.clamp_(max=_LARGEST_LOG_SCALE)
-        captions_BM, false_BM = choose(self._captions, batch.rows_B, self._n_negatives, batch.rngs)
-        unique_U, place_BM = torch.unique(captions_BM, return_inverse=True)
-        text_UD = network.encode_text(self._tokens_PL[unique_U].to(self._device), normalize=True)
+        chosen = choose(self._captions, batch.rows_B, self._n_negatives, batch.rngs)
+        tokens_UL = self._tokens_PL[chosen.captions_U].to(self._device)
+        text_UD = network.encode_text(tokens_UL, normalize=True)
         image_BD = network.encode_image(batch.x_B3SS, normalize=True)
         with torch.autocast(self._device.type, enabled=False):  # the scale magnifies rounding
             logits_BU = log_scale.exp() * image_BD.float() @ text_UD.float().T
-        logits_BM = logits_BU.gather(1, place_BM.to(self._device))
-        return info_nce(logits_BM, false_BM.to(self._device))
+        return info_nce(logits_BU, chosen)
 
     def save(self, folder: Path) -> None:
         self._model.save(folder)
@@ -75,33 +75,46 @@ class ContrastiveTask:
         return None
 
 
-def choose(
-    captions: Captions, rows_B: torch.Tensor, n: int, rngs: Generators
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """A true caption of each image, and n of all captions, drawn with replacement.
+@dataclass(frozen=True)
+class Chosen:
+    """Captions that a batch is compared with.
 
-    Returns:
-        Their numbers, the true one first, (B, 1 + n) int64; and which of them are false of the
-        image, (B, 1 + n) bool.
+    captions_U: the numbers of all of them.
+    true_BU: which are true of an image, bool.
+    drawn_BN: what an image has drawn, as places in captions_U; false_BN: which of those are false
+        of it, bool.
     """
-    true_B = captions.sample(rows_B, rngs)
+
+    captions_U: torch.Tensor
+    true_BU: torch.Tensor
+    drawn_BN: torch.Tensor
+    false_BN: torch.Tensor
+
+
+def choose(captions: Captions, rows_B: torch.Tensor, n: int, rngs: Generators) -> Chosen:
+    """All true captions of each image, and n of all captions, drawn evenly with replacement."""
+    true = [np.asarray(captions.of_image[row]) for row in rows_B.tolist()]
     drawn_BN = np.stack([rng.integers(1, len(captions.texts), size=n) for rng in rngs])
-    chosen_BM = torch.cat([true_B[:, None], torch.from_numpy(drawn_BN)], dim=1)
-    of_rows = (captions.of_image[row] for row in rows_B.tolist())
-    false_BM = [
-        np.isin(chosen, true, invert=True)
-        for chosen, true in zip(chosen_BM.numpy(), of_rows, strict=True)
-    ]
-    return chosen_BM, torch.from_numpy(np.stack(false_BM))
+    captions_U = np.unique(np.concatenate([*true, *drawn_BN]))
+    true_BU = np.stack([np.isin(captions_U, of) for of in true])
+    places_BN = np.searchsorted(captions_U, drawn_BN)
+    false_BN = ~np.take_along_axis(true_BU, places_BN, axis=1)
+    return Chosen(*map(torch.from_numpy, (captions_U, true_BU, places_BN, false_BN)))
 
 
-def info_nce(logits_BM: torch.Tensor, false_BM: torch.Tensor) -> torch.Tensor:
-    """-log softmax of the first of each row among itself and the false ones, (B,).
+def info_nce(logits_BU: torch.Tensor, chosen: Chosen) -> torch.Tensor:
+    """-log softmax of a true caption among itself and the false ones drawn, (B,).
 
-    van den Oord et al. 2018, eq. 4, with exp(logit) as f. What else is true of the image is left
-    out: it is no sample of the noise that the right one is to be told from.
+    van den Oord et al. 2018, eq. 4, with exp(logit) as f; the mean over the image's true captions,
+    which one at random would estimate. What was drawn and is true is left out: it is none of the
+    noise that the true one is to be told from.
     """
-    allowed_BM = false_BM.clone()
-    allowed_BM[:, 0] = True
-    kept_BM = logits_BM.masked_fill(~allowed_BM, -math.inf)
-    return torch.logsumexp(kept_BM, dim=1) - logits_BM[:, 0]
+    true_BU, drawn_BN, false_BN = (
+        of.to(logits_BU.device) for of in (chosen.true_BU, chosen.drawn_BN, chosen.false_BN)
+    )
+    # Not -inf, which has no gradient where an image drew nothing that is false.
+    nothing = torch.finfo(logits_BU.dtype).min
+    others_BN = logits_BU.gather(1, drawn_BN).masked_fill(~false_BN, nothing)
+    noise_B1 = torch.logsumexp(others_BN, dim=1, keepdim=True)
+    losses_BU = torch.logaddexp(logits_BU, noise_B1) - logits_BU
+    return (losses_BU * true_BU).sum(1) / true_BU.sum(1)
