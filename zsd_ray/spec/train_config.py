@@ -318,7 +318,6 @@ class ContrastiveTraining(_EpochTraining):
     network: ClipNetworkConfig = ClipNetworkConfig()
     captions: TrueCaptionConfig
     negatives: Count = 63
-    optimiser: OptimiserConfig = OptimiserConfig(learning_rate=5e-4)
     ema_decay: Fraction | None = 0.999
 
     @property
