@@ -1,0 +1,64 @@
+"""Damaged and hostile JSON and YAML end in one line, and good ones in their values."""
+
+import pytest
+
+from zsd_ray.spec.documents import parse_json, parse_json_object, parse_yaml
+from zsd_ray.spec.errors import UserError
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b"\xff\xfe{}", "not valid JSON"),
+        (b"[" * 200_000, "nested too deeply"),
+        (b"1" * 5_000, "not valid JSON"),
+        (LFS, "git lfs pull"),
+    ],
+)
+def test_json_that_cannot_be_read_names_the_file(data: bytes, says: str) -> None:
+    with pytest.raises(UserError, match=r"^unet/config\.json ") as caught:
+        parse_json(data, "unet/config.json")
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_json_of_another_kind_says_what_came() -> None:
+    with pytest.raises(UserError, match="must hold a JSON object, but holds a list"):
+        parse_json_object("[1]", "x.json")
+    assert parse_json_object(b'\xef\xbb\xbf{"a": 1}', "x.json") == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("seed: 2026-13-01", "month"),
+        ("seed: 0x_", "not valid YAML"),
+        ("seed: !!int abc", "not valid YAML"),
+        ("seed: !!timestamp abc", "not valid YAML"),
+        ("a: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
+        ("[" * 5_000, "nested too deeply"),
+        ("a: 1\na: 2", "the key 'a' is given twice"),
+        ("a: {b: 1, c: 2, b: 3}", "the key 'b' is given twice"),
+        ("1: x\n1: y", "the key 1 is given twice"),
+        ("? [a]\n: 1", "unhashable"),
+        ("a: \x00", "not valid YAML"),
+    ],
+)
+def test_yaml_that_cannot_be_read_names_the_file(text: str, says: str) -> None:
+    with pytest.raises(UserError, match=r"^run\.yaml is not valid YAML") as caught:
+        parse_yaml(text, "run.yaml")
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_yaml_keeps_what_safe_loading_gives() -> None:
+    text = "base: &base {a: 1, b: 2}\nown: {<<: *base, b: 3}\nlist: [x, 0x10, null, 1.5]"
+    assert parse_yaml(text, "run.yaml") == {
+        "base": {"a": 1, "b": 2},
+        "own": {"a": 1, "b": 3},
+        "list": ["x", 16, None, 1.5],
+    }
