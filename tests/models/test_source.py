@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import fsspec
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from zsd_ray.models.source import fingerprint, resolve
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
+from zsd_ray.storage import filesystem
 
 
 def test_a_model_at_a_url_is_fetched_whole_and_once(tiny_model, monkeypatch, tmp_path):
@@ -19,6 +21,35 @@ def test_a_model_at_a_url_is_fetched_whole_and_once(tiny_model, monkeypatch, tmp
     stamps = {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
     assert resolve(ModelConfig(path="memory://models/tiny"), ()) == folder
     assert stamps == {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
+
+
+class Listing:
+    """A store whose keys are anything, as those of S3 are."""
+
+    def __init__(self, *names):
+        self.names = names
+
+    def find(self, root):
+        return [f"{root}/{name}" for name in self.names]
+
+    def ukey(self, name):
+        return "1"
+
+    def get_file(self, name, local):
+        Path(local).write_text("{}")
+
+
+@pytest.mark.parametrize(
+    "name", ["../../../../x.json", "a/../../x.json", "/etc/x.json", "a//x.json"]
+)
+def test_keys_that_leave_their_folder_write_nothing(name, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a" / "cache"))
+    store = Listing("model_index.json", name)
+    monkeypatch.setattr(filesystem, "open_filesystem", lambda url: (store, "b/model"))
+    with pytest.raises(UserError, match="may lie outside of its folder") as caught:
+        resolve(ModelConfig(path="s3://b/model"), ())
+    assert "x.json" in str(caught.value)
+    assert list(tmp_path.rglob("*.json")) == []
 
 
 def test_retrained_weights_of_the_same_size_are_fetched_again(tiny_model, monkeypatch, tmp_path):

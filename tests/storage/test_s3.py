@@ -175,6 +175,17 @@ def test_a_model(
     assert index.stat().st_mtime_ns == fetched[1]
 
 
+def test_a_model_whose_keys_leave_its_folder(
+    store: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home" / "cache"))
+    for key in ("models/odd/model_index.json", "models/odd/../../../../x.json"):
+        store.client.put_object(Bucket=store.bucket, Key=key, Body=b"{}")
+    with pytest.raises(UserError, match=r"'\.\./\.\./\.\./\.\./x\.json', which may lie outside"):
+        resolve(ModelConfig(path=f"{store.url}/models/odd"), ())
+    assert list(tmp_path.rglob("*.json")) == []
+
+
 # ---- who may
 
 

@@ -16,6 +16,7 @@ from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.secrets import redact
 from zsd_ray.storage import filesystem
+from zsd_ray.storage.inside import name_below, path_inside
 
 INDEX = "model_index.json"
 _ASSETS = Path(__file__).parent.parent / "assets"
@@ -102,9 +103,13 @@ def _fetch_url(url: str, pickle: bool) -> Path:
         fs, root = filesystem.open_filesystem(url)
         found = filesystem.ask(url, lambda: fs.find(root))
         names = [name for name in found if Path(name).suffix in suffixes]
-        for name in names:
-            local = target / os.path.relpath(name, root)
+        shown = f"model.path {redact(url)}"
+        # All names before the first is fetched: each is somebody else's.
+        places = [path_inside(target, name_below(root, name, shown), shown) for name in names]
+        for name, local in zip(names, places, strict=True):
             filesystem.ask(url, partial(_fetch_file, fs, name, local))
+    except UserError:
+        raise
     except Exception as error:  # each filesystem has errors of its own
         raise filesystem.user_error(
             f"model.path {redact(url)} cannot be read", error, url
