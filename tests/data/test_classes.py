@@ -63,6 +63,79 @@ def test_other_spelling_in_another_order_is_refused() -> None:
     assert resolve_classes(["Brown Bear", "polar-bear"], data, []).of_label == (0, 1)
 
 
+TWELVE = tuple("zero one two three four five six seven eight nine ten eleven".split())  # noqa: SIM905
+
+
+@pytest.mark.parametrize(
+    "form", ["{}", "class_{}", "{}.0", "step {} of 12", "-{}"], ids=lambda form: form
+)
+def test_labels_that_are_numbers_are_taken_in_the_order_of_numbers(form: str) -> None:
+    """In the order of text, folder 2 would be called "four"."""
+    labels = sorted(form.format(number) for number in range(12))
+    names = list(reversed(TWELVE)) if form == "-{}" else TWELVE
+    with pytest.warns(UserWarning, match="12 labels are taken in the order of their numbers"):
+        classes = resolve_classes(names, labels, [])
+    assert classes.of_label is not None
+    for number in range(12):
+        place = classes.of_label[labels.index(form.format(number))]
+        assert classes.names[place] == TWELVE[number]
+
+
+def test_the_order_of_numbers_is_said(recwarn: pytest.WarningsRecorder) -> None:
+    resolve_classes(TWELVE, sorted(map(str, range(12))), [])
+    assert "0 is 'zero', 1 is 'one', 2 is 'two', ...; map label: name" in str(recwarn[0].message)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [f"{number:02}" for number in range(12)],  # of which text and numbers have one order
+        [str(number) for number in range(100, 112)],
+        sorted("abcdefghijkl"),
+    ],
+)
+def test_no_more_is_said_where_all_orders_are_one(
+    labels: list[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    assert resolve_classes(TWELVE, labels, []).of_label == tuple(range(12))
+    assert not recwarn
+
+
+def test_names_with_the_labels_numbers_keep_the_order_of_text(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    labels = ["DC-10", "DC-3", "DC-6"]
+    listed = ["Douglas DC-10", "Douglas DC-3", "Douglas DC-6"]
+    assert resolve_classes(listed, labels, []).of_label == (0, 1, 2)
+    assert not recwarn
+
+
+def test_orders_that_may_be_read_in_two_ways_are_said() -> None:
+    with pytest.warns(UserWarning, match=r"order of their text, .*: a10 is 'x', a2 is 'y', b1"):
+        assert resolve_classes(["x", "y", "z"], ["a10", "a2", "b1"], []).of_label == (0, 1, 2)
+    with pytest.warns(UserWarning, match=r"data's own order, .*: 1 is 'x', 2 is 'y', 0 is 'z'"):
+        assert resolve_classes(["x", "y", "z"], ["1", "2", "0"], []).of_label == (0, 1, 2)
+
+
+def test_labels_that_are_one_number_are_refused() -> None:
+    assert "'01' and '1' are one number" in refused(["x", "y", "z"], ["01", "1", "2"], [])
+
+
+def test_the_order_of_text_and_of_numbers_are_two_runs() -> None:
+    """So an output of classes that were taken in the order of text is not gone on with."""
+    labels = sorted(map(str, range(12)))
+    with pytest.warns(UserWarning, match="order of their numbers"):
+        assert resolve_classes(TWELVE, labels, []).of_label != tuple(range(12))
+    # With the data's own names nothing is matched by order, and nothing has changed.
+    assert resolve_classes(None, labels, []) == ClassList(tuple(labels), tuple(range(12)))
+
+
+def test_label_numbers_of_labels_that_are_other_numbers_are_refused() -> None:
+    mapping = {"0": "five", "1": "ten", "2": "fifteen"}
+    message = refused(mapping, ["10", "15", "5"], [])
+    assert "the data's labels are called 10, 15, 5, which are other numbers" in message
+
+
 def test_bare_numbers_count_into_a_list() -> None:
     classes = resolve_classes(PETS, None, [2, None, 0])
     assert classes == ClassList(("cat", "dog", "emu"), None)
@@ -136,9 +209,26 @@ def test_a_blank_name_is_refused() -> None:
 
 def test_a_text_file(tmp_path: Path) -> None:
     file = tmp_path / "names.txt"
-    file.write_bytes("\ufeff# the pets\ncat\r\n\n  dog \n # no pet\némeu #1\n".encode())
+    file.write_bytes("\ufeff# the pets\ncat\r\n  dog \n # no pet\némeu #1\n\n # end\n\n".encode())
     assert read_names(str(file)) == ["cat", "dog", "émeu #1"]
     assert resolve_classes(str(file), None, [2]).names == ("cat", "dog", "émeu #1")
+
+
+@pytest.mark.parametrize("text", ["cat\n\ndog\nemu\n", "\ncat\ndog\nemu", "cat\rdog\r \t\remu"])
+def test_a_blank_line_before_a_name_is_refused(tmp_path: Path, text: str) -> None:
+    """Left out, it would move every name behind it by one."""
+    file = tmp_path / "names.txt"
+    file.write_text(text, newline="")
+    message = refused(str(file), None, [2])
+    number = [line.strip() for line in text.splitlines()].index("") + 1
+    assert f"names.txt: line {number} is blank, and names follow" in message
+
+
+def test_only_line_ends_end_a_line(tmp_path: Path) -> None:
+    """str.splitlines would make two names of each of these."""
+    file = tmp_path / "names.txt"
+    file.write_text("a\x0cb\na\x85b\na\u2028b\n", encoding="utf-8", newline="")
+    assert read_names(str(file)) == ["a\x0cb", "a\x85b", "a\u2028b"]
 
 
 def test_a_remote_text_file(memory: str) -> None:

@@ -83,7 +83,8 @@ def test_only_images_count_and_hidden_ones_do_not(pets: Path) -> None:
             "labels.csv": b"",
         },
     )
-    (pets / "empty").mkdir()
+    (pets / ".venv").mkdir()
+    (pets / "__MACOSX/cat").mkdir(parents=True)
     assert [record.image_id for record in open_folder(pets).records] == before
 
 
@@ -255,6 +256,14 @@ def test_an_unreadable_class_folder_is_not_left_out(
             {"data/a/1.png": b"", "data/b/1.heic": b"", "data/c/1.heic": b""},
             r"2 class folders without images \(b, c\)",
         ),
+        (
+            {"data/a/1.png": b"", "data/c/1.png": b"", "data/b/.gitkeep": b""},
+            r"1 class folders without images \(b\)",
+        ),
+        (
+            {"data/a/1.png": b"", "data/b/deep/.hidden/1.png": b""},
+            r"1 class folders without images \(b\)",
+        ),
     ],
 )
 @pytest.mark.parametrize("remote", [False, True])
@@ -272,6 +281,25 @@ def test_user_errors(
         open_folder(path)
     assert path in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_an_empty_class_folder_is_not_left_out(pets: Path, tmp_path: Path, linked: bool) -> None:
+    """All classes behind it would be called by the name of the one before."""
+    (tmp_path / "nothing").mkdir()
+    if linked:
+        (pets / "crow").symlink_to(tmp_path / "nothing")
+    else:
+        (pets / "crow").mkdir()
+    with pytest.raises(UserError, match=r"holds 1 class folders without images \(crow\)"):
+        open_folder(pets)
+
+
+def test_an_empty_class_folder_of_a_store_is_not_left_out(pets: Path, memory: str) -> None:
+    fsspec.filesystem("memory").put(f"{pets}/", "/bucket/data", recursive=True)
+    fsspec.filesystem("memory").mkdir("/bucket/data/crow")
+    with pytest.raises(UserError, match=r"holds 1 class folders without images \(crow\)"):
+        open_folder(memory)
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:

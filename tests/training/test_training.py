@@ -13,11 +13,20 @@ from safetensors.torch import load_file
 
 import zsd_ray
 from tests.support.images import write_folder
-from tests.training.small import CLASSIFIER, DDPM, DIGITS, KINDS, configure, train_local
+from tests.training.small import (
+    CLASSIFIER,
+    DDPM,
+    DIGITS,
+    KINDS,
+    TEXT_TO_IMAGE,
+    configure,
+    train_local,
+)
 from zsd_ray.models.registry import load_model
 from zsd_ray.spec.config import ModelConfig, RunConfig, parse_config
 from zsd_ray.spec.errors import RunBrokenError, UserError
 from zsd_ray.training.loop import Loop
+from zsd_ray.training.work import check
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -280,6 +289,24 @@ def test_mistakes_are_found_before_anything_starts(tmp_path):
         with pytest.raises(UserError, match=words):
             train_local(config)
     assert not any((tmp_path / name).exists() for name in "bcd")
+
+
+@pytest.mark.parametrize(
+    ("folders", "classes", "words"),
+    [
+        ([str(n) for n in range(11)], [f"no. {'abcdefghijk'[n]}" for n in range(11)], "0, 1, 10"),
+        (["cat", "dog"], ["dog", "cat"], "in another order"),
+    ],
+)
+def test_names_in_another_order_than_the_labels_are_refused(tmp_path, folders, classes, words):
+    write_folder(tmp_path / "images", 1, folders)
+    data = {"source": "folder", "path": str(tmp_path / "images")}
+    for tree in (
+        {**DDPM, "classes": classes},
+        {**TEXT_TO_IMAGE, "captions": {"names": [[c] for c in classes], "templates": ["{}"]}},
+    ):
+        with pytest.raises(UserError, match=words):
+            check(configure(tmp_path / "run", tree, data=data))
 
 
 def test_mlflow_has_the_losses_and_the_grids(tmp_path):

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from zsd_ray.data.label_names import match_by_order, ranks_as_numbers
 from zsd_ray.data.location import Location
+from zsd_ray.data.name_file import parse_names
 from zsd_ray.spec.errors import UserError, some
 
 _MOST_BARE_LABELS = 1_000_000
@@ -38,9 +40,9 @@ def resolve_classes(
 
     `classes` None: the data's own names. A list, or the path or URL of a text file with one name a
     line: matched by name where it holds every name of the data, by order where it holds none and
-    is as long; bare-number labels count into it. A mapping, label -> name: its order is the class
-    order; keys are the data's label names, or label numbers as text; keys beyond are further
-    classes.
+    is as long (label_names.py says by which); bare-number labels count into it. A mapping, label ->
+    name: its order is the class order; keys are the data's label names, or label numbers as text;
+    keys beyond are further classes.
 
     Raises:
         UserError: the two do not fit, or there are fewer than two classes.
@@ -67,17 +69,16 @@ def resolve_classes(
 
 
 def read_names(path: str) -> list[str]:
-    """Read class names from a text file, one a line; blank lines and lines with # are left out.
+    """Read class names from a text file, one a line; lines that begin with # are left out.
 
     Raises:
-        UserError: the file cannot be read, is not UTF-8, or holds no name.
+        UserError: the file cannot be read, is not UTF-8, holds no name, or a blank line before one.
     """
     location = Location(path)
     what = f"prompts.classes {location.shown}"
     with location.user_errors(what):
         text = location.read_bytes(location.root).decode("utf-8-sig")
-    lines = (line.strip() for line in text.splitlines())
-    names = [line for line in lines if line and not line.startswith("#")]
+    names = parse_names(text, what, comments=True)
     if not names:
         raise UserError(f"{what} holds no names; write one a line")
     return names
@@ -94,8 +95,8 @@ def _of_list(listed: Sequence[str], label_names: Sequence[str]) -> ClassList:
     if not missing:
         return ClassList(tuple(listed), _by_name(listed, label_names))
     if len(missing) == len(label_names) == len(listed):
-        _check_order(listed, label_names)
-        return ClassList(tuple(listed), tuple(range(len(listed))))
+        check_spelling(listed, label_names)
+        return ClassList(tuple(listed), match_by_order(label_names, listed))
     raise UserError(
         f"prompts.classes has {len(listed)} names and the data {len(label_names)}, of which "
         f"{len(missing)} are not in prompts.classes ({some(missing)}); list every name of the "
@@ -114,8 +115,10 @@ def _by_name(listed: Sequence[str], label_names: Sequence[str]) -> tuple[int, ..
     return tuple(number_of[name] for name in label_names)
 
 
-def _check_order(listed: Sequence[str], label_names: Sequence[str]) -> None:
-    """Refuse lists that are the data's names in other spelling and another order."""
+def check_spelling(
+    listed: Sequence[str], label_names: Sequence[str], what: str = "prompts.classes"
+) -> None:
+    """Raise UserError where a list is the data's names in other spelling and another order."""
     spelled = {_plain(name) for name in listed}
     moved = [
         f"{label} is {came!r} there"
@@ -124,8 +127,8 @@ def _check_order(listed: Sequence[str], label_names: Sequence[str]) -> None:
     ]
     if moved:
         raise UserError(
-            "prompts.classes spells the data's names differently and in another order "
-            f"({some(moved)}); order it as the data's sorted names, or map label: name"
+            f"{what} has the data's names, spelled differently, in another order ({some(moved)}); "
+            "order it as the data's sorted names, or map label: name"
         )
 
 
@@ -156,6 +159,11 @@ def _of_mapping(
     numbers = [str(label) for label in range(len(label_names))]
     # Only where no key is a name: folders 1, 2, 3 are names, and not the labels 1, 2, 3.
     by_number = set(numbers) <= set(mapping) and not set(label_names) & set(mapping)
+    if by_number and ranks_as_numbers(label_names) not in (None, list(range(len(label_names)))):
+        raise UserError(
+            f"prompts.classes maps label numbers, but the data's labels are called "
+            f"{some(list(label_names))}, which are other numbers; use those as the keys"
+        )
     keys = numbers if by_number else label_names
     missing = [key for key in keys if key not in mapping]
     if missing:

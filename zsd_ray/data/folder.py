@@ -10,11 +10,15 @@ from PIL import Image
 
 from zsd_ray.data.base import spread
 from zsd_ray.data.decoding import decode
+from zsd_ray.data.label_names import number_labels
 from zsd_ray.data.location import Location
 from zsd_ray.data.record_table import RecordTable
 from zsd_ray.spec.errors import UserError, some
 
 EXTENSIONS = ("jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm")
+
+# Folders of systems, which hold no images of anybody's.
+_NO_CLASSES = {"__MACOSX", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
 
 
 class FolderDataset:
@@ -35,18 +39,20 @@ class FolderDataset:
         shown = self._location.shown
         with self._location.user_errors(f"data.path {shown}"):
             names = _list(self._location)
+            folders = set(self._location.folders()) - _NO_CLASSES
         images = [name for name in names if _is_image(name)]
         n_images = Counter(name.partition("/")[0] for name in images if "/" in name)
         if not n_images:
             raise UserError(_nothing_found(shown, names, images))
-        empty = sorted({name.partition("/")[0] for name in names if "/" in name} - set(n_images))
+        empty = sorted(folders - set(n_images))
         if empty:
-            # Left out silently, a class would make the task easier and the accuracy dishonest.
+            # Left out silently, a class would make the task easier and the accuracy dishonest, and
+            # a list of names that is matched by order would name all classes behind it wrong.
             raise UserError(
                 f"data.path {shown} holds {len(empty)} class folders without images "
                 f"({some(empty)}); remove them, or give them images ({', '.join(EXTENSIONS)})"
             )
-        self.label_names = sorted(n_images)
+        self.label_names = number_labels(n_images)
         label_of = {name: label for label, name in enumerate(self.label_names)}
         ids = [name for name in sorted(images, key=spread) if "/" in name]
         self.records = RecordTable(

@@ -57,6 +57,17 @@ class Location:
         names = (path[len(root) :].lstrip("/") for path in paths)
         return sorted(name for name in names if _is_visible(name))
 
+    def folders(self) -> list[str]:
+        """Names of the folders directly in this folder that are not hidden, empty or not; sorted.
+
+        Of a store of objects: those that hold something, be it the mark of a folder.
+        """
+        fs, root = self._opened
+        entries = self._ask(lambda: fs.ls(root, detail=True))
+        paths = (str(each["name"]) for each in entries if _leads_to_folder(each))
+        names = (posixpath.basename(path.rstrip("/")) for path in paths if path.rstrip("/") != root)
+        return sorted(name for name in names if _is_visible(name))
+
     def glob(self) -> list[str]:
         """Full paths of the files that this path matches as a pattern, sorted."""
         fs, root = self._opened
@@ -148,6 +159,12 @@ def _is_visible(name: str) -> bool:
         and not name.endswith("/")
         and not any(part.startswith(".") for part in name.split("/"))
     )
+
+
+def _leads_to_folder(entry: dict[str, Any]) -> bool:
+    if entry.get("islink"):
+        return os.path.isdir(entry["name"])
+    return bool(entry["type"] == "directory" or str(entry["name"]).endswith("/"))
 
 
 def _walk(root: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from zsd_ray.data.label_names import number_labels
 from zsd_ray.spec.errors import UserError
 
 
@@ -72,7 +73,7 @@ class LabelColumn:
         if self._column is None:
             return [None] * n_images, None
         if self._type is str:
-            texts = sorted({value for value in self._values if isinstance(value, str)})
+            texts = number_labels(value for value in self._values if isinstance(value, str))
             number_of = {text: number for number, text in enumerate(texts)}
             labels = [None if value is None else number_of[str(value)] for value in self._values]
             return labels, texts or None

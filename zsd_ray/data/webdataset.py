@@ -11,7 +11,9 @@ import numpy as np
 from PIL import Image
 
 from zsd_ray.data.decoding import decode
+from zsd_ray.data.label_names import number_labels
 from zsd_ray.data.location import Location
+from zsd_ray.data.name_file import parse_names
 from zsd_ray.data.record_table import RecordTable
 from zsd_ray.data.shards import Shard, find_shards
 from zsd_ray.data.tar_index import Sample, index_tar
@@ -92,10 +94,10 @@ class WebDataset:
         folder = posixpath.dirname(tar)
         for place in filter(None, (folder, posixpath.dirname(folder))):
             path = posixpath.join(place, _NAMES)
-            with self._location.user_errors(self._location.show(path)):
+            shown = self._location.show(path)
+            with self._location.user_errors(shown):
                 if self._is_there(path):
-                    lines = self._location.read_bytes(path).decode("utf-8-sig").splitlines()
-                    return [line.strip() for line in lines if line.strip()]
+                    return parse_names(self._location.read_bytes(path).decode("utf-8-sig"), shown)
         return None
 
     def _is_there(self, path: str) -> bool:
@@ -132,7 +134,7 @@ def _numbered(
     labels: Sequence[Label], class_names: Callable[[], list[str] | None]
 ) -> tuple[list[int | None], Sequence[str] | None]:
     """Each image's label as a number, and the labels' names; None where they are bare numbers."""
-    texts = sorted({label for label in labels if isinstance(label, str)})
+    texts = number_labels(label for label in labels if isinstance(label, str))
     numbers = [label for label in labels if isinstance(label, int)]
     if texts and numbers:
         raise UserError(

@@ -11,6 +11,8 @@ import torch
 
 from zsd_ray.data.base import ImageDataset, choose_subset
 from zsd_ray.data.captions import DescribedDataset
+from zsd_ray.data.classes import check_spelling
+from zsd_ray.data.label_names import check_text_order
 from zsd_ray.data.open import open_dataset
 from zsd_ray.data.transforms import to_square
 from zsd_ray.results.output import Output
@@ -148,17 +150,20 @@ def _labels(config: TrainConfig, dataset: ImageDataset, rows: Sequence[int]) -> 
     if isinstance(config, CaptionedTraining):
         if config.captions.names is None:
             return None
-        key, names = "captions.names", len(config.captions.names)
+        key, names = "captions.names", [own[0] for own in config.captions.names]
     elif config.classes is not None:
-        key, names = "classes", len(config.classes)
+        key, names = "classes", config.classes
     else:
         return None
     labels = [dataset.records[row].label for row in rows]
-    odd = next((label for label in labels if label is None or not 0 <= label < names), 0)
+    odd = next((label for label in labels if label is None or not 0 <= label < len(names)), 0)
     if odd != 0:
         said = "no label" if odd is None else f"label {odd}"
         raise UserError(
-            f"{key} has {names} classes, and some image has {said}; give one entry for each class "
-            "of the data, in label order"
+            f"{key} has {len(names)} classes, and some image has {said}; give one entry for each "
+            "class of the data, in label order"
         )
+    if dataset.label_names is not None and len(dataset.label_names) == len(names):
+        check_spelling(names, dataset.label_names, key)
+        check_text_order(dataset.label_names, names, key)
     return [label for label in labels if label is not None]

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from zsd_ray.data.catalogue import DatasetSpec
+from zsd_ray.data.label_names import ranks_as_numbers
 from zsd_ray.data.parquet import ParquetDataset
 from zsd_ray.data.webdataset import WebDataset
 from zsd_ray.spec.errors import UserError, some
@@ -48,21 +49,18 @@ def _numbers_of(
     missing = [name for name in names if _plain(name) not in known]
     if not missing:
         return [known[_plain(name)] for name in names]
-    if ordered and len(missing) == len(names) == spec.n_classes and not _is_misordered(names):
+    in_order = (None, list(range(len(names))))  # and no numbers that were sorted as text
+    if (
+        ordered
+        and len(missing) == len(names) == spec.n_classes
+        and (ranks_as_numbers(names) in in_order)
+    ):
         return range(spec.n_classes)
     raise UserError(
         f"{shown} names {len(names)} labels, of which {len(missing)} are none of the "
         f"{spec.n_classes} classes of {spec.title} ({some(missing)}): check data.source and "
         "data.label_column"
     )
-
-
-def _is_misordered(names: Sequence[str]) -> bool:
-    """Whether they are numbers that were sorted as text: 1, 10, 100, 11, ..."""
-    if not all(name.isdecimal() for name in names):
-        return False
-    numbers = [int(name) for name in names]
-    return numbers != sorted(numbers)
 
 
 def _known(spec: DatasetSpec) -> Mapping[str, int]:
