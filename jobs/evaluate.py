@@ -10,7 +10,7 @@ import sys
 
 from zsd_ray.cli import main
 
-parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
 parser.add_argument("--config", required=True)
 parser.add_argument("--address", default="auto", help="of the Ray cluster; auto: this one")
 options, others = parser.parse_known_args()  # the others are those of `zsd-ray run`

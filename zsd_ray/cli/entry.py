@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import select
 import signal
 import sys
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 from zsd_ray.cli import (
     datasets,
@@ -23,56 +25,72 @@ from zsd_ray.cli import (
     tasks,
     train,
 )
+from zsd_ray.cli.endings import ending_of
 from zsd_ray.cli.options import EXIT_CODES
-from zsd_ray.spec.errors import (
-    EXIT_BAD_INPUT,
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-    RunBrokenError,
-    StoreError,
-    UserError,
-)
+from zsd_ray.spec.errors import EXIT_OK
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    _print_any_name()
     options = _parser().parse_args(arguments)
     _interrupt_on_terminate()
     try:
         code: int = options.command(options)
-        sys.stdout.flush()
-    except UserError as error:
-        print(f"zsd-ray: error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
-    except RunBrokenError as error:
-        print(f"zsd-ray: error: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    except StoreError as error:
-        print(f"zsd-ray: error: {error}; run the same command again to go on", file=sys.stderr)
-        return EXIT_FAILED
-    except KeyboardInterrupt:
-        print("zsd-ray: interrupted; run the same command again to go on", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        if not _reader_is_gone():
-            raise
-        return EXIT_OK
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 - also what libraries in Rust raise
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            return EXIT_OK
+        code, line = ending_of(error)
+        print(line, file=sys.stderr)
+        _flush_or_forget()
     return code
+
+
+def _print_any_name() -> None:
+    """Let names that are no text in the terminal's encoding be printed, with backslashes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _reader_is_gone() -> bool:
     """Whether nobody reads what is printed, as in `zsd-ray models | head`; then nothing is."""
     poll = select.poll()
-    poll.register(sys.stdout, 0)
+    try:
+        poll.register(sys.stdout, 0)
+    except (TypeError, ValueError, OSError):  # it is no file; the pipe was another
+        return False
     gone = any(event & select.POLLERR for _, event in poll.poll(0))
     if gone:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_nothing()
     return gone
 
 
+def _flush_or_forget() -> None:
+    """Print what is still to be printed; where it is refused, Python must not try again."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        _print_nothing()
+
+
+def _print_nothing() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _Parser(argparse.ArgumentParser):
+    """One whose options are written whole: `--lim` may mean another one tomorrow."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="zsd-ray",
         description="Measures diffusion models as zero-shot image classifiers.",
         epilog=EXIT_CODES,

@@ -13,6 +13,7 @@ exit codes:
   1    the run broke off; the same command goes on
   2    bad input; nothing was started
   3    some images could not be classified; their rows say why
+  70   a fault of zsd-ray; the line names a file with the traceback
   130  interrupted; the same command goes on
 """
 

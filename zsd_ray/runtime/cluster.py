@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from zsd_ray.spec.config import ClusterConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.errors import RunBrokenError, UserError, last_line
 
 _PROBE_SECONDS = 5.0
 
@@ -27,10 +27,38 @@ def cluster(config: ClusterConfig, device: str) -> Iterator[None]:
 
     Raises:
         UserError: nothing answers, or this machine cannot hold the workers.
+        RunBrokenError: Ray itself failed inside this context. What was raised in another process
+            is raised as it was there.
     """
-    if ray.is_initialized():  # the caller's own, in a notebook or a test
+    with _plain_errors():
+        if ray.is_initialized():  # the caller's own, in a notebook or a test
+            yield
+            return
+        with _connected(config, device):
+            yield
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Turn Ray's errors into what they are about."""
+    try:
         yield
-        return
+    except RayTaskError as error:
+        if isinstance(error.cause, RayError) and type(error.cause) is not RayError:
+            raise _broken(error.cause) from error
+        if type(error.cause) is RayError or not isinstance(error.cause, Exception):
+            raise  # it could not travel; its text did
+        raise error.cause from error
+    except RayError as error:
+        raise _broken(error) from error
+
+
+def _broken(error: RayError) -> RunBrokenError:
+    return RunBrokenError(f"{last_line(error)}; run the same command again to go on")
+
+
+@contextmanager
+def _connected(config: ClusterConfig, device: str) -> Iterator[None]:
     on_terminate = signal.getsignal(signal.SIGTERM)
     if config.address is None:
         _start_private(config)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from zsd_ray.engine.counters import Counters
@@ -122,6 +122,8 @@ class _Run:
             return False
         try:
             self._states = ray.get(self._asked)
+        except RayTaskError:
+            raise  # a fault of the scheduler, and no scheduler that is lost
         except RayError as error:
             raise self._broken(f"a scheduler failed ({last_line(error)})") from error
         self._asked, self._heard = [], time.monotonic()

@@ -60,6 +60,7 @@ class Fleet:
         self._crashes = 0  # workers that died since the last micro-batch came back
         self._n_micro_batches = 0
         self._reason = ""  # why the last worker failed
+        self._error: RayError | None = None  # the last that one raised
         self._passed_on: set[str] = set()
 
     @property
@@ -102,7 +103,7 @@ class Fleet:
             self.end_overdue(self._preparing_too_long(now))
         limit = self._plan.config.cluster.workers.max
         if self._failures >= max(_FAILURES, limit) or self._crashes >= _CRASHES + limit:
-            raise RunBrokenError(f"every worker is lost ({self._reason})")
+            raise RunBrokenError(f"every worker is lost ({self._reason})") from self._error
 
     def end_overdue(self, names: Iterable[str]) -> None:
         """Give up workers that should have answered, but for those whose file store is away."""
@@ -196,6 +197,7 @@ class Fleet:
         cause = getattr(error, "cause", None)
         if isinstance(cause, UserError) and not self._n_micro_batches:
             raise cause  # nothing is scored yet, and every worker will say the same
+        self._error = error
         reason = last_line(error).split(". ")[0]  # Ray goes on about what it might have been
         scored = worker.task == "run"
         self._failures += not scored
