@@ -30,7 +30,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from zsd_ray.methods.diffusion_classifier import DiffusionClassifier
 from zsd_ray.models.base import Denoiser
-from zsd_ray.models.rows import BindsRows, RowNetwork, plain_rows, row_network
+from zsd_ray.models.rows import BindsRows, RowNetwork, plain_rows, row_network, wrapper
 from zsd_ray.models.unet_rows import UNetRows, is_plain
 from zsd_ray.spec.method import DiffusionClassifierMethod
 
@@ -124,11 +123,10 @@ def bind(denoiser: Denoiser, rows: Mapping[str, torch.Tensor], variant: Variant)
     unet = getattr(denoiser, "_unet", None)
     if unet is None or not is_plain(unet) or (variant.share_trunk and variant.cache_prompts):
         return row_network(denoiser, rows, variant.compile)
-    wrap = torch.compile if variant.compile else (lambda function: function)
     return UNetRows(
         unet,
         rows["hidden"],
-        partial(wrap, dynamic=False) if variant.compile else wrap,
+        wrapper(denoiser, variant.compile),
         share_trunk=variant.share_trunk,
         cache_prompts=variant.cache_prompts,
     )
@@ -217,6 +215,7 @@ def measure(
 ) -> Iterator[dict[str, Any]]:
     """A row for each variant; all of them are in memory at once."""
     device = torch.device("cpu" if options.tiny else "cuda")
+    torch._dynamo.reset()  # torch compiles a function for so many networks of a process and no more
     # A processor's own time: other processes do not count, and it has no device to wait for.
     clock = time.process_time if options.tiny else time.perf_counter
     built = []

@@ -1,9 +1,14 @@
 """Compiling is tried, and its failure is said and survived."""
 
+import copy
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
+from tests.support.tiny_models import BUILDERS
+from zsd_ray.models import unet_rows
 from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.models.rows import compile_or_warn, row_network
 from zsd_ray.spec.config import ModelConfig
@@ -33,7 +38,7 @@ def test_a_denoiser_without_a_way_of_its_own_gets_its_rows(tiny_model):
 def test_a_network_that_cannot_be_compiled_runs_plainly_and_says_so(monkeypatch):
     from torch._dynamo.exc import TorchDynamoException
 
-    def broken(function, dynamic):
+    def broken(function, dynamic, isolate_recompiles):
         def call(*arguments):
             raise TorchDynamoException("no compiler here")
 
@@ -47,7 +52,7 @@ def test_a_network_that_cannot_be_compiled_runs_plainly_and_says_so(monkeypatch)
 
 
 def test_an_error_of_the_network_itself_is_not_hidden(monkeypatch):
-    monkeypatch.setattr(torch, "compile", lambda function, dynamic: function)
+    monkeypatch.setattr(torch, "compile", lambda function, dynamic, isolate_recompiles: function)
 
     def overflow(x):
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -59,7 +64,7 @@ def test_an_error_of_the_network_itself_is_not_hidden(monkeypatch):
 def test_memory_that_runs_out_while_compiling_is_no_reason_not_to_compile(monkeypatch):
     from torch._dynamo.exc import BackendCompilerFailed
 
-    def short(function, dynamic):
+    def short(function, dynamic, isolate_recompiles):
         def call(*arguments):
             raise BackendCompilerFailed(
                 function, torch.OutOfMemoryError("CUDA out of memory"), None
@@ -70,3 +75,71 @@ def test_memory_that_runs_out_while_compiling_is_no_reason_not_to_compile(monkey
     monkeypatch.setattr(torch, "compile", short)
     with pytest.raises(torch.OutOfMemoryError):
         compile_or_warn(lambda x: x)(1)
+
+
+@pytest.fixture
+def n_graphs(monkeypatch):
+    """How many graphs were compiled; by a compiler that leaves them as they are."""
+    graphs = []
+
+    def compiler(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=compiler))
+    yield lambda: len(graphs)
+    torch._dynamo.reset()
+
+
+def light_unet(denoiser, number, monkeypatch):
+    """Its two functions do little of what takes the compiler seconds to read."""
+    denoiser._unet.number = number
+    monkeypatch.setattr(unet_rows, "_trunk", lambda unet, x, time: [time, x + unet.number])
+    monkeypatch.setattr(unet_rows, "_rest", lambda unet, parts, prompt: parts[1] * unet.number)
+
+
+def light_transformer(denoiser, number, monkeypatch):
+    class Forward(torch.nn.Module):
+        dtype = torch.float32
+
+        def forward(self, x, timestep, class_labels, return_dict):
+            return (torch.cat([x, x], dim=1),)
+
+    monkeypatch.setattr(denoiser, "_transformer", Forward())
+
+
+@pytest.mark.parametrize(
+    ("kind", "lighten", "each"),
+    [
+        (("stable-diffusion", "epsilon"), light_unet, 2),
+        (("dit", "imagenet"), light_transformer, 1),
+    ],
+    ids=["unet", "transformer"],
+)
+def test_every_binding_of_a_process_is_compiled(
+    kind, lighten, each, n_graphs, tmp_path, monkeypatch
+):
+    prompts, keys = BUILDERS[kind](tmp_path / "model")
+    config = ModelConfig(family=kind[0], path=str(tmp_path / "model"), device="cpu", **keys)
+    rows = encode_prompts(config, prompts)
+    rows = {name: torch.from_numpy(of) for name, of in rows.items()}
+    loaded = load_model(config)
+    x, *others = arguments()
+    for n_bound in range(1, 11):
+        denoiser = copy.deepcopy(loaded)
+        lighten(denoiser, n_bound, monkeypatch)
+        bound = row_network(denoiser, rows, compile=True)
+        for _ in range(2):
+            bound(x, *others)
+        assert n_graphs() == each * n_bound
+
+
+def test_a_shape_too_many_runs_plainly_and_says_so_once(n_graphs):
+    double = compile_or_warn(lambda x: 2 * x)
+    for n in range(2, 10):
+        assert double(torch.ones(n)).sum() == 2 * n
+    assert n_graphs() == torch._dynamo.config.recompile_limit == 8
+    with pytest.warns(UserWarning, match="runs uncompiled, slower .8 shapes are compiled") as said:
+        assert [int(double(torch.ones(n)).sum()) for n in (10, 11, 10, 2)] == [20, 22, 20, 4]
+    assert len(said) == 1
+    assert n_graphs() == 8

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from inspect import signature
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -97,13 +99,23 @@ def compile_or_warn(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "zsd_ray" / "inductor"
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
-    from torch._dynamo.exc import TorchDynamoException
+    from torch._dynamo import config as limits
+    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
-    chosen = compiled = torch.compile(function, dynamic=False)
+    chosen = compiled = _compiled(function)
+    fails_at_limit: AbstractContextManager[Any] = limits.patch(fail_on_recompile_limit_hit=True)
 
     def call(*arguments: Any) -> Any:
-        nonlocal chosen
+        nonlocal chosen, fails_at_limit
         try:
+            with fails_at_limit:
+                return chosen(*arguments)
+        except FailOnRecompileLimitHit:
+            # What it has compiled so far stays compiled; other shapes are left to the library,
+            # which runs them plainly and says so to nobody.
+            fails_at_limit = nullcontext()
+            reason = f"{limits.recompile_limit} shapes are compiled, and this is another"
+            warnings.warn(f"the network runs uncompiled, slower ({reason})", stacklevel=2)
             return chosen(*arguments)
         except TorchDynamoException as error:
             if chosen is not compiled:
@@ -117,3 +129,20 @@ def compile_or_warn(function: Callable[..., Any]) -> Callable[..., Any]:
             return chosen(*arguments)
 
     return call
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function as if it were the process's first.
+
+    Else torch counts compilations by the code that is compiled, which all U-Nets share, and after
+    eight of them compiles no more.
+    """
+    options: dict[str, Any] = {"dynamic": False}  # torch's own types know not all of them
+    if "isolate_recompiles" in signature(torch.compile).parameters:
+        options["isolate_recompiles"] = True
+    else:  # torch before 2.13
+        from torch._dynamo import config as limits
+
+        limits.recompile_limit = max(64, limits.recompile_limit)
+    compiled: Callable[..., Any] = torch.compile(function, **options)
+    return compiled
