@@ -109,7 +109,7 @@ def test_mistakes_are_told(write: Callable[..., None], tmp_path: Path) -> None:
 
 
 def test_captions_are_for_parquet() -> None:
-    with pytest.raises(ValueError, match="takes no caption_column"):
+    with pytest.raises(ValueError, match="caption_column says nothing of source folder"):
         DataConfig(source="folder", path="x", caption_column="texts")
-    with pytest.raises(ValueError, match="asks one question; remove task"):
+    with pytest.raises(ValueError, match="task says nothing of source parquet; remove it"):
         DataConfig(source="parquet", path="x", task="shape")

@@ -178,10 +178,19 @@ def test_a_layout_that_is_asked_for_is_the_only_one(tmp_path: Path) -> None:
 
 
 def test_a_layout_belongs_to_a_named_set() -> None:
-    with pytest.raises(ValidationError, match="source folder has one layout; remove layout"):
+    with pytest.raises(ValidationError, match="layout says nothing of source folder; remove it"):
         DataConfig(source="folder", path="x", layout="official")
     with pytest.raises(ValidationError, match="source cifar10 needs a path"):
         DataConfig(source="cifar10")
+
+
+@pytest.mark.parametrize("columns", [{"label_column": None}, {"image_column": "img"}])
+def test_columns_of_a_layout_without_columns_are_refused(
+    tmp_path: Path, columns: dict[str, Any]
+) -> None:
+    WAYS["cifar10-official-cifar10_binary-"].make(tmp_path)
+    with pytest.raises(UserError, match=r"column says nothing of CIFAR-10 in layout official"):
+        opened(tmp_path, "cifar10", **columns)
 
 
 def test_a_split_that_there_is_not(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_yaml_off_switches_mlflow_off(write):
         ("prompts: {templates: ['a photo']}", ["prompts.templates", "exactly one {}"]),
         ("prompts: {templates: ['{} and {}']}", ["prompts.templates", "exactly one {}"]),
         ("data: {source: folder}", ["needs a path"]),
-        ("data: {source: digits, path: x}", ["takes no path"]),
+        ("data: {source: digits, path: x}", ["path says nothing of source digits; remove it"]),
         ("model: {device: gpu}", ["model.device", 'came "gpu"']),
         ("seed: -1", ["seed", "came -1"]),
         ("- a\n- b", ["must hold sections"]),

@@ -1,5 +1,6 @@
 """Small trainings of each kind, of a few seconds at most."""
 
+from zsd_ray.spec.data import keys_of
 from zsd_ray.spec.train_config import parse_training
 from zsd_ray.training.run import train
 from zsd_ray.training.work import train_here
@@ -79,14 +80,13 @@ KINDS = {
 
 def configure(path, tree, **sections):
     """A configuration with some sections' keys replaced, without MLflow."""
-    tree = {
-        **tree,
-        "data": {"split": "train", **tree.get("data", {})},
-        "tracking": {"mlflow": "off"},
-    }
+    tree = {**tree, "tracking": {"mlflow": "off"}}
     tree["output"] = {**tree["output"], "path": str(path)}
     for name, value in sections.items():
         tree[name] = {**tree.get(name, {}), **value} if isinstance(value, dict) else value
+    data = tree.get("data", {})
+    if "split" in keys_of(data.get("source", "digits")):
+        tree["data"] = {"split": "train", **data}
     return parse_training(tree)
 
 

@@ -32,7 +32,8 @@ class SavedRun:
     @cached_property
     def config(self) -> RunConfig:
         """As it was resolved when the run started; raises UserError if it is of another version."""
-        return parse_config(RunConfig, self.record.config, redact(self.output.location("run.json")))
+        where = redact(self.output.location("run.json"))
+        return parse_config(RunConfig, self.record.config, where, saved=True)
 
     def rows(self) -> pa.Table:
         """Read its decisions without the columns that hold a value for each class."""

@@ -194,9 +194,10 @@ def open_named(config: DataConfig) -> ImageDataset:
             f"{' and '.join(spec.splits)}"
         )
     layouts = _chosen(spec, config.layout)
-    for layout in layouts.values():
+    for name, layout in layouts.items():
         dataset = layout.open(config, spec)
         if dataset is not None:
+            _check_columns(config, spec, name, layout)
             return dataset
     shown = Location(config.path).shown
     looked = "; ".join(f"{name} needs {layout.needs}" for name, layout in layouts.items())
@@ -204,6 +205,19 @@ def open_named(config: DataConfig) -> ImageDataset:
         f"data.path {shown} holds no {spec.title} ({config.split} split) in a layout that is read: "
         f"{looked}. {spec.get}"
     )
+
+
+def _check_columns(
+    config: DataConfig, spec: DatasetSpec, name: LayoutName, layout: LayoutSpec
+) -> None:
+    """Refuse a column that the files do not have, rather than pass over it in silence."""
+    for key in _COLUMNS:
+        default = DataConfig.model_fields[key].default
+        if key not in layout.arguments and getattr(config, key) != default:
+            raise UserError(
+                f"data.{key} says nothing of {spec.title} in layout {name}, which data.path is "
+                "found to have; remove it, or choose another data.layout"
+            )
 
 
 def _columns(of_user: str | None, of_layout: str) -> tuple[str, ...]:

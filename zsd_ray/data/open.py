@@ -7,21 +7,18 @@ from importlib import import_module
 from zsd_ray.data.base import ImageDataset
 from zsd_ray.data.catalogue import open_named
 from zsd_ray.data.corruption import CorruptedDataset
-from zsd_ray.spec.data import DataConfig
+from zsd_ray.spec.data import DataConfig, keys_of
 from zsd_ray.spec.errors import UserError
 
-# Source: its reader, and the keys of the data section that the reader takes, in order.
+# Source: its reader, called with the keys of the data section that the source takes, in order.
 _READERS = {
-    "digits": ("zsd_ray.data.digits:Digits", ("split",)),
-    "folder": ("zsd_ray.data.folder:FolderDataset", ("path",)),
-    "parquet": (
-        "zsd_ray.data.captioned_parquet:open_parquet",
-        ("path", "image_column", "label_column", "caption_column"),
-    ),
-    "webdataset": ("zsd_ray.data.webdataset:WebDataset", ("path", "label_column")),
-    "clevr-binding": ("zsd_ray.data.clevr:ClevrBinding", ("path", "task")),
-    "two-objects": ("zsd_ray.data.two_objects:open_two_objects", ("split", "task")),
-    "winoground": ("zsd_ray.data.winoground:Winoground", ("path",)),
+    "digits": "zsd_ray.data.digits:Digits",
+    "folder": "zsd_ray.data.folder:FolderDataset",
+    "parquet": "zsd_ray.data.captioned_parquet:open_parquet",
+    "webdataset": "zsd_ray.data.webdataset:WebDataset",
+    "clevr-binding": "zsd_ray.data.clevr:ClevrBinding",
+    "two-objects": "zsd_ray.data.two_objects:open_two_objects",
+    "winoground": "zsd_ray.data.winoground:Winoground",
 }
 
 
@@ -40,8 +37,7 @@ def open_dataset(config: DataConfig) -> ImageDataset:
 
 
 def _read(config: DataConfig) -> ImageDataset:
-    target, keys = _READERS[config.source]
-    module, _, name = target.partition(":")
+    module, _, name = _READERS[config.source].partition(":")
     reader = getattr(import_module(module), name)
-    dataset: ImageDataset = reader(*(getattr(config, key) for key in keys))
+    dataset: ImageDataset = reader(*(getattr(config, key) for key in keys_of(config.source)))
     return dataset

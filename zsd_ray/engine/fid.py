@@ -24,6 +24,7 @@ from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.fid_config import FidConfig
 from zsd_ray.spec.identity import NUMERICS, hash_of, resolved
 from zsd_ray.spec.secrets import redacted
+from zsd_ray.spec.section import WHOLE
 from zsd_ray.stats.frechet import Reference, interval, jackknife_error
 from zsd_ray.stats.kernel_distance import kernel_distance
 from zsd_ray.stats.moments import Moments
@@ -227,5 +228,6 @@ def _data_parts(
 ) -> dict[str, Any]:
     """What a set of images is, as far as it is known without reading them."""
     ids = [dataset.records[number].image_id for number in numbers]
-    tree = config.model_dump(mode="json", include={"source", "path", "split", "image_column"})
+    keys = {"source", "path", "split", "image_column"}
+    tree = config.model_dump(mode="json", include=keys, context={WHOLE: True})
     return tree | {"n": len(ids), "images": hash_of({"ids": ids})}

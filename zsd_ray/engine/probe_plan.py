@@ -23,6 +23,7 @@ from zsd_ray.spec.errors import UserError, some
 from zsd_ray.spec.identity import differences, hash_of
 from zsd_ray.spec.probe_config import ProbeConfig
 from zsd_ray.spec.secrets import redact, redacted
+from zsd_ray.spec.section import WHOLE
 from zsd_ray.storage import filesystem
 
 HELD_OUT = 0.2
@@ -262,7 +263,7 @@ def _held_out(config: ProbeConfig, train: ImageSet) -> frozenset[int]:
 
 def _identity_parts(config: ProbeConfig, images: dict[Split, ImageSet]) -> dict[str, Any]:
     """What the rows of a checkpoint depend on, beside the checkpoint itself."""
-    tree = config.model_dump(mode="json")
+    tree = config.model_dump(mode="json", context={WHOLE: True})
     # A checkpoint's features lie under the hash of its content; so more can be added.
     for name in ("checkpoints", "save", "cluster", "output", "storage", "tracking"):
         del tree[name]

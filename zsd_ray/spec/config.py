@@ -22,7 +22,7 @@ from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.method import DiffusionClassifierMethod
 from zsd_ray.spec.pruning import AnytimePruning, PruningConfig
 from zsd_ray.spec.screen import ScreenConfig
-from zsd_ray.spec.section import Count, Device, Section
+from zsd_ray.spec.section import SAVED, Count, Device, Section
 
 ModelFamily = Literal[
     "stable-diffusion",
@@ -263,10 +263,16 @@ def read_tree(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]
     return tree
 
 
-def parse_config(kind: type[ConfigT], tree: Mapping[str, Any], where: str = "config") -> ConfigT:
-    """Validate a tree of plain values as `kind`; raises UserError."""
+def parse_config(
+    kind: type[ConfigT], tree: Mapping[str, Any], where: str = "config", saved: bool = False
+) -> ConfigT:
+    """Validate a tree of plain values as `kind`; raises UserError.
+
+    Args:
+        saved: whether a run wrote it, with keys that nobody has set.
+    """
     try:
-        return kind.model_validate(tree)
+        return kind.model_validate(tree, context={SAVED: saved})
     except ValidationError as error:
         lines = dict.fromkeys(_explain(kind, item) for item in error.errors())
         raise UserError(f"{where}: {'; '.join(lines)}") from error

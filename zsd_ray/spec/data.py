@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
 
-from zsd_ray.spec.section import Count, Section
+from zsd_ray.spec.section import SAVED, WHOLE, Count, Section
 
 Reader = Literal[
     "digits", "folder", "parquet", "webdataset", "clevr-binding", "two-objects", "winoground"
@@ -38,11 +45,23 @@ NamedSet = Literal[
 ]
 """Sources that are data sets of the catalogue (`zsd-ray datasets`)."""
 
-WITHOUT_PATH = ("digits", "two-objects")
-"""Sources that need no files."""
+_KEYS: dict[str, tuple[str, ...]] = {
+    "digits": ("split",),
+    "folder": ("path",),
+    "parquet": ("path", "image_column", "label_column", "caption_column"),
+    "webdataset": ("path", "label_column"),
+    "clevr-binding": ("path", "task"),
+    "two-objects": ("split", "task"),
+    "winoground": ("path",),
+}
+_KEYS_OF_NAMED = ("path", "layout", "split", "image_column", "label_column")
+_OF_ALL = ("source", "corruption", "limit")
+_NAMED = "data sets by name"
 
-WITH_TASKS = ("clevr-binding", "two-objects")
-"""Sources that can ask several questions."""
+
+def keys_of(source: str) -> tuple[str, ...]:
+    """What the reader of a source takes from the data section, in order."""
+    return _KEYS.get(source, _KEYS_OF_NAMED)
 
 
 class CorruptionConfig(Section):
@@ -57,7 +76,8 @@ class DataConfig(Section):
 
     `layout` says how the files of a data set of the catalogue lie; null: as they are found to.
     With `caption_column` each image has captions of its own to choose among, and `label_column`
-    the number of the right one. `task` is the question of a source that has several.
+    the number of the right one. `task` is the question of a source that has several. A key that
+    says nothing of the source is refused, but in what an earlier version has saved.
     """
 
     source: Reader | NamedSet = "digits"
@@ -76,16 +96,37 @@ class DataConfig(Section):
         """Whether the source is a data set of the catalogue."""
         return self.source in get_args(NamedSet)
 
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """The keys that say nothing of this source, whatever they hold."""
+        said = (*keys_of(self.source), *_OF_ALL)
+        return tuple(key for key in type(self).model_fields if key not in said)
+
+    @model_serializer(mode="wrap")
+    def _without_ignored(
+        self, handler: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        """Nobody chose, say, a split that the source does not have, so none is recorded."""
+        tree: dict[str, Any] = handler(self)
+        if (info.context or {}).get(WHOLE):
+            return tree
+        return {key: value for key, value in tree.items() if key not in self.ignored}
+
     @model_validator(mode="after")
-    def _path_fits_source(self) -> Self:
-        if self.source in WITHOUT_PATH and self.path is not None:
-            raise ValueError(f"source {self.source} needs no files and takes no path; remove path")
-        if self.source not in WITHOUT_PATH and not self.path:
+    def _keys_fit_source(self, info: ValidationInfo) -> Self:
+        if "path" in keys_of(self.source) and not self.path:
             raise ValueError(f"source {self.source} needs a path; set data.path")
-        if self.layout is not None and not self.is_named:
-            raise ValueError(f"source {self.source} has one layout; remove layout")
-        if self.task is not None and self.source not in WITH_TASKS:
-            raise ValueError(f"source {self.source} asks one question; remove task")
-        if self.caption_column is not None and self.source != "parquet":
-            raise ValueError(f"source {self.source} takes no caption_column; remove it")
+        for key in () if (info.context or {}).get(SAVED) else self.ignored:
+            unset = self.model_fields[key].default is None and getattr(self, key) is None
+            if key in self.model_fields_set and not unset:
+                raise ValueError(
+                    f"{key} says nothing of source {self.source}; remove it (it is for "
+                    f"{_takers(key)})"
+                )
         return self
+
+
+def _takers(key: str) -> str:
+    """The sources that take a key."""
+    sources = [source for source, keys in _KEYS.items() if key in keys]
+    return ", ".join([*sources, _NAMED] if key in _KEYS_OF_NAMED else sources)

@@ -10,7 +10,7 @@ from typing import Any
 from zsd_ray.spec.algorithms import MethodConfig
 from zsd_ray.spec.config import RunConfig
 from zsd_ray.spec.secrets import redacted
-from zsd_ray.spec.section import Section
+from zsd_ray.spec.section import WHOLE, Section
 
 NUMERICS = 3
 """Raised whenever the same configuration gives other scores than before (see CHANGELOG.md)."""
@@ -33,7 +33,7 @@ def identity_parts(
         classes, of_label: the class names, and which class each label of the data is.
         screen: what the classes that each image goes on with depend on.
     """
-    tree = config.model_dump(mode="json")
+    tree = config.model_dump(mode="json", context={WHOLE: True})
     del tree["cluster"], tree["output"], tree["screen"], tree["storage"], tree["tracking"]
     if screen is not None:
         tree["screen"] = dict(screen)

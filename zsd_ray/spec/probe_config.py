@@ -53,10 +53,11 @@ class ProbeDataConfig(Section):
     train: DataConfig = DataConfig(split="train")
     test: DataConfig = DataConfig()
 
-    @field_validator("train", mode="before")
+    @field_validator("train")
     @classmethod
-    def _split(cls, value: Any) -> Any:
-        return {"split": "train", **value} if isinstance(value, Mapping) else value
+    def _split(cls, value: DataConfig) -> DataConfig:
+        said = "split" in value.model_fields_set
+        return value if said else value.model_copy(update={"split": "train"})
 
 
 class LinearConfig(Section):

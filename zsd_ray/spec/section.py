@@ -20,6 +20,12 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
 
+SAVED = "saved"
+"""A key of pydantic's context of validation: a run has written these settings, set or not."""
+
+WHOLE = "whole"
+"""A key of pydantic's context of serialisation: with what says nothing, as identities have it."""
+
 
 class Section(BaseModel):
     """Base of every section: frozen, and an unknown key is an error."""

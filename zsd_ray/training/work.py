@@ -19,6 +19,7 @@ from zsd_ray.results.output import Output
 from zsd_ray.spec.errors import ImageError, UserError
 from zsd_ray.spec.identity import hash_of
 from zsd_ray.spec.secrets import redact
+from zsd_ray.spec.section import WHOLE
 from zsd_ray.spec.train_config import (
     CaptionedTraining,
     ClassifierTraining,
@@ -136,7 +137,7 @@ def captions(
 def identity(config: TrainConfig, dataset: ImageDataset, rows: Sequence[int]) -> str:
     """A hash of everything that changes a weight: images by their ids, labels and captions."""
     unsaid = {"output", "tracking", "cluster", "storage", "samples"}
-    tree = config.model_dump(mode="json", exclude=unsaid)
+    tree = config.model_dump(mode="json", exclude=unsaid, context={WHOLE: True})
     records = (dataset.records[row] for row in rows)
     tree["images"] = [[record.image_id, record.label] for record in records]
     own = captions(config, dataset, rows)
