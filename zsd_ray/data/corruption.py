@@ -22,6 +22,7 @@ from zsd_ray.data.record_table import RecordTable
 from zsd_ray.data.transforms import to_rgb, to_square
 from zsd_ray.diffusion import draws
 from zsd_ray.spec.data import CorruptionConfig
+from zsd_ray.spec.errors import ImageError
 
 Levels = NDArray[np.uint8]
 Shares = NDArray[np.float64]
@@ -31,6 +32,9 @@ SIDE = 224
 
 SMALL = 64
 """The shorter side of the largest picture that is small."""
+
+MOST_PIXELS = 1 << 22
+"""Of a small picture, which is not cut and may be long: corruption takes some 100 bytes of each."""
 
 
 class CorruptedDataset:
@@ -61,8 +65,17 @@ def corrupt(picture: Image.Image, image_id: str, corruption: CorruptionConfig) -
     """The corrupted picture, mode RGB, or L of a mode without colour; a function of its arguments.
 
     Transparency is laid over white, and a large picture is cut to its middle SIDE x SIDE pixels.
+
+    Raises:
+        ImageError: as `to_rgb`, or a small picture is too long.
     """
     rgb = to_rgb(picture)
+    width, height = rgb.size
+    if min(width, height) <= SMALL and width * height > MOST_PIXELS:
+        raise ImageError(
+            f"{width} x {height} pixels are too long a picture to corrupt: {MOST_PIXELS:,} pixels "
+            f"at most where a side has {SMALL} or fewer; cut it"
+        )
     levels = np.asarray(rgb) if min(rgb.size) <= SMALL else to_square(rgb, SIDE)
     if Image.getmodebase(picture.mode) == "L":
         levels = levels[..., :1]

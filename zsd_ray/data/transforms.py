@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import struct
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
+
+from zsd_ray.data.grey_levels import is_deep, to_grey
+from zsd_ray.spec.errors import ImageError
 
 _TO_UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -22,12 +25,39 @@ _TO_UPRIGHT = {
 def to_rgb(image: Image.Image) -> Image.Image:
     """Return an upright RGB picture.
 
-    EXIF rotation is applied, transparency is laid over white, 16-bit grey is scaled to 8 bits,
-    and CMYK and palette colours are converted.
+    EXIF rotation is applied, transparency is laid over white, deep grey is scaled to 8 bits
+    (`grey_levels`), and all other modes of Pillow are converted as docs/datasets.md says.
+
+    Raises:
+        ImageError: it is not known which colours are meant; the message does not say the file.
     """
-    image = _upright(image)
-    if image.mode.startswith("I") or image.mode == "F":
-        return _scaled_grey(image).convert("RGB")
+    turn = _TO_UPRIGHT.get(_orientation(image))
+    try:
+        rgb = _colours(image)
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's conversions raise AssertionError, KeyError and others
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"its colours (mode {image.mode}) cannot be read ({text})") from error
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> Any:
+    # ImageOps.exif_transpose also writes the EXIF block anew, and fails where it is damaged.
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # noqa: BLE001 - however a block is damaged, the pixels are good
+        return 1
+
+
+def _colours(image: Image.Image) -> Image.Image:
+    """RGB, as stored."""
+    if is_deep(image):
+        return to_grey(image).convert("RGB")
+    if image.mode == "P" and image.palette is None:
+        raise ImageError("its pixels are numbers of colours, and the file has no palette")
+    if image.mode == "La":  # Pillow converts it to LA alone
+        image = image.convert("LA")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         ground = Image.new("RGBA", layer.size, "white")
@@ -35,25 +65,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    # ImageOps.exif_transpose also writes the EXIF block anew, and fails where it is damaged.
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except (SyntaxError, struct.error):  # a damaged block: the pixels are good, so shown as stored
-        return image
-    method = _TO_UPRIGHT.get(orientation)
-    return image if method is None else image.transpose(method)
-
-
-def _scaled_grey(image: Image.Image) -> Image.Image:
-    levels = np.asarray(image, dtype=np.float64)
-    # Integer files hold 16-bit levels; float files hold [0, 1] or, by custom, [0, 255].
-    top = 65535.0 if image.mode.startswith("I") else (1.0 if levels.max() <= 1.0 else 255.0)
-    return Image.fromarray(np.round(np.clip(levels / top, 0, 1) * 255).astype(np.uint8))
-
-
 def to_square(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """Resize the shorter side to `size` (bicubic) and cut the centre: (size, size, 3) uint8."""
+    """Resize the shorter side to `size` (bicubic) and cut the centre: (size, size, 3) uint8.
+
+    Raises:
+        ImageError: as `to_rgb`.
+    """
     image = to_rgb(image)
     # ImageOps.fit crops first and resizes once, so a long panorama costs no more than a square.
     fitted = ImageOps.fit(image, (size, size), method=Image.Resampling.BICUBIC)

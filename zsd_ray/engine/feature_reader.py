@@ -16,6 +16,7 @@ from zsd_ray.engine.image_features import load_features
 from zsd_ray.methods.class_rows import batches
 from zsd_ray.spec.errors import ImageError, UserError
 from zsd_ray.spec.fid_config import FidConfig
+from zsd_ray.spec.secrets import redact
 
 PIECE = 256
 """Images that a worker sees at once."""
@@ -55,19 +56,26 @@ class FeatureReader:
         """
         dataset = self._sets.real if piece.real else self._sets.generated
         pictures = self._pictures(dataset, piece)
-        parts = [self._extract(pictures[mine]) for mine in batches(len(pictures), self._rows)]
+        try:
+            parts = [self._extract(pictures[mine]) for mine in batches(len(pictures), self._rows)]
+        except ImageError as error:  # all are of one size
+            raise UserError(f"{_which(piece)}: {error}, or set image_size") from error
         vectors = np.concatenate(parts)[: len(pictures)]
         if not np.isfinite(vectors).all():
             raise UserError("the extractor gives features that are not finite; set dtype: float32")
         return vectors
 
     def _pictures(self, dataset: ImageDataset, piece: Piece) -> NDArray[np.uint8]:
-        which = "real" if piece.real else "generated"
-        size = self._sets.config.image_size
-        try:
-            pictures = [_as_array(dataset.read(number), size) for number in piece.numbers]
-        except ImageError as error:
-            raise UserError(f"{which}: {error}; remove the image from the set") from error
+        which, size = _which(piece), self._sets.config.image_size
+        pictures = []
+        for number in piece.numbers:
+            try:
+                pictures.append(_as_array(dataset.read(number), size))
+            except ImageError as error:
+                place = redact(dataset.records[number].source)
+                raise UserError(
+                    f"{which}: {place} cannot be used ({error}); remove the image from the set"
+                ) from error
         shapes = sorted({picture.shape[:2] for picture in pictures})
         if len(shapes) > 1:
             text = " and ".join(f"{width} x {height}" for height, width in shapes[:2])
@@ -75,6 +83,10 @@ class FeatureReader:
                 f"{which} has images of {text} pixels; set image_size, to which all are resized"
             )
         return np.stack(pictures)
+
+
+def _which(piece: Piece) -> str:
+    return "real" if piece.real else "generated"
 
 
 def _as_array(image: Image.Image, size: int | None) -> NDArray[np.uint8]:

@@ -141,7 +141,11 @@ class Classifier(Protocol):
     device: torch.device
 
     def preprocess(self, image: Image.Image) -> torch.Tensor:
-        """Make an RGB picture the input that the model was trained on: (3, H, W) float32, CPU."""
+        """Make an RGB picture the input that the model was trained on: (3, H, W) float32, CPU.
+
+        Raises:
+            ImageError: the picture is too long for the model's transform.
+        """
 
     def classes(self, conditioning: Mapping[str, torch.Tensor], n_templates: int) -> torch.Tensor:
         """Make the rows of all prompts, class-major, one row a class: K rows, for `scores`."""

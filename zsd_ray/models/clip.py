@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from PIL import Image
@@ -17,6 +17,7 @@ from PIL import Image
 from zsd_ray.models.base import Conditioning
 from zsd_ray.models.clip_files import open_clip
 from zsd_ray.models.components import as_rows, chunks, network_dtype, placed
+from zsd_ray.models.library_transform import LibraryTransform
 from zsd_ray.spec.config import ModelConfig
 
 _TEMPERATURE = 100.0
@@ -29,13 +30,13 @@ class Clip:
         from open_clip.transform import PreprocessCfg, image_transform_v2
 
         wanted = PreprocessCfg(**model.visual.preprocess_cfg)
-        self._preprocess = image_transform_v2(wanted, is_train=False)
+        self._preprocess = LibraryTransform(image_transform_v2(wanted, is_train=False))
         self._model = _image_tower(model).to(device, network_dtype(config))
         self._dtype = network_dtype(config)
         self.device = device
 
     def preprocess(self, image: Image.Image) -> torch.Tensor:
-        return cast(torch.Tensor, self._preprocess(image))
+        return self._preprocess(image)
 
     def classes(self, conditioning: Mapping[str, torch.Tensor], n_templates: int) -> torch.Tensor:
         """Class embeddings, (K, D) float32."""

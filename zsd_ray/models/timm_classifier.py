@@ -18,6 +18,7 @@ from PIL import Image
 from zsd_ray.models.base import Conditioning
 from zsd_ray.models.checkpoint import weights_in
 from zsd_ray.models.components import network_dtype
+from zsd_ray.models.library_transform import LibraryTransform
 from zsd_ray.models.timm_files import LAYOUT, label_numbers, n_labels, timm
 from zsd_ray.spec.config import ModelConfig
 
@@ -29,15 +30,14 @@ class TimmClassifier:
         from timm.data import create_transform, resolve_data_config
 
         # At the size of training; timm's own tables are often of a larger test_input_size.
-        self._preprocess = create_transform(
-            **resolve_data_config({}, model=network), is_training=False
-        )
+        wanted = resolve_data_config({}, model=network)
+        self._preprocess = LibraryTransform(create_transform(**wanted, is_training=False))
         self._dtype = network_dtype(config)
         self._network = network.to(device, self._dtype)
         self.device = device
 
     def preprocess(self, image: Image.Image) -> torch.Tensor:
-        return cast(torch.Tensor, self._preprocess(image))
+        return self._preprocess(image)
 
     def classes(self, conditioning: Mapping[str, torch.Tensor], n_templates: int) -> torch.Tensor:
         """Numbers of labels, (K, M) int64, -1 behind the last of a class; prompts of one class mean

@@ -1,0 +1,75 @@
+"""Files that declare more pixels than they hold: Pillow would leave the rest black in silence."""
+
+from __future__ import annotations
+
+import zlib
+
+from PIL import Image
+
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Numbers of a pixel, by the colour type of a PNG."""
+
+_PASSES = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
+"""Of an interlaced PNG: where each pass begins, x and y, and its steps (PNG, section 8.2)."""
+
+_AT_ONCE = 1 << 20
+
+
+def missing_from_tiff(image: Image.Image) -> str | None:
+    """What is wrong with the strips or tiles of a TIFF that is not loaded yet; None: nothing."""
+    if image.format != "TIFF":
+        return None
+    width, height = image.size
+    areas = [(tile[1][2] - tile[1][0]) * (tile[1][3] - tile[1][1]) for tile in _tiles(image)]
+    missing = width * height - sum(areas)
+    return f"{missing:,} of its pixels are in no strip" if missing > 0 else None
+
+
+def missing_from_png(image: Image.Image, data: bytes) -> str | None:
+    """What is wrong with the data of a loaded PNG; None: nothing.
+
+    Only where the last row is 0 or rows come interlaced, as counting means to inflate once more.
+    """
+    width, height = image.size
+    interlaced = data[28:29] == b"\x01"
+    if image.format != "PNG" or not (interlaced or _ends_in_zeros(image)):
+        return None
+    bits = data[24] * _CHANNELS.get(data[25], 0)
+    if interlaced:
+        sizes = [(-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in _PASSES]
+    else:
+        sizes = [(width, height)]
+    wanted = sum(h * (1 + -(-w * bits // 8)) for w, h in sizes if w > 0 and h > 0)
+    held = _inflated(data, wanted)
+    return f"it holds {held:,} of {wanted:,} bytes of pixels" if held < wanted else None
+
+
+def _tiles(image: Image.Image) -> list[tuple[object, tuple[int, int, int, int]]]:
+    return [(tile[0], tile[1]) for tile in getattr(image, "tile", [])]
+
+
+def _ends_in_zeros(image: Image.Image) -> bool:
+    width, height = image.size
+    return not any(image.crop((0, height - 1, width, height)).tobytes())
+
+
+def _inflated(data: bytes, enough: int) -> int:
+    """How many bytes the pixel data of a PNG inflate to, counted up to `enough`."""
+    stream, n, place = zlib.decompressobj(), 0, 8
+    while place + 8 <= len(data) and n < enough:
+        length = int.from_bytes(data[place : place + 4])
+        if data[place + 4 : place + 8] == b"IDAT":
+            packed = data[place + 8 : place + 8 + length]
+            while packed and n < enough:
+                n += len(stream.decompress(packed, _AT_ONCE))
+                packed = stream.unconsumed_tail
+        place += 12 + length
+    return n
