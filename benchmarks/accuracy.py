@@ -1,9 +1,10 @@
 """Accuracy of the built-in model: the 500 held-out digits, and MNIST, which it never saw.
 
-    python benchmarks/accuracy.py [--mnist FOLDER] [--mnist-images N] [--json]
+    python benchmarks/accuracy.py [--mnist FOLDER] [--mnist-images N] [--quick] [--json]
 
 FOLDER holds MNIST's t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz. Both sets are
 classified by configs/digits.yaml with the paper's rule; MNIST's pictures are resized from 28 to 32.
+--quick takes 2 of the digits, few draws and no Ray.
 """
 
 from __future__ import annotations
@@ -42,13 +43,16 @@ def mnist_parquet(folder: Path, target: Path) -> None:
     pq.write_table(table, target, row_group_size=500)
 
 
-def measure(name: str, *overrides: str) -> dict[str, Any]:
+QUICK = ("data.limit=2", "pruning.min_scores=4", "pruning.max_scores=8")
+
+
+def measure(name: str, *overrides: str, local: bool = False) -> dict[str, Any]:
     """One row of the table."""
     with tempfile.TemporaryDirectory() as folder:
         config = load_config(
             RunConfig, CONFIG, [*overrides, "tracking.mlflow=off", f"output.path={folder}"]
         )
-        metrics = zsd_ray.run(config).metrics
+        metrics = zsd_ray.run(config, local=local).metrics
     kept = ("images", "accuracy", "accuracy_low", "accuracy_high", "evaluations_per_image")
     return {"data": name} | {key: metrics[key] for key in (*kept, "seconds")}
 
@@ -57,9 +61,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--mnist", type=Path, metavar="FOLDER")
     parser.add_argument("--mnist-images", type=int, default=1000)
+    parser.add_argument("--quick", action="store_true", help="2 digits, in this process")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     options = parser.parse_args()
-    rows = [measure("digits, held out", "data.limit=null")]
+    chosen = QUICK if options.quick else ("data.limit=null",)
+    rows = [measure("digits, held out", *chosen, local=options.quick)]
     if options.mnist is not None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "mnist-test.parquet"

@@ -1,10 +1,11 @@
 """Whether decisions depend on how a run was spread: 1 worker, 3 workers, one process, plain replay.
 
-    python benchmarks/agreement.py [--images N] [--json]
+    python benchmarks/agreement.py [--images N] [--quick] [--json]
 
 Runs the demonstration's configuration three times with raw scores and compares every image's
 prediction and number of evaluations; then replays Algorithm 1 of Clark & Jaini 2023 from the raw
 scores with scipy's t-test, one number at a time (tests/support/replay.py), and compares again.
+--quick compares 2 images, with the plain replay only.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from zsd_ray.spec.pruning import ClarkJainiPruning
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 from tests.support import replay  # noqa: E402 - the tests' reference, at the repository's root
+
+WORKERS = {"1 worker": 1, "3 workers": 3}
 
 
 def decide(config: RunConfig, folder: str, workers: int) -> dict[str, tuple[int, int]]:
@@ -60,16 +63,15 @@ def replayed(config: RunConfig, folder: str) -> dict[str, tuple[int, int]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--quick", action="store_true", help="2 images, without Ray")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     options = parser.parse_args()
-    config = load_config(RunConfig, ROOT / "configs" / "digits.yaml", limit=options.images)
+    images, on_ray = (2, {}) if options.quick else (options.images, WORKERS)
+    config = load_config(RunConfig, ROOT / "configs" / "digits.yaml", limit=images)
     with tempfile.TemporaryDirectory() as folder:
         local = decide(config, f"{folder}/local", workers=0)
-        others = {
-            "1 worker": decide(config, f"{folder}/1", workers=1),
-            "3 workers": decide(config, f"{folder}/3", workers=3),
-            "plain replay": replayed(config, f"{folder}/local"),
-        }
+        others = {name: decide(config, f"{folder}/{n}", n) for name, n in on_ray.items()}
+        others["plain replay"] = replayed(config, f"{folder}/local")
     differing = {
         name: sum(local[image_id] != found.get(image_id) for image_id in local)
         for name, found in others.items()

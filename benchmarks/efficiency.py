@@ -1,13 +1,15 @@
 """Accuracy against evaluations, for every rule, placing of timesteps and weighting.
 
     zsd-ray run configs/pools/digits.yaml
-    python benchmarks/efficiency.py runs/pool-digits ... [--json] [--figure FILE.svg] [--quick]
+    python benchmarks/efficiency.py runs/pool-digits ... [--json] [--figure FILE.svg]
+    python benchmarks/efficiency.py --quick
 
 Each run is a pool: every class of every image has every draw, and settings are replayed from it
 without the model, by the code that decides in a run. What is fitted (weightings, times) is fitted
 to half of the images; all figures are of the other half. Agreement is with the decision of all
 draws of the pool under the same weighting. A pool is finite: no rule gets more draws than it has.
 The pool's draws are stratified in blocks of ten, and score_pool.py says how others are made of it.
+--quick measures a part of the table, and without a RUN that of a small pool of made-up scores.
 """
 
 from __future__ import annotations
@@ -15,12 +17,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from made_up_pool import write_pool
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
@@ -188,12 +192,18 @@ def lines(found: list[dict[str, Any]]) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="accuracy against evaluations, from saved scores")
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="outputs of configs/pools/*.yaml")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="outputs of configs/pools/*.yaml")
     parser.add_argument("--json", action="store_true", help="a list of rows")
     parser.add_argument("--figure", metavar="FILE", help="where to draw them (.svg, .png)")
     parser.add_argument("--quick", action="store_true", help="a part of the table")
     options = parser.parse_args()
-    found = list(rows([Pool(path) for path in options.runs], options.quick))
+    if not options.runs and not options.quick:
+        parser.error("give the outputs of pools, or --quick")
+    pools = [Pool(path) for path in options.runs]
+    if not pools:
+        with tempfile.TemporaryDirectory() as folder:
+            pools = [Pool(write_pool(f"{folder}/pool-made-up"))]
+    found = list(rows(pools, options.quick))
     if options.figure:
         Path(options.figure).parent.mkdir(parents=True, exist_ok=True)
         figure(found).savefig(options.figure, dpi=150)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -85,7 +85,9 @@ class BuiltIn:
     def build(self, folder: Path, dtype: torch.dtype, device: torch.device, tiny: bool) -> Built:
         config = ModelConfig(device=str(device), dtype=str(dtype).removeprefix("torch."))
         rows = encode_prompts(config, [f"a photo of the digit {n}." for n in range(10)])
-        return load_model(config), {name: torch.from_numpy(of) for name, of in rows.items()}
+        return cast(Denoiser, load_model(config)), {
+            name: torch.from_numpy(of) for name, of in rows.items()
+        }
 
 
 def _vae(channels: int, device: torch.device) -> Autoencoder:

@@ -1,7 +1,7 @@
 """Evaluations/s and share of the device's arithmetic, for networks of their real size.
 
     python benchmarks/gpu_throughput.py [--models sd15@512,...] [--seconds S] [--json]
-    python benchmarks/gpu_throughput.py --tiny [--json]
+    python benchmarks/gpu_throughput.py --tiny [--quick] [--json]
 
 Weights are random: speed does not depend on them. Every variant scores the same rows: one image,
 all prompts of a draw, draw after draw, in the noising, forward and error that workers run.
@@ -17,6 +17,7 @@ bfloat16 matrix product measured in the same run; what sharing saves counts as d
 --tiny runs everywhere, in float32 on the processor: small networks of the same make, and the
 built-in model. It compares scores with the plain path's, and counted FLOPs with those that the
 shapes say are saved. Without CUDA and --tiny there is nothing to measure: it says so and ends well.
+--quick is --tiny with two of the networks, two variants and a moment for each.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,7 @@ os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # it advises against rand
 os.environ.setdefault("TQDM_DISABLE", "1")
 
 PLAIN_BATCH = 32
+QUICK = ["sd15@512", "dit-xl/2@256"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ GRAPHS = [
 PLAIN = Variant("plain loop", torch.float16, False, False, False, False, PLAIN_BATCH, to_host=True)
 
 
-def variants(network: Network | BuiltIn, tiny: bool) -> list[Variant]:
+def variants(network: Network | BuiltIn, tiny: bool, quick: bool = False) -> list[Variant]:
     """Those that make a difference for a network."""
     found = [OURS, *LEFT_OUT, *GRAPHS, PLAIN]
     if not network.is_unet:
@@ -93,9 +96,14 @@ def variants(network: Network | BuiltIn, tiny: bool) -> list[Variant]:
     if not network.shares:
         found = [v for v in found if v.name not in ("less the shared trunk", "less kept prompts")]
     if tiny:
-        size = {"dtype": torch.float32, "compile": False, "batch_size": 64}
-        found = [replace(v, **size) for v in found if v.name != "less compiling"]
-        found = [v for v in found if v.name != "less large batches" and not v.graphs]
+        left_out = ("less compiling", "less large batches")
+        found = [
+            replace(v, dtype=torch.float32, compile=False, batch_size=8 if quick else 64)
+            for v in found
+            if v.name not in left_out and not v.graphs
+        ]
+    if quick:
+        return [found[0], found[-1]]
     if isinstance(network, BuiltIn):  # its compiler takes a minute, on a processor
         found.append(replace(found[0], name="and compiling", compile=True))
     return found
@@ -106,7 +114,7 @@ def graphed(function: Callable[..., Any]) -> Callable[..., Any]:
     compiled = torch.compile(function, dynamic=False, mode="reduce-overhead")
 
     def call(*arguments: Any) -> Any:
-        torch.compiler.cudagraph_mark_step_begin()
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         out = compiled(*arguments)
         # The next replay writes to the same memory.
         return [part.clone() for part in out] if isinstance(out, list) else out.clone()
@@ -223,14 +231,15 @@ def measure(
         with tempfile.TemporaryDirectory() as folder:
             denoiser, rows = network.build(Path(folder), variant.dtype, device, options.tiny)
         if network.is_unet and not variant.channels_last:
-            denoiser._unet.to(memory_format=torch.contiguous_format)
+            unet: torch.nn.Module = denoiser._unet  # type: ignore[attr-defined]
+            unet.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         n_prompts = len(next(iter(rows.values())))
         built.append((Rows(denoiser, bind(denoiser, rows, variant), n_prompts), denoiser, rows))
     pairs = [(scored, variant) for (scored, _, _), variant in zip(built, some, strict=True)]
     found = speeds(pairs, options.seconds, clock)
     for (scored, denoiser, rows), variant, speed in zip(built, some, found, strict=True):
         plain = Rows(denoiser, plain_rows(denoiser, rows), len(next(iter(rows.values()))))
-        each = flops(lambda plain=plain: plain.batch(0, 8)) / 8
+        each = flops(partial(plain.batch, 0, 8)) / 8
         row = {
             "model": name,
             "variant": variant.name,
@@ -285,7 +294,7 @@ def table(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         networks["digits"] = BuiltIn()
     for name in options.models or networks:
         network = networks[name]
-        chosen = variants(network, options.tiny)
+        chosen = variants(network, options.tiny, options.quick)
         # On a GPU one after the other: several large networks and their prompts do not fit.
         for some in [chosen] if options.tiny else [[variant] for variant in chosen]:
             try:
@@ -311,8 +320,12 @@ def main() -> None:
     parser.add_argument("--models", type=lambda text: text.split(","), help=", ".join(NETWORKS))
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
     parser.add_argument("--tiny", action="store_true", help="small networks, on the processor")
+    parser.add_argument("--quick", action="store_true", help="--tiny, and only a moment of it")
     parser.add_argument("--json", action="store_true", help="a list of rows as the last line")
     options = parser.parse_args()
+    if options.quick:
+        options.tiny, options.seconds = True, 1e-3
+        options.models = options.models or QUICK
     if not options.tiny and not torch.cuda.is_available():
         print("no CUDA", file=sys.stderr if options.json else sys.stdout)
         if options.json:

@@ -1,13 +1,15 @@
 """What a diffusion model knows while it learns: probes of every block and FID at every checkpoint.
 
     python benchmarks/latent_study.py [--images N] [--output FOLDER] [--figure FILE] [--json]
+    python benchmarks/latent_study.py --quick
 
 Trains configs/training/ddpm-digits.yaml, an unconditional DDPM, probes it as
 configs/probes/digits-ddpm.yaml says, generates N images at each checkpoint (DDIM, 50 steps) and
 measures FID and KID of these against the training digits, as the middle block of the built-in
 model sees them. Everything goes to FOLDER on a Ray of this machine; what is there is not done
 again. The figure has a probe's accuracy and FID over epochs, and the linear probe by block and
-noise at the last checkpoint.
+noise at the last checkpoint. --quick is a study of a hardly trained, smaller model on few digits,
+in this process, and keeps nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +44,26 @@ from zsd_ray.spec.train_config import load_training
 CONFIGS = Path(__file__).parent.parent / "configs"
 POOLING = "mean"
 OFF = "tracking.mlflow=off"
+QUICK_TRAINING = [
+    "epochs=1",
+    "network.channels=[8, 8, 8]",
+    "data.limit=64",
+    "samples={images: 4, steps: 2}",
+    "output.checkpoint_every=1",
+]
+QUICK_PROBES = [
+    "data.train.limit=40",
+    "data.test.limit=20",
+    "timesteps=[0]",
+    "pooling=[mean]",
+    "probes.linear.l2=[1]",
+    "probes.knn.k=3",
+]
 
 
-def trained(folder: Path) -> list[Path]:
+def trained(folder: Path, quick: bool) -> list[Path]:
     """The checkpoints of the training, in order of their epochs."""
-    overrides = [f"output.path={folder / 'ddpm'}", OFF]
+    overrides = [f"output.path={folder / 'ddpm'}", OFF, *(QUICK_TRAINING if quick else [])]
     config = load_training(CONFIGS / "training" / "ddpm-digits.yaml", overrides)
     if not (folder / "ddpm" / "model" / "model_index.json").is_file():
         with ProgressBar(Console(stderr=True)) as bar:
@@ -59,18 +77,20 @@ def trained(folder: Path) -> list[Path]:
     return sorted((folder / "ddpm" / "checkpoints").iterdir())
 
 
-def probed(folder: Path) -> list[dict[str, Any]]:
+def probed(folder: Path, quick: bool) -> list[dict[str, Any]]:
     """The rows of probes.parquet."""
     overrides = [
         f"model.path={folder / 'ddpm' / 'model'}",
         f"checkpoints={folder / 'ddpm' / 'checkpoints'}",
         f"output.path={folder / 'probes'}",
         OFF,
+        *(QUICK_PROBES if quick else []),
     ]
-    return probe(load_config(ProbeConfig, CONFIGS / "probes" / "digits-ddpm.yaml", overrides)).rows
+    config = load_config(ProbeConfig, CONFIGS / "probes" / "digits-ddpm.yaml", overrides)
+    return probe(config, local=quick).rows
 
 
-def distance(folder: Path, checkpoint: Path, n_images: int) -> dict[str, Any]:
+def distance(folder: Path, checkpoint: Path, n_images: int, quick: bool) -> dict[str, Any]:
     """FID and KID of the images that a checkpoint makes."""
     made = folder / "generated" / checkpoint.name
     shared = {"tracking": {"mlflow": "off"}}
@@ -78,18 +98,19 @@ def distance(folder: Path, checkpoint: Path, n_images: int) -> dict[str, Any]:
         "model": {"family": "ddpm", "path": str(checkpoint)},
         "images": n_images,
         "output": {"path": str(made)},
+        "sampler": {"steps": 2 if quick else 50},
         **shared,
     }
-    api.generate(parse_config(GenerateConfig, generate))
+    api.generate(parse_config(GenerateConfig, generate), local=quick)
     fid = {
-        "real": {"source": "digits", "split": "train"},
+        "real": {"source": "digits", "split": "train", "limit": 40 if quick else None},
         "generated": {"source": "parquet", "path": str(made / "images")},
         "extractor": {"kind": "denoiser", "block": "mid", "t": 0.1},
         "image_size": 16,
         "output": {"path": str(folder / "fid")},
         **shared,
     }
-    entry = api.fid(parse_config(FidConfig, fid)).entry
+    entry = api.fid(parse_config(FidConfig, fid), local=quick).entry
     return {"fid": entry.fid, "low": entry.fid_low, "high": entry.fid_high, "kid": entry.kid}
 
 
@@ -164,14 +185,23 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1297, help="generated at each checkpoint")
     parser.add_argument("--output", type=Path, default=Path("runs/latent-study"))
     parser.add_argument("--figure", type=Path)
+    parser.add_argument("--quick", action="store_true", help="few digits, a hardly trained model")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    checkpoints = trained(options.output)
-    rows = probed(options.output)
+    with tempfile.TemporaryDirectory() as folder:
+        if options.quick:
+            options.images, options.output = 20, Path(folder)
+        study(options)
+
+
+def study(options: argparse.Namespace) -> None:
+    """Make or find everything, and print and draw it."""
+    checkpoints = trained(options.output, options.quick)
+    rows = probed(options.output, options.quick)
     measured = {}
     for checkpoint in checkpoints:
         epoch = int(checkpoint.name.rpartition("-")[2])
-        measured[epoch] = distance(options.output, checkpoint, options.images)
+        measured[epoch] = distance(options.output, checkpoint, options.images, options.quick)
         print(f"{checkpoint.name}: FID {measured[epoch]['fid']:.3f}", file=sys.stderr)
     if options.figure is not None:
         figure(rows, measured).savefig(options.figure, dpi=140)

@@ -1,6 +1,7 @@
 """What one scheduler carries through Ray: micro-batches/s, against bare actor calls of like size.
 
     python benchmarks/scheduler_throughput.py [--workers N] [--callers N] [--seconds S] [--json]
+    python benchmarks/scheduler_throughput.py --quick
 
 The scheduler actor, its sink and Ray are the real ones. Workers have no model: they take scores
 from a table (made_up_scores.py) and answer at once, but claim the time that a GPU of --speed rows/s
@@ -9,6 +10,7 @@ processes, the callers, play all workers. The bare loop is the same callers with
 to an async actor that only answers: they make and send scores of micro-batches that the scheduler
 gave, and get such micro-batches back, so that the two loops differ by what the scheduler does.
 Callers share the cores with the actor: on a small machine both rates are those of all together.
+--quick is one caller and few workers for a moment: it shows that the program works.
 """
 
 from __future__ import annotations
@@ -39,7 +41,6 @@ from zsd_ray.runtime.sink import Sink
 from zsd_ray.spec.config import RunConfig, parse_config
 from zsd_ray.spec.records import MicroBatch, MicroBatchScores
 
-WARM_UP_SECONDS = 2.0
 _SAMPLE_EVERY = 20  # micro-batches
 
 
@@ -58,10 +59,11 @@ class Tally:
 class Caller:
     """Asks an actor as runtime/model_worker.py does."""
 
-    def __init__(self, workload: str, speed: float, batch_size: int) -> None:
+    def __init__(self, workload: str, speed: float, batch_size: int, warm_up: float) -> None:
         self._table = ScoreTable(WORKLOADS[workload], seed=0)
         self._speed = speed
         self._batch_size = batch_size
+        self._warm_up = warm_up  # seconds
 
     def ready(self) -> None:
         """Return once the table is made."""
@@ -74,7 +76,7 @@ class Caller:
 
         requests = deque(ask(name, None) for _ in range(IN_FLIGHT) for name in names)
         tally = Tally()
-        start = time.perf_counter() + WARM_UP_SECONDS
+        start = time.perf_counter() + self._warm_up
         while (now := time.perf_counter()) < start + seconds:
             name, request = requests.popleft()
             micro_batch = ray.get(request)
@@ -93,7 +95,11 @@ class Caller:
         return tally
 
     def call(
-        self, actor: Any, names: list[str], samples: list[MicroBatch], seconds: float
+        self,
+        actor: Any,
+        names: list[str],
+        samples: list[MicroBatch],
+        seconds: float,
     ) -> Tally:
         """Do the same with an actor that does nothing; what it answers is not looked at."""
         work = itertools.cycle(samples)
@@ -104,7 +110,7 @@ class Caller:
 
         requests = deque(ask(name) for _ in range(IN_FLIGHT) for name in names)
         tally = Tally()
-        start = time.perf_counter() + WARM_UP_SECONDS
+        start = time.perf_counter() + self._warm_up
         while (now := time.perf_counter()) < start + seconds:
             name, request = requests.popleft()
             ray.get(request)
@@ -174,10 +180,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         }
         config = parse_config(RunConfig, tree)
         plan = made_up_plan(config, options.workload, options.images)
-        with cluster(config):
+        with cluster(config.cluster, config.model.device):
             callers: list[Any] = [
                 Caller.remote(  # type: ignore[attr-defined]
-                    options.workload, options.speed, options.batch_size
+                    options.workload, options.speed, options.batch_size, options.warm_up
                 )
                 for _ in range(options.callers)
             ]
@@ -226,7 +232,12 @@ def main() -> None:
     parser.add_argument("--speed", type=float, default=615.0, help="rows/s that workers claim")
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    parser.add_argument("--quick", action="store_true", help="one caller, 8 workers, a moment")
     options = parser.parse_args()
+    options.warm_up = 2.0
+    if options.quick:
+        options.workers, options.callers, options.images = 8, 1, 2_000
+        options.seconds, options.warm_up = 0.3, 0.0
     row = measure(options)
     if options.json:
         print(json.dumps(row))

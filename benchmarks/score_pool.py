@@ -18,6 +18,7 @@ from zsd_ray.diffusion.saved_schedule import SavedSchedule
 from zsd_ray.diffusion.time_density import UNIFORM_SHARE, bucket_of
 from zsd_ray.diffusion.weighting import WEIGHTINGS
 from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.method import DiffusionClassifierMethod
 from zsd_ray.stats.time_fit import (
     Signal,
     Spread,
@@ -54,8 +55,15 @@ class Pool:
     def __init__(self, path: str) -> None:
         run = open_run(path)
         method = run.config.method
-        if run.config.pruning.rule != "none" or method.timesteps != "stratified":
-            raise UserError(f"{path} is no pool: it needs pruning.rule none, timesteps stratified")
+        if (
+            not isinstance(method, DiffusionClassifierMethod)
+            or run.config.pruning.rule != "none"
+            or method.timesteps != "stratified"
+            or isinstance(method.t_range, str)
+        ):
+            raise UserError(
+                f"{path} is no pool: it needs pruning.rule none, timesteps stratified and a t_range"
+            )
         scores = read_scores(run)
         rows = run.read("decisions").select(["image_id", "label"]).to_pylist()
         labels = {row["image_id"]: row["label"] for row in rows}

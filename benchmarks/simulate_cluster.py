@@ -2,6 +2,7 @@
 
     python benchmarks/simulate_cluster.py [--workload imagenet|cifar10] [--sizes 1,8,...]
     python benchmarks/simulate_cluster.py --gpus N [--images N] [--shards S] [--json]
+    python benchmarks/simulate_cluster.py --quick
 
 The scheduler, its rule and its eliminations are the real ones; workers, their nodes and the
 network are simulated (virtual_cluster.py), scores are made up (made_up_scores.py). Virtual time
@@ -126,8 +127,12 @@ def options() -> argparse.Namespace:
     parser.add_argument("--node-hours", type=float, default=Setting.node_hours)
     parser.add_argument("--clock", choices=sorted(CLOCKS), default=Setting.clock)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="30 images of cifar10 on 4 GPUs")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
-    return parser.parse_args()
+    chosen = parser.parse_args()
+    if chosen.quick:
+        chosen.workload, chosen.gpus, chosen.images = "cifar10", 4, 30
+    return chosen
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Runs of 1,000 classes on the built-in model: the paper's rule against others.
 
     python benchmarks/thousand_classes.py [--images N] [--output FOLDER] [--profile FILE] [--json]
+    python benchmarks/thousand_classes.py --quick
 
 The others are the default, and a moderated t-test on the paper's own weighting with times by
 importance.
@@ -8,7 +9,7 @@ importance.
 The digits' ten names are among 990 words that mean nothing, so the images are real, the prompts
 are 1,000 different ones and the answers can be checked. All are whole runs in this process;
 each goes on where an earlier one was interrupted. The paper's rule gives every class 20 draws at
-least: 20,000 evaluations an image.
+least: 20,000 evaluations an image. --quick takes 12 classes and one image, and keeps nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import tempfile
 from typing import Any
 
 import zsd_ray
@@ -23,25 +25,28 @@ from zsd_ray.data.digits import NAMES
 from zsd_ray.spec.config import RunConfig, parse_config
 from zsd_ray.stats.intervals import wilson
 
-N_CLASSES = 1000
-PILOT = {"images": 4, "draws": 10}
+N_CLASSES, N_QUICK = 1000, 12
+PILOT, QUICK_PILOT = {"images": 4, "draws": 10}, {"images": 2, "draws": 4}
+MAX_DRAWS, MAX_QUICK = 300, 20
 
 
-def class_names() -> list[str]:
+def class_names(n: int) -> list[str]:
     """The ten digits, then words of two syllables."""
     syllables = [c + v for c, v in itertools.product("bdfgklmnprstvz", "aeiou")]
     words = (a + b for a, b in itertools.product(syllables, repeat=2) if a + b not in NAMES)
-    return [*NAMES, *itertools.islice(words, N_CLASSES - len(NAMES))]
+    return [*NAMES, *itertools.islice(words, n - len(NAMES))]
 
 
-def run(name: str, output: str, n_images: int, **sections: Any) -> list[dict[str, Any]]:
+def run(name: str, options: argparse.Namespace, **sections: Any) -> list[dict[str, Any]]:
     """The rows of one run."""
+    classes = class_names(N_QUICK if options.quick else N_CLASSES)
     tree = {
-        "data": {"source": "digits", "limit": n_images},
-        "prompts": {"classes": class_names(), "templates": ["a photo of the digit {}."]},
-        "model": {"compile": True},  # two minutes once, and half as fast again
+        "data": {"source": "digits", "limit": options.images},
+        "prompts": {"classes": classes, "templates": ["a photo of the digit {}."]},
+        # Two minutes once, and half as fast again.
+        "model": {"compile": not options.quick},
         "cluster": {"batch_size": 250},
-        "output": {"path": f"{output}/{name}"},
+        "output": {"path": f"{options.output}/{name}"},
         "tracking": {"mlflow": "off"},
         **sections,
     }
@@ -54,28 +59,43 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100, metavar="N")
     parser.add_argument("--output", default="runs/thousand-classes", metavar="FOLDER")
     parser.add_argument("--profile", metavar="FILE", help="of this model, for the t-test's run")
+    parser.add_argument("--quick", action="store_true", help="12 classes, one image")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if options.quick:
+            options.images, options.output = 1, folder
+        found = compare(options)
+    if options.json:
+        print(json.dumps(found, indent=1))
+        return
+    for name, value in found.items():
+        print(f"{name.replace('_', ' '):32}{value}")
+
+
+def compare(options: argparse.Namespace) -> dict[str, Any]:
+    """What the three runs took, and how far they decide alike."""
+    most, pilot = (MAX_QUICK, QUICK_PILOT) if options.quick else (MAX_DRAWS, PILOT)
     paper = run(
         "paper",
-        options.output,
-        options.images,
+        options,
         method={"weighting": "heuristic", "timesteps": "uniform"},
-        pruning={"rule": "clark-jaini", "max_scores": 300},
+        pruning={"rule": "clark-jaini", "max_scores": most},
     )
     # The pilot is smaller than the default one, which is meant for thousands of images.
-    ours = run("default", options.output, options.images, method={"pilot": PILOT})
+    short = {"pruning": {"max_draws": most}} if options.quick else {}
+    ours = run("default", options, method={"pilot": pilot}, **short)
     chosen = {row["image_id"] for row in ours}  # an earlier, longer run may lie there
     paper = [row for row in paper if row["image_id"] in chosen]
-    known = {"profile": options.profile} if options.profile else {"pilot": PILOT}
+    known = {"profile": options.profile} if options.profile else {"pilot": pilot}
     frugal = run(
         "t-test-heuristic",
-        options.output,
-        options.images,
+        options,
         method={"weighting": "heuristic", "timesteps": "importance", **known},
-        pruning={"rule": "t-test", "max_draws": 300, "growth": 1.1},
+        pruning={"rule": "t-test", "max_draws": most, "growth": 1.1},
     )
-    found: dict[str, Any] = {"images": options.images, "classes": N_CLASSES}
+    n_classes = N_QUICK if options.quick else N_CLASSES
+    found: dict[str, Any] = {"images": options.images, "classes": n_classes}
     for name, rows in (("paper", paper), ("default", ours), ("t-test", frugal)):
         found |= _figures(name, rows)
     for name, rows in (("default", ours), ("t-test", frugal)):
@@ -85,11 +105,7 @@ def main() -> None:
             f"{name}_same_decisions": same,
             f"{name}_interval": list(wilson(same, len(rows))),
         }
-    if options.json:
-        print(json.dumps(found, indent=1))
-        return
-    for name, value in found.items():
-        print(f"{name.replace('_', ' '):32}{value}")
+    return found
 
 
 def _figures(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:

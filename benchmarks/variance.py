@@ -1,6 +1,7 @@
 """How much the placing of draws saves, from runs of the same images that kept every draw.
 
     python benchmarks/variance.py RUN RUN ... [--draws 4,8,20] [--json]
+    python benchmarks/variance.py --quick
 
 Each RUN is an output with raw scores, `pruning: {rule: none}` and labels (docs/configuration.md has
 the commands). Of each image, the first n of every 20 draws give one mean score; over these means:
@@ -12,20 +13,23 @@ signal to noise: of one draw, mean / (standard deviation x sqrt(n)) of that diff
     weighting; the mean over classes, and of each image's least. Draws that a decision takes go with
     one over its square.
 
-Intervals are the 95 % of 2,000 bootstraps of the images.
+Intervals are the 95 % of 2,000 bootstraps of the images. --quick compares made-up scores.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from made_up_pool import write_pool
 from numpy.typing import NDArray
 
 from zsd_ray.analysis.saved_run import open_run
 from zsd_ray.analysis.saved_scores import read_scores
+from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.method import DiffusionClassifierMethod
 
 Array = NDArray[np.float64]
@@ -69,6 +73,9 @@ class Differences:
 def read(path: str) -> Differences:
     """The paired differences of a run."""
     run = open_run(path)
+    method = run.config.method
+    if not isinstance(method, DiffusionClassifierMethod):
+        raise UserError(f"{run.name} is of another method; give runs of diffusion-classifier")
     scores = read_scores(run)
     rows = run.read("decisions")
     labels = dict(zip(rows["image_id"].to_pylist(), rows["label"].to_pylist(), strict=True))
@@ -79,7 +86,7 @@ def read(path: str) -> Differences:
         weighted = scores.weight[scores.rows(numbers[image_id])][:, None] * errors
         true = labels[image_id]
         values.append(np.delete(weighted, true, axis=1) - weighted[:, [true]])
-    return Differences(run.name, run.config.method, sorted(numbers), np.stack(values))
+    return Differences(run.name, method, sorted(numbers), np.stack(values))
 
 
 def compare(first: Differences, run: Differences, n_draws: int) -> Row:
@@ -120,15 +127,25 @@ def scored_alike(one: DiffusionClassifierMethod, other: DiffusionClassifierMetho
     return one.fitted.model_dump(include=here) == other.fitted.model_dump(include=here)
 
 
+def made_up_runs() -> list[Differences]:
+    """The same scores twice, as if of two placings of the draws."""
+    with tempfile.TemporaryDirectory() as folder:
+        placings = ("uniform", "stratified")
+        return [read(write_pool(f"{folder}/{name}", timesteps=name)) for name in placings]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("runs", nargs="+", metavar="RUN")
+    parser.add_argument("runs", nargs="*", metavar="RUN")
     parser.add_argument("--draws", default="4,8,20", help="at most 20 each (default: 4,8,20)")
+    parser.add_argument("--quick", action="store_true", help="two small runs of made-up scores")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    runs = [read(path) for path in options.runs]
+    if not options.runs and not options.quick:
+        parser.error("give RUNs, or --quick")
+    runs = [read(path) for path in options.runs] or made_up_runs()
     draws = [int(n) for n in options.draws.split(",")]
     rows = [compare(runs[0], run, n) for run in runs for n in draws]
     if options.json:

@@ -28,7 +28,7 @@ HEAD = f"{1:056x}"  # a Ray node's id; local.sh gives it to the head
 _SECONDS_TO_END = 5
 
 
-class LocalNodeProvider(NodeProvider):
+class LocalNodeProvider(NodeProvider):  # type: ignore[misc] # Ray has no types
     """What Ray's autoscaler calls, from several threads. Ids stand for IPs: all nodes have one."""
 
     def __init__(self, provider_config: dict[str, Any], cluster_name: str) -> None:

@@ -109,7 +109,8 @@ def drain(notice: Notice) -> bool:
 def _fetch(url: str, headers: dict[str, str], method: str = "GET") -> str:
     request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310 - http only
     with _open(request, timeout=5) as answer:
-        return answer.read().decode()
+        text: str = answer.read().decode()
+        return text
 
 
 if __name__ == "__main__":

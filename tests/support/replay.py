@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import scipy.optimize
 import scipy.stats
@@ -125,6 +125,7 @@ def anytime(
 
     def settled(lead: list[float], other: list[float]) -> bool:
         """A leader that is worse by `indifference` is outside the confidence sequence."""
+        assert indifference is not None
         x = _gaps(lead, other)
         worst = -indifference * statistics.stdev(x)
         log, _, _ = _mixture([value - worst for value in x], indifference)
@@ -209,11 +210,11 @@ def _sequential(
     return Replayed(prediction, [len(scores[k]) for k in range(n_classes)], n)
 
 
-def from_rows(rows: list[Mapping[str, object]]) -> Score:
+def from_rows(rows: Sequence[Mapping[str, Any]]) -> Score:
     """The scores in an image's rows of OUTPUT/scores."""
     table = {
-        (row["draw"], k): row["weight"] * error  # type: ignore[operator]
+        (row["draw"], k): row["weight"] * error
         for row in rows
-        for k, error in zip(row["classes"], row["eps_error"], strict=True)  # type: ignore[call-overload]
+        for k, error in zip(row["classes"], row["eps_error"], strict=True)
     }
     return lambda draw, k: table[draw, k]
