@@ -90,7 +90,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="zsd-ray",
         description="Measures diffusion models as zero-shot image classifiers.",
         epilog=EXIT_CODES,
