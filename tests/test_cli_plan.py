@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.hostile import configs
 from zsd_ray.cli import main
 
 CONFIG = "configs/digits.yaml"
@@ -99,3 +100,13 @@ def test_a_pilot_that_tells_nothing_is_refused(capsys, tmp_path):
         assert main(["plan", CONFIG, out, *arguments]) == 2
         (line,) = capsys.readouterr().err.strip().splitlines()
         assert words in line
+
+
+@pytest.mark.parametrize("name", configs.ARGUMENTS)
+def test_hostile_arguments_are_refused(capsys, name):
+    try:
+        code = main(["plan", "configs/digits.yaml", *configs.ARGUMENTS[name]])
+    except SystemExit as error:
+        code = error.code
+    assert code == 2
+    assert "error: " in capsys.readouterr().err.splitlines()[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import posixpath
 import tempfile
 from collections.abc import Callable, Mapping
@@ -324,7 +325,7 @@ def forecast(
     """
     if pilot is None and price is not None:
         raise UserError("--price needs --pilot N: a cost follows from measured speed")
-    if price is not None and not (price > 0 and config.cluster.gpus_per_worker):
+    if price is not None and not (0 < price < math.inf and config.cluster.gpus_per_worker):
         raise UserError(
             f"--price takes the dollars that a GPU costs an hour, but came {price:g} with "
             f"cluster.gpus_per_worker {config.cluster.gpus_per_worker:g}; both must be above 0"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from zsd_ray.spec.documents import parse_json, parse_json_object, parse_yaml
+from zsd_ray.spec.documents import parse_json, parse_json_object, parse_typed_value, parse_yaml
 from zsd_ray.spec.errors import UserError
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
@@ -35,7 +35,14 @@ def test_json_of_another_kind_says_what_came() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("seed: 2026-13-01", "month"),
+        ("seed: 010", "010 is 8 to YAML"),
+        ("seed: 1:30", "1:30 is 90 to YAML"),
+        ("seed: !!int ''", "a tag does not allow its value"),
+        ("seed: 9223372036854775808", "beyond 64 bits"),
+        ("a: &a [*a]", "in itself"),
+        ("a: !!binary aGk=", "holds bytes"),
+        ('a: "\\ud800"', "no text"),
+        ('"\\0": 1', "no text"),
         ("seed: 0x_", "not valid YAML"),
         ("seed: !!int abc", "not valid YAML"),
         ("seed: !!timestamp abc", "not valid YAML"),
@@ -53,6 +60,38 @@ def test_yaml_that_cannot_be_read_names_the_file(text: str, says: str) -> None:
         parse_yaml(text, "run.yaml")
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("photos #2", "photos #2"),
+        ("a: b", "a: b"),
+        ("- a", "- a"),
+        ("@x", "@x"),
+        ("*x", "*x"),
+        ("%x", "%x"),
+        ("`x`", "`x`"),
+        ("!x", "!x"),
+        ("'tis", "'tis"),
+        ('"a" #2', '"a" #2'),
+        ("~/photos", "~/photos"),
+        ("2026-01-13", "2026-01-13"),
+        (" x ", "x"),
+        ('"a #2"', "a #2"),
+        ("'it''s'", "it's"),
+        ("[a, 'b #2']", ["a", "b #2"]),
+        ("{rule: none, draws: 2}", {"rule": "none", "draws": 2}),
+        ("5", 5),
+        ("1.5", 1.5),
+        ("null", None),
+        ("", None),
+        ("true", True),
+        ('"5"', "5"),
+    ],
+)
+def test_what_is_typed_is_text_where_it_is_no_value_of_yaml(text: str, value: object) -> None:
+    assert parse_typed_value(text, "--set a") == value
 
 
 def test_yaml_keeps_what_safe_loading_gives() -> None:

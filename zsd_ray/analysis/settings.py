@@ -7,9 +7,10 @@ from typing import Any
 
 from zsd_ray.results.profile_file import read_profile
 from zsd_ray.spec.algorithms import AlgorithmMethod
-from zsd_ray.spec.config import RunConfig, apply_override, parse_config
+from zsd_ray.spec.config import RunConfig, parse_config
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.secrets import redact
+from zsd_ray.spec.tree import apply_override
 
 _METHOD_KEYS = ("weighting", "profile")
 

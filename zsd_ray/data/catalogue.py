@@ -11,13 +11,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import ConfigDict, Field, model_validator
 
 from zsd_ray.data.base import ImageDataset
 from zsd_ray.data.location import Location
 from zsd_ray.spec.config import parse_config
 from zsd_ray.spec.data import DataConfig
+from zsd_ray.spec.documents import parse_yaml
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.section import Count, Section
 
@@ -168,10 +168,7 @@ def spec_of(name: str) -> DatasetSpec:
 def parse_spec(name: str, text: str) -> DatasetSpec:
     """Check the text of a spec; raises UserError with one line on what is wrong."""
     where = f"assets/datasets/{name}.yaml"
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
+    tree = parse_yaml(text, where)
     if not isinstance(tree, Mapping):
         raise UserError(f"{where} must be a mapping of keys of a data set")
     return parse_config(DatasetSpec, {"name": name, **tree}, where)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import yaml
-
 from zsd_ray.data.location import Location
+from zsd_ray.spec.documents import parse_yaml
 from zsd_ray.spec.errors import UserError, some
 
 _MOST_LEVELS = 20
@@ -66,11 +65,7 @@ def read_tree(path: str, classes: Sequence[str]) -> ClassTree:
     what = f"screen.tree {location.shown}"
     with location.user_errors(what):
         text = location.read_bytes(location.root).decode("utf-8-sig")
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{what} is not valid YAML: {' '.join(str(error).split())}") from error
-    return parse_tree(tree, classes, what)
+    return parse_tree(parse_yaml(text, what), classes, what)
 
 
 def parse_tree(tree: Any, classes: Sequence[str], what: str = "screen.tree") -> ClassTree:

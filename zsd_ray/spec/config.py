@@ -6,23 +6,22 @@ docs/configuration.md; this module says what is allowed.
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-import yaml
-from pydantic import Discriminator, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from zsd_ray.spec.algorithms import MethodConfig
 from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.explain import explained
 from zsd_ray.spec.method import DiffusionClassifierMethod
 from zsd_ray.spec.pruning import AnytimePruning, PruningConfig
 from zsd_ray.spec.screen import ScreenConfig
-from zsd_ray.spec.section import SAVED, Count, Device, Section
+from zsd_ray.spec.section import SAVED, Count, Device, Place, Section
+from zsd_ray.spec.tree import apply_override, read_tree
 
 ModelFamily = Literal[
     "stable-diffusion",
@@ -51,7 +50,7 @@ class ModelConfig(Section):
     """
 
     family: ModelFamily = "stable-diffusion"
-    path: str = "builtin:digits"
+    path: Place = "builtin:digits"
     revision: str | None = None
     variant: str | None = None
     pickle: bool = False
@@ -93,11 +92,10 @@ class PromptConfig(Section):
             classes = parts = [text(name) for name in classes]
         else:
             parts = [] if classes is None else [classes]
-        odd = next((part for part in parts if not isinstance(part, str)), None)
-        if odd is not None:
+        for odd in [part for part in parts if not isinstance(part, str)][:1]:
             raise ValueError(
                 "takes a list of names, a mapping from label to name, a file, or null, but came "
-                f"{odd!r} (quote names that YAML reads as something else)"
+                f"{str(odd)[:60]!r} (quote names that YAML reads as something else)"
             )
         return classes
 
@@ -158,7 +156,7 @@ class OutputConfig(Section):
     every `checkpoint_seconds`.
     """
 
-    path: str = "runs/run"
+    path: Place = "runs/run"
     raw_scores: bool = False
     flush_seconds: float = Field(30, gt=0)
     checkpoint_seconds: float = Field(60, gt=0)
@@ -237,30 +235,9 @@ def load_config(
     """
     tree = read_tree(path, overrides)
     if limit is not None:
-        apply_override(tree, f"data.limit={limit}")
+        apply_override(tree, "data.limit=1")
+        tree["data"]["limit"] = limit
     return parse_config(kind, tree, str(path))
-
-
-def read_tree(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Read a YAML file of sections, and apply `a.b=value` overrides; raises UserError."""
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"the configuration {path} is not UTF-8 text") from error
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if tree is None:
-        tree = {}
-    if not isinstance(tree, dict):
-        raise UserError(f"{path} must hold sections (key: value), but holds a {_kind(tree)}")
-    for override in overrides:
-        apply_override(tree, override)
-    return tree
 
 
 def parse_config(
@@ -274,99 +251,4 @@ def parse_config(
     try:
         return kind.model_validate(tree, context={SAVED: saved})
     except ValidationError as error:
-        lines = dict.fromkeys(_explain(kind, item) for item in error.errors())
-        raise UserError(f"{where}: {'; '.join(lines)}") from error
-
-
-def apply_override(tree: dict[str, Any], override: str) -> None:
-    """Set one key of a tree of plain values, as `--set section.key=value` says."""
-    key, separator, text = override.partition("=")
-    names = key.strip().split(".")
-    if not separator or not all(names):
-        raise UserError(f"--set takes section.key=value, but came {override!r}")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {key}: the value is not valid YAML: {text!r}") from error
-    node = tree
-    for name in names[:-1]:
-        if node.get(name) is None:
-            node[name] = {}
-        node = node[name]
-        if not isinstance(node, dict):
-            raise UserError(f"--set {key}: {name} is a value, not a section")
-    node[names[-1]] = value
-
-
-def _explain(kind: type[Section], item: Mapping[str, Any]) -> str:
-    """One pydantic error in one line: path, what came, what is allowed, the nearest name."""
-    location, section = _place(kind, item["loc"])
-    path = ".".join(location)
-    if item["type"] == "extra_forbidden":
-        names = list(section.model_fields)
-        near = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(names)}"
-        return f"unknown key {path}; {hint}"
-    if item["type"] == "union_tag_invalid":
-        came, allowed = item["ctx"]["tag"], item["ctx"]["expected_tags"]
-        key = "name" if path == "method" else item["ctx"]["discriminator"].strip("'")
-        return f"{path}.{key}: came {came!r}; allowed: {allowed}"
-    message = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "value_error":
-        return f"{path}: {message}" if path else message
-    came = json.dumps(item["input"], default=str)
-    came = came if len(came) <= 60 else came[:57] + "..."
-    near_value = _nearest_literal(item)
-    return f"{path}: came {came}; {message[0].lower()}{message[1:]}{near_value}"
-
-
-def _nearest_literal(item: Mapping[str, Any]) -> str:
-    if item["type"] != "literal_error":
-        return ""
-    allowed = [
-        part.strip("'") for part in item["ctx"]["expected"].replace(" or ", ", ").split(", ")
-    ]
-    near = difflib.get_close_matches(str(item["input"]), allowed, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
-
-
-def _place(kind: type[Section], place: Sequence[str | int]) -> tuple[list[str], Any]:
-    """The path of an error, and the innermost section on it.
-
-    Pydantic puts the tag of a section of a union into the place, which is no key of the file.
-    """
-    path: list[str] = []
-    section: Any = kind
-    members: dict[str, type[Section]] = {}
-    for part in place:
-        if part in members:
-            section, members = members[str(part)], {}
-            continue
-        path.append(str(part))
-        field = section.model_fields.get(part)
-        if field is None:
-            continue
-        parts = [each for each in _plain(field.annotation) if hasattr(each, "model_fields")]
-        by_function = any(isinstance(each, Discriminator) for each in field.metadata)
-        key = "name" if by_function else field.discriminator
-        if key is None:
-            section = next(iter(parts), section)
-        else:
-            assert isinstance(key, str)
-            members = {
-                tag: each for each in parts for tag in get_args(each.model_fields[key].annotation)
-            }
-    return path, section
-
-
-def _plain(annotation: Any) -> list[Any]:
-    """The types of a union, or the one type, without what is said about them."""
-    if get_origin(annotation) is Annotated:
-        return _plain(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType):
-        return [each for part in get_args(annotation) for each in _plain(part)]
-    return [annotation]
-
-
-def _kind(value: object) -> str:
-    return {list: "list", str: "text", int: "number", float: "number"}.get(type(value), "value")
+        raise UserError(f"{where}: {'; '.join(explained(kind, error))}") from error

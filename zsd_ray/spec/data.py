@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from zsd_ray.spec.section import SAVED, WHOLE, Count, Section
+from zsd_ray.spec.section import SAVED, WHOLE, Count, Place, Section
 
 Reader = Literal[
     "digits", "folder", "parquet", "webdataset", "clevr-binding", "two-objects", "winoground"
@@ -80,8 +80,8 @@ class DataConfig(Section):
     says nothing of the source is refused, but in what an earlier version has saved.
     """
 
-    source: Reader | NamedSet = "digits"
-    path: str | None = None
+    source: Literal[Reader, NamedSet] = "digits"
+    path: Place | None = None
     layout: str | None = None
     split: Literal["train", "test"] = "test"
     image_column: str = "image"

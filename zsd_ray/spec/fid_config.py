@@ -14,7 +14,7 @@ from zsd_ray.spec.config import (
 )
 from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.probe_config import Pooling, Time
-from zsd_ray.spec.section import Count, Device, Section
+from zsd_ray.spec.section import Count, Device, Place, Section
 
 
 class InceptionExtractor(Section):
@@ -63,7 +63,7 @@ ExtractorConfig = Annotated[
 class FidOutputConfig(Section):
     """Where fid.json goes, and the real images' statistics."""
 
-    path: str = "runs/fid"
+    path: Place = "runs/fid"
 
 
 class FidConfig(Section):

@@ -13,7 +13,7 @@ from zsd_ray.spec.config import (
     StorageConfig,
     TrackingConfig,
 )
-from zsd_ray.spec.section import Count, Section
+from zsd_ray.spec.section import Count, Place, Section
 
 
 class SamplerConfig(Section):
@@ -46,7 +46,7 @@ class SamplerConfig(Section):
 class GenerateOutputConfig(Section):
     """Where the images go: parts of Parquet under `path`/images."""
 
-    path: str = "runs/generated"
+    path: Place = "runs/generated"
 
 
 class GenerateConfig(Section):

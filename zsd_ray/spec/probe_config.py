@@ -14,7 +14,7 @@ from zsd_ray.spec.config import (
     TrackingConfig,
 )
 from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.section import Count, Section
+from zsd_ray.spec.section import Count, Place, Section
 
 
 class Cell(NamedTuple):
@@ -108,7 +108,7 @@ class SaveConfig(Section):
 class ProbeOutputConfig(Section):
     """Where features, rows, the report and the saved probe go."""
 
-    path: str = "runs/probe"
+    path: Place = "runs/probe"
 
 
 class ProbeConfig(Section):

@@ -15,9 +15,16 @@ def inside_unit_interval(t_range: tuple[float, float]) -> tuple[float, float]:
     return t_range
 
 
+def _a_place(path: str) -> str:
+    if not path.strip():
+        raise ValueError(f"takes a file, a folder or a URL, but came {path!r}")
+    return path
+
+
+Place = Annotated[str, AfterValidator(_a_place)]
 TimeRange = Annotated[tuple[float, float], AfterValidator(inside_unit_interval)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
 
 SAVED = "saved"

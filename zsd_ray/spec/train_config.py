@@ -9,10 +9,11 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from zsd_ray.spec.config import StorageConfig, TrackingConfig, parse_config, read_tree
+from zsd_ray.spec.config import StorageConfig, TrackingConfig, parse_config
 from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.section import Count, Fraction, Section
+from zsd_ray.spec.section import Count, Fraction, Place, Section
+from zsd_ray.spec.tree import read_tree
 
 _GROUPS = 8
 _STABLE_DIFFUSION_STEPS = 1000
@@ -188,7 +189,7 @@ class TrainClusterConfig(Section):
 class TrainOutputConfig(Section):
     """Where everything goes, and after how many epochs (of text-to-image: steps) it is written."""
 
-    path: str = "runs/train"
+    path: Place = "runs/train"
     checkpoint_every: Count = 10
 
 
