@@ -72,7 +72,7 @@ def test_what_is_no_saved_probe_is_refused(config, tmp_path):
     with pytest.raises(
         UserError, match=r"the model under the probe .*: model\.path away/x/y is not"
     ):
-        check_model(config)
+        check_model(config.model_copy(update={"pretrained": "away/x/y"}))
     # A stranger's folder may not choose what runs code.
     for odd, family in (({"pickle": True}, "ddpm"), ({}, "custom"), ({}, "probe"), ({}, "clip")):
         model = content["model"] | {"family": family} | odd

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zsd_ray.models import source
+from zsd_ray.models.model_json import refuse_code
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
 
@@ -56,6 +57,7 @@ def folder(config: ModelConfig, layout: Layout) -> Path | None:
             f"model.path {found} has no {layout.config}; give a folder that has, or the name of an "
             "architecture with model.pretrained"
         )
+    refuse_code(found)
     weights_in(found, config, layout)
     return found
 

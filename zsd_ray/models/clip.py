@@ -15,9 +15,12 @@ import torch
 from PIL import Image
 
 from zsd_ray.models.base import Conditioning
-from zsd_ray.models.clip_files import open_clip
+from zsd_ray.models.checkpoint import weights_in
+from zsd_ray.models.clip_files import LAYOUT, open_clip, reads_text_by_transformers
 from zsd_ray.models.components import as_rows, chunks, network_dtype, placed
 from zsd_ray.models.library_transform import LibraryTransform
+from zsd_ray.models.loading import loading, refuse_other_shapes
+from zsd_ray.models.weight_files import check_whole
 from zsd_ray.spec.config import ModelConfig
 
 _TEMPERATURE = 100.0
@@ -60,7 +63,7 @@ def encode_prompts(
     folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
 ) -> Conditioning:
     """`text`: normalised embeddings of the prompts, (N, D)."""
-    tokenizer = open_clip().get_tokenizer(_name(folder, config))
+    tokenizer = _tokenizer(folder, config)
     network = _network(folder, config)
     del network.visual
     network = placed(network, device)
@@ -84,13 +87,30 @@ def load_image_tower(
 
 def _network(folder: Path, config: ModelConfig) -> Any:
     pretrained = None if folder.is_dir() else config.pretrained
-    network = open_clip().create_model(
-        _name(folder, config),
-        # A tag brings the input that it was trained on; the check has fetched its file.
-        pretrained=str(Path(pretrained).expanduser()) if pretrained else None,
-        require_pretrained=True,
-    )
+    weights = weights_in(folder, config, LAYOUT) if folder.is_dir() else folder
+    with loading(f"the weights {weights}"):
+        network = open_clip().create_model(
+            _name(folder, config),
+            # A tag brings the input that it was trained on; the check has fetched its file.
+            pretrained=str(Path(pretrained).expanduser()) if pretrained else None,
+            require_pretrained=True,
+        )
+        # The library stretches embeddings of places to another size of images or of texts.
+        refuse_other_shapes(weights, network, check_whole([weights]), but=_SCALES)
     return network.eval().requires_grad_(False)
+
+
+_SCALES = ("logit_scale", "logit_bias")
+"""Single numbers, saved with a dimension or without; no score depends on them."""
+
+
+def _tokenizer(folder: Path, config: ModelConfig) -> Any:
+    """What reads prompts; a folder's runs no code that comes with it, and fetches nothing."""
+    options: dict[str, Any] = {}
+    if folder.is_dir() and reads_text_by_transformers(folder):
+        options = {"trust_remote_code": False, "local_files_only": True}
+    with loading(f"the tokenizer of model.path {config.path}"):
+        return open_clip().get_tokenizer(_name(folder, config), **options)
 
 
 def _name(folder: Path, config: ModelConfig) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from zsd_ray.models import checkpoint, source
 from zsd_ray.models.checkpoint import Layout, nearest
+from zsd_ray.models.model_json import part_of, read_object
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
 
@@ -28,6 +30,7 @@ def check(config: ModelConfig) -> Path:
     """
     folder = checkpoint.folder(config, LAYOUT)
     if folder is not None:
+        _check_architecture(folder / LAYOUT.config)
         return folder
     name, library = config.path, open_clip()
     architecture = library.get_model_config(name)
@@ -74,6 +77,46 @@ def fingerprint(config: ModelConfig) -> str:
     tag = library.get_pretrained_cfg(config.path, config.pretrained)
     preprocessing = sorted((key, tag[key]) for key in tag if key not in ("url", "hf_hub", "file"))
     return source.file_fingerprint(f"{config.path}\0{preprocessing}", found)
+
+
+def reads_text_by_transformers(folder: Path) -> bool:
+    """Whether a checked folder's tokenizer is one of transformers', and not CLIP's own."""
+    return bool(read_object(folder / LAYOUT.config)["model_cfg"]["text_cfg"].get(_TOKENIZER))
+
+
+def _check_architecture(path: Path) -> None:
+    """Refuse a configuration by which the library would fetch or run what it names.
+
+    Raises:
+        UserError: it is such a one, or none.
+    """
+    model = part_of(read_object(path), "model_cfg", path)
+    text, vision = part_of(model, "text_cfg", path), part_of(model, "vision_cfg", path)
+    options = text.get("tokenizer_kwargs", {})
+    odd = sorted(set(options) - set(_TOKENIZER_OPTIONS)) if isinstance(options, dict) else [options]
+    if odd:
+        raise UserError(
+            f"{path}: text_cfg.tokenizer_kwargs holds {odd[0]!r}, and may hold "
+            f"{', '.join(_TOKENIZER_OPTIONS)}; remove it"
+        )
+    if "hf_model_name" in text:
+        raise UserError(
+            f"{path}: text_cfg.hf_model_name {text['hf_model_name']!r} is a model elsewhere, which "
+            "a folder may not name; give the name of an architecture of open_clip's as model.path, "
+            "and this folder's weights as model.pretrained"
+        )
+    backbone = vision.get("timm_model_name", "")
+    if not (isinstance(backbone, str) and _PLAIN_NAME.fullmatch(backbone)):
+        raise UserError(
+            f"{path}: vision_cfg.timm_model_name {backbone!r} is not the plain name of an "
+            "architecture of timm's"
+        )
+
+
+_TOKENIZER = "hf_tokenizer_name"
+_TOKENIZER_OPTIONS = ("clean", "strip_sep_token", "language")
+"""Those of open_clip's own configurations; all others reach what loads a tokenizer."""
+_PLAIN_NAME = re.compile(r"[\w.]*")
 
 
 def open_clip() -> Any:

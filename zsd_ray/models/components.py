@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,8 @@ from numpy.typing import NDArray
 
 from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.diffusion.schedule import DiscreteSchedule
+from zsd_ray.models.loading import loading, refuse_incomplete
+from zsd_ray.models.model_json import read_object
 from zsd_ray.models.torchvision_ops import declare_missing_operators
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import some
@@ -23,45 +24,59 @@ _PROMPTS_AT_ONCE = 64
 
 
 def load_network(kind: str, folder: Path, config: ModelConfig, dtype: torch.dtype) -> Any:
-    """Load a diffusers model, by the name of its class, from one folder of a pipeline."""
+    """Load a diffusers model, by the name of its class, from one folder of a pipeline.
+
+    Raises:
+        UserError: its files are damaged, or not all of its tensors are there.
+    """
     declare_missing_operators()
     import diffusers
 
     # diffusers saves memory while loading where accelerate is installed, and else only nags.
     sparing = importlib.util.find_spec("accelerate") is not None
-    return _frozen(
-        getattr(diffusers, kind).from_pretrained(
-            str(folder),
-            torch_dtype=dtype,
-            low_cpu_mem_usage=sparing,
-            use_safetensors=not config.pickle or None,
-            variant=config.variant,
-            local_files_only=True,
-        )
+    return _loaded(
+        getattr(diffusers, kind),
+        folder,
+        config,
+        torch_dtype=dtype,
+        low_cpu_mem_usage=sparing,
     )
 
 
 def load_text_encoder(kind: str, folder: Path, config: ModelConfig, dtype: torch.dtype) -> Any:
-    """Load a transformers model, by the name of its class."""
+    """Load a transformers model, by the name of its class; raises UserError as `load_network`."""
     declare_missing_operators()
     import transformers
 
-    return _frozen(
-        getattr(transformers, kind).from_pretrained(
+    return _loaded(getattr(transformers, kind), folder, config, dtype=dtype)
+
+
+def _loaded(kind: Any, folder: Path, config: ModelConfig, **options: Any) -> Any:
+    with loading(str(folder)):
+        network, info = kind.from_pretrained(
             str(folder),
-            dtype=dtype,
             use_safetensors=not config.pickle or None,
             variant=config.variant,
             local_files_only=True,
+            output_loading_info=True,
+            **options,
         )
-    )
+        refuse_incomplete(folder, info)
+        return network.eval().requires_grad_(False)
 
 
 def load_tokenizer(kind: str, folder: Path) -> Any:
-    """Load a transformers tokenizer; no code that comes with it is run."""
+    """Load a transformers tokenizer; no code that comes with it is run.
+
+    Raises:
+        UserError: its files are damaged.
+    """
     import transformers
 
-    return getattr(transformers, kind).from_pretrained(str(folder), local_files_only=True)
+    with loading(str(folder)):
+        return getattr(transformers, kind).from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
 
 
 def tokenized(tokenizer: Any, prompts: list[str], length: int) -> Any:
@@ -85,24 +100,19 @@ def discrete_schedule(folder: Path) -> DiscreteSchedule:
     from diffusers import DDPMScheduler
 
     # Not its alphas_cumprod: that product is float32, ours is float64.
-    betas = DDPMScheduler.from_config(read_json(scheduler_file(folder))).betas
+    betas = DDPMScheduler.from_config(read_object(scheduler_file(folder))).betas
     return DiscreteSchedule.from_betas(betas.double().numpy())
 
 
 def parametrisation(folder: Path) -> Parametrisation:
     """What the network of a pipeline folder predicts, as its scheduler's configuration says."""
-    prediction = read_json(scheduler_file(folder)).get("prediction_type", "epsilon")
+    prediction = read_object(scheduler_file(folder)).get("prediction_type", "epsilon")
     return cast(Parametrisation, prediction)  # which the registry has checked
 
 
 def scheduler_file(folder: Path) -> Path:
     """Where a pipeline folder keeps its schedule."""
     return folder / "scheduler" / "scheduler_config.json"
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
 
 
 def network_dtype(config: ModelConfig) -> torch.dtype:
@@ -135,7 +145,3 @@ def placed(network: Any, device: torch.device) -> Any:
         if sum(p.numel() * p.element_size() for p in network.parameters()) * 1.3 > free:
             return network
     return network.to(device)
-
-
-def _frozen(network: Any) -> Any:
-    return network.eval().requires_grad_(False)

@@ -20,9 +20,10 @@ import torch
 from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.diffusion.schedule import KarrasSchedule
 from zsd_ray.models.base import Conditioning
-from zsd_ray.models.components import read_json, scheduler_file
+from zsd_ray.models.components import scheduler_file
 from zsd_ray.models.labels import labels_or_null
 from zsd_ray.models.latents import in_three_channels
+from zsd_ray.models.model_json import read_object
 from zsd_ray.models.pixel_unet import PixelUNet
 from zsd_ray.spec.config import ModelConfig
 
@@ -41,7 +42,7 @@ class EDM:
         self.device = unet.device
         self.image_size = unet.image_size
         self.sample_shape = unet.sample_shape
-        scheduler = read_json(scheduler_file(folder))
+        scheduler = read_object(scheduler_file(folder))
         self.schedule = KarrasSchedule(
             float(scheduler["sigma_min"]), float(scheduler["sigma_max"]), float(scheduler["rho"])
         )

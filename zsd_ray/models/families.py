@@ -219,7 +219,7 @@ FAMILIES = {
         about="a linear probe of a diffusion model's features, as zsd-ray probe saves it",
         example="{family: probe, path: runs/probe/probe}",
         takes="labels",
-        keys=("labels",),
+        keys=("labels", "pretrained"),
         checks="zsd_ray.models.probe_files",
         method="classifier",
     ),

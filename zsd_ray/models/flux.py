@@ -21,10 +21,10 @@ from zsd_ray.models.components import (
     as_rows,
     load_network,
     network_dtype,
-    read_json,
     scheduler_file,
 )
 from zsd_ray.models.latents import Autoencoder
+from zsd_ray.models.model_json import read_object
 from zsd_ray.models.t5 import encode_tokens
 from zsd_ray.spec.config import ModelConfig
 
@@ -57,7 +57,7 @@ class Flux:
         self.sample_shape = vae.sample_shape(self.image_size, _PATCH_SIZE)
         # The network multiplies its time by 1,000 itself; in half precision it first rounds it to
         # its dtype, for all classes alike, as it does when it draws images.
-        n_steps = read_json(scheduler_file(folder)).get("num_train_timesteps", 1000)
+        n_steps = read_object(scheduler_file(folder)).get("num_train_timesteps", 1000)
         self.schedule = FlowSchedule(scale=n_steps / 1000)
         self.parametrisation: Parametrisation = "flow"
         self._positions = _positions(self.sample_shape[1] // _PATCH_SIZE, device)
@@ -113,7 +113,7 @@ def encode_prompts(
     lengthen each forward: names of classes need few of them, but the network also reads the
     padding, so that a smaller L moves the scores a little.
     """
-    guided = read_json(folder / "transformer" / "config.json").get("guidance_embeds", False)
+    guided = read_object(folder / "transformer" / "config.json").get("guidance_embeds", False)
     length = config.max_prompt_tokens or (512 if guided else 256)
     outputs = clip_outputs(
         "CLIPTextModel", folder / "text_encoder", folder / "tokenizer", config, prompts, device

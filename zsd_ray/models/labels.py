@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zsd_ray.models.model_json import part_of, read_object
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError, some
 
@@ -158,11 +158,15 @@ def _network(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         return {}
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    return read_object(path)
 
 
 def _named_by_the_pipeline(folder: Path, n_labels: int) -> dict[int, str]:
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    named = (index.get("id2label") or {}).items()
-    return {int(number): str(text) for number, text in named if int(number) < n_labels}
+    path = folder / "model_index.json"
+    content = read_object(path)
+    if not content.get("id2label"):
+        return {}
+    named = part_of(content, "id2label", path)
+    if odd := [number for number in named if not number.isdecimal()]:
+        raise UserError(f"{path}: id2label holds {odd[0]!r}, where the number of a label stands")
+    return {int(number): str(text) for number, text in named.items() if int(number) < n_labels}

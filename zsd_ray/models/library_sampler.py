@@ -16,7 +16,8 @@ import torch
 
 from zsd_ray.diffusion.sampling import Predict
 from zsd_ray.models.base import Denoiser
-from zsd_ray.models.components import read_json, scheduler_file
+from zsd_ray.models.components import scheduler_file
+from zsd_ray.models.model_json import read_object
 from zsd_ray.models.registry import check_model
 from zsd_ray.spec.config import ModelConfig
 
@@ -30,7 +31,7 @@ class LibrarySampler:
     def __init__(self, config: ModelConfig, denoiser: Denoiser, name: str, n_steps: int) -> None:
         import diffusers
 
-        settings = read_json(scheduler_file(check_model(config)))
+        settings = read_object(scheduler_file(check_model(config)))
         # `predict` leaves out the channels of a learned variance.
         settings.pop("variance_type", None)
         self._scheduler: Any = getattr(diffusers, name).from_config(settings)

@@ -11,8 +11,9 @@ import torch
 from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.models.base import Conditioning
 from zsd_ray.models.block_features import block_features
-from zsd_ray.models.components import discrete_schedule, load_network, network_dtype, read_json
+from zsd_ray.models.components import discrete_schedule, load_network, network_dtype
 from zsd_ray.models.latents import Autoencoder
+from zsd_ray.models.model_json import read_object
 from zsd_ray.models.t5 import encode_masked_tokens
 from zsd_ray.spec.config import ModelConfig
 
@@ -96,7 +97,7 @@ def encode_prompts(
     network does not see padding, so a smaller L changes no number while every prompt fits: 1,000
     prompts of 300 tokens take 2.5 GB in half precision.
     """
-    length = _PROMPT_TOKENS[read_json(folder / "model_index.json")["_class_name"]]
+    length = _PROMPT_TOKENS[read_object(folder / "model_index.json")["_class_name"]]
     length = min(length, config.max_prompt_tokens or length)
     hidden, mask = encode_masked_tokens(folder, config, prompts, length, device)
     return {"hidden": hidden, "mask": mask}

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from zsd_ray.models import registry, source
 from zsd_ray.models.families import FAMILIES
 from zsd_ray.models.labels import match
+from zsd_ray.models.model_json import read_object
 from zsd_ray.spec.config import ModelConfig, parse_config
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.probe_config import Pooling
+from zsd_ray.spec.secrets import redact
 
 INDEX, WEIGHTS = "probe.json", "probe.safetensors"
 
@@ -105,7 +107,8 @@ def under(folder: Path, config: ModelConfig) -> ModelConfig:
     """The model under a probe, on the device of `config`; in its dtype, where that is set.
 
     Raises:
-        UserError: it is one that could run code: a probe's folder may be a stranger's.
+        UserError: it is one that could run code, or is elsewhere and not named by `config`, too: a
+            probe's folder may be a stranger's.
     """
     own = {
         key: getattr(config, key) for key in ("device", "dtype") if key in config.model_fields_set
@@ -117,23 +120,26 @@ def under(folder: Path, config: ModelConfig) -> ModelConfig:
             f"{' that needs pickle' if model.pickle else ''}: the model under a probe is a "
             "diffusion model in safetensors"
         )
+    if source.is_elsewhere(model.path) and config.pretrained != model.path:
+        shown = redact(model.path)
+        raise UserError(
+            f"{folder / INDEX} names a model that is not on this machine, {shown}; nothing is "
+            f"fetched because a file says so: if you want it, set model.pretrained: {shown}"
+        )
     return model
 
 
 def read(folder: Path) -> ProbeFile:
     """Read probe.json; raises UserError."""
     path = folder / INDEX
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    if not path.exists():
         raise UserError(
             f"model.path {folder} has no {INDEX}: not a saved probe; `zsd-ray probe` makes one, "
             "OUTPUT/probe"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {error}") from error
+        )
+    content = read_object(path)
     known = {field.name for field in fields(ProbeFile)}
-    if not isinstance(content, dict) or set(content) != known:
+    if set(content) != known:
         raise UserError(f"{path} is not a saved probe of this version; make it again")
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"model.path {folder} lacks {WEIGHTS}")

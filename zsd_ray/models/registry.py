@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -10,9 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from zsd_ray.models import source
 from zsd_ray.models.families import FAMILIES, Family
+from zsd_ray.models.model_json import read_object, refuse_code
 from zsd_ray.spec.algorithms import AlgorithmMethod
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.secrets import redact
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a check does not need it
     import torch
@@ -44,7 +45,7 @@ def check_model(config: ModelConfig) -> Path:
         raise UserError(
             f"model.path {folder} is not a diffusers pipeline folder: it has no {source.INDEX}"
         )
-    content = _read(index)
+    content = read_object(index)
     pipeline = content.get("_class_name")
     if family.pipelines and pipeline not in family.pipelines:
         raise UserError(
@@ -68,6 +69,7 @@ def check_model(config: ModelConfig) -> Path:
     if missing:
         raise UserError(f"model.path {folder} lacks the folders {', '.join(missing)}")
     for name in (*family.components, *family.optional):
+        refuse_code(folder / name)
         _check_weights(folder / name, config)
     _check_image_size(folder, config)
     if family.predictions:
@@ -139,9 +141,13 @@ def load_model(config: ModelConfig) -> Denoiser | Classifier:
     folder = check_model(config)
     import torch
 
+    from zsd_ray.models.loading import loading
+
     # cuDNN's default rounds float32 to 10 bits, in VAEs and wherever float32 was asked for.
     torch.backends.cudnn.allow_tf32 = False
-    model: Denoiser | Classifier = _module(config).load(folder, config, device_of(config))
+    device = device_of(config)
+    with loading(f"model.path {redact(config.path)}"):
+        model: Denoiser | Classifier = _module(config).load(folder, config, device)
     return model
 
 
@@ -151,8 +157,11 @@ def encode_prompts(config: ModelConfig, prompts: Sequence[str]) -> Conditioning:
     Raises:
         UserError: as `load_model`.
     """
+    from zsd_ray.models.loading import loading
+
     folder, device = check_model(config), device_of(config)
-    conditioning: Conditioning = _module(config).encode_prompts(folder, config, prompts, device)
+    with loading(f"the part of model.path {redact(config.path)} that reads prompts"):
+        conditioning: Conditioning = _module(config).encode_prompts(folder, config, prompts, device)
     if device.type == "cuda":
         import torch
 
@@ -162,8 +171,11 @@ def encode_prompts(config: ModelConfig, prompts: Sequence[str]) -> Conditioning:
 
 def load_prompt_encoder(config: ModelConfig) -> PromptEncoder:
     """Load what encodes prompts, to keep it; only for a family with the ability "tokens"."""
+    from zsd_ray.models.loading import loading
+
     folder, device = check_model(config), device_of(config)
-    encoder: PromptEncoder = _module(config).load_prompt_encoder(folder, config, device)
+    with loading(f"the part of model.path {redact(config.path)} that reads prompts"):
+        encoder: PromptEncoder = _module(config).load_prompt_encoder(folder, config, device)
     return encoder
 
 
@@ -224,11 +236,13 @@ def _check_image_size(folder: Path, config: ModelConfig) -> None:
     """Refuse a size without whole latents, or patches of them."""
     if config.image_size is None or not (folder / "vae" / "config.json").is_file():
         return
-    step = 2 ** (len(_read(folder / "vae" / "config.json").get("block_out_channels", [1])) - 1)
+    step = 2 ** (
+        len(read_object(folder / "vae" / "config.json").get("block_out_channels", [1])) - 1
+    )
     transformer = folder / "transformer" / "config.json"
     if transformer.is_file():
         # FLUX packs 2 x 2 latents, and says that its patches are of 1.
-        patch = int(_read(transformer).get("patch_size") or 1)
+        patch = int(read_object(transformer).get("patch_size") or 1)
         step *= 2 if config.family == "flux" else patch
     if config.image_size % step:
         raise UserError(f"model.image_size {config.image_size} must be a multiple of {step}")
@@ -236,7 +250,7 @@ def _check_image_size(folder: Path, config: ModelConfig) -> None:
 
 def _check_schedule(path: Path, family: Family) -> None:
     """Refuse a schedule that would be read wrongly: the library fills in defaults in silence."""
-    config = _read(path)
+    config = read_object(path)
     prediction = config.get("prediction_type", "epsilon")
     if prediction not in family.predictions:
         raise UserError(
@@ -245,13 +259,3 @@ def _check_schedule(path: Path, family: Family) -> None:
     absent = [key for key in family.schedule if key not in config]
     if absent and config.get("trained_betas") is None:
         raise UserError(f"{path} names no {', '.join(absent)}: not a schedule of this family")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} does not hold a JSON object")
-    return content

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import json
 from pathlib import Path
 
 from zsd_ray.models.families import FAMILIES
+from zsd_ray.models.model_json import read_object
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.generate_config import SamplerConfig
@@ -72,7 +72,7 @@ def _chain_length(folder: Path) -> int | None:
     path = folder / "scheduler" / "scheduler_config.json"
     if not path.is_file():
         return None
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_object(path)
     if "beta_schedule" not in content and content.get("trained_betas") is None:
         return None
     return int(content.get("num_train_timesteps", 1000))

@@ -24,10 +24,10 @@ from zsd_ray.models.components import (
     as_rows,
     load_network,
     network_dtype,
-    read_json,
     scheduler_file,
 )
 from zsd_ray.models.latents import Autoencoder
+from zsd_ray.models.model_json import read_object
 from zsd_ray.models.t5 import encode_tokens
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
@@ -56,7 +56,7 @@ class StableDiffusion3:
         largest = network.pos_embed_max_size * network.patch_size * vae.downsampling
         if self.image_size > largest:
             raise UserError(f"model.image_size {self.image_size} is above this model's {largest}")
-        n_steps = read_json(scheduler_file(folder)).get("num_train_timesteps", 1000)
+        n_steps = read_object(scheduler_file(folder)).get("num_train_timesteps", 1000)
         self.schedule = FlowSchedule(scale=float(n_steps))
         self.parametrisation: Parametrisation = "flow"
         self._text_width = network.joint_attention_dim

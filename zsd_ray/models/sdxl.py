@@ -16,9 +16,9 @@ from zsd_ray.models.components import (
     as_rows,
     load_network,
     network_dtype,
-    read_json,
 )
 from zsd_ray.models.latents import Autoencoder
+from zsd_ray.models.model_json import read_object
 from zsd_ray.models.stable_diffusion import StableDiffusion
 from zsd_ray.spec.config import ModelConfig
 
@@ -72,7 +72,7 @@ def encode_prompts(
     first, _ = _encode("CLIPTextModel", "", folder, config, prompts, device)
     second, ends = _encode("CLIPTextModelWithProjection", "_2", folder, config, prompts, device)
     hidden, pooled = np.concatenate([first, second], axis=-1), as_rows(ends, config)
-    if read_json(folder / "model_index.json").get("force_zeros_for_empty_prompt", True):
+    if read_object(folder / "model_index.json").get("force_zeros_for_empty_prompt", True):
         empty = [not prompt.strip() for prompt in prompts]
         hidden[empty] = 0
         pooled[empty] = 0

@@ -51,6 +51,13 @@ def resolve(config: ModelConfig, components: tuple[str, ...]) -> Path:
     raise UserError(f"model.path {path} is not a folder; give a diffusers pipeline folder")
 
 
+def is_elsewhere(path: str) -> bool:
+    """Whether a model is fetched: by a URL, or by a name on the hub that is no folder here."""
+    if path.startswith("builtin:"):
+        return False
+    return "://" in path or not Path(path).expanduser().is_dir()
+
+
 def fingerprint(folder: Path) -> str:
     """Hash the model's files: names, sizes, and content.
 

@@ -19,7 +19,9 @@ from zsd_ray.models.base import Conditioning
 from zsd_ray.models.checkpoint import weights_in
 from zsd_ray.models.components import network_dtype
 from zsd_ray.models.library_transform import LibraryTransform
+from zsd_ray.models.loading import loading, refuse_other_shapes
 from zsd_ray.models.timm_files import LAYOUT, label_numbers, n_labels, timm
+from zsd_ray.models.weight_files import check_whole
 from zsd_ray.spec.config import ModelConfig
 
 
@@ -62,13 +64,24 @@ def load(folder: Path, config: ModelConfig, device: torch.device) -> TimmClassif
     """Load checked files (see `timm_files.check`)."""
     weights = weights_in(folder, config, LAYOUT) if folder.is_dir() else folder
     count = n_labels(folder, config)
-    network = timm().create_model(
-        f"local-dir:{folder}" if folder.is_dir() else config.path,
-        pretrained=True,
-        num_classes=count,
-        # This very file, with its own head: of another number of labels timm makes a random one.
-        pretrained_cfg_overlay={"source": "", "file": str(weights), "num_classes": count},
-    )
+    with loading(f"the weights {weights}"):
+        network = timm().create_model(
+            f"local-dir:{folder}" if folder.is_dir() else config.path,
+            pretrained=True,
+            num_classes=count,
+            pretrained_cfg_overlay={
+                # This very file, with its own head: of another number of labels timm makes a
+                # random one.
+                "source": "",
+                "file": str(weights),
+                "num_classes": count,
+                # A folder's own configuration could name others.
+                "state_dict": None,
+                "custom_load": False,
+            },
+        )
+        # The library adapts inputs of other channels, and embeddings of places.
+        refuse_other_shapes(weights, network, check_whole([weights]))
     return TimmClassifier(network.eval().requires_grad_(False), config, device)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from zsd_ray.models import checkpoint, source
 from zsd_ray.models.checkpoint import SAFE, Layout, nearest
 from zsd_ray.models.labels import match
+from zsd_ray.models.model_json import part_of, read_object
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
 
@@ -21,6 +22,17 @@ LAYOUT = Layout(
 )
 """As timm's `save_for_hf` writes it, with safe_serialization."""
 
+
+_PLAIN_NAME = re.compile(r"[\w.]+")
+_NOT_OF_NETWORK = (
+    "cache_dir",
+    "checkpoint_path",
+    "feature_cfg",
+    "features_only",
+    "kwargs_filter",
+    "model_cfg",
+)
+"""Arguments of timm's builders that a folder's configuration may not give."""
 
 BETWEEN_LABELS = " | "
 """Between the labels of a class that is several of them."""
@@ -34,8 +46,7 @@ def check(config: ModelConfig) -> Path:
     """
     folder = checkpoint.folder(config, LAYOUT)
     if folder is not None:
-        if not isinstance(_content(folder).get("architecture"), str):
-            raise UserError(f"{folder / LAYOUT.config} names no architecture of timm's")
+        _check_architecture(folder / LAYOUT.config)
         return folder
     library, name = timm(), config.path
     try:
@@ -59,6 +70,25 @@ def check(config: ModelConfig) -> Path:
             "file"
         )
     return checkpoint.hub_weights(published.hf_hub_id, config, LAYOUT)
+
+
+def _check_architecture(path: Path) -> None:
+    """Refuse a configuration by which the library would load other weights than the checked ones.
+
+    Raises:
+        UserError: it is such a one, or names no architecture.
+    """
+    content = read_object(path)
+    name = content.get("architecture")
+    if not (isinstance(name, str) and _PLAIN_NAME.fullmatch(name)):
+        raise UserError(f"{path} names no architecture of timm's (architecture: {name!r})")
+    if "model_args" in content:
+        for key in part_of(content, "model_args", path):
+            if key.startswith("pretrained") or key in _NOT_OF_NETWORK:
+                raise UserError(
+                    f"{path}: model_args.{key} is about loading, and not about the network; "
+                    "remove it"
+                )
 
 
 def fingerprint(config: ModelConfig) -> str:
@@ -175,14 +205,7 @@ def _namings(folder: Path, config: ModelConfig, n: int) -> Iterator[dict[int, st
 
 
 def _content(folder: Path) -> dict[str, Any]:
-    path = folder / LAYOUT.config
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} does not hold a JSON object")
-    return content
+    return read_object(folder / LAYOUT.config)
 
 
 def _published(content: dict[str, Any]) -> dict[str, Any]:

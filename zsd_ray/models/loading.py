@@ -1,0 +1,119 @@
+"""Loading networks that strangers wrote: whole, or refused in one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zsd_ray.models.weight_files import Shapes
+from zsd_ray.spec.errors import UserError, some
+from zsd_ray.spec.secrets import redact
+
+_LONGEST = 300
+_USELESS = re.compile(r"(^|\.)(position_ids|num_batches_tracked)$")
+"""Tensors that older versions of the libraries saved, and which hold no weights."""
+
+
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Turn whatever a library raises while it loads `what` into a UserError.
+
+    Too little memory and a failing device are no fault of the files, and stay what they are:
+    another attempt, or another worker, may succeed.
+
+    Raises:
+        UserError: what failed, and why, in one line.
+    """
+    try:
+        yield
+    except (UserError, MemoryError, torch.OutOfMemoryError, torch.AcceleratorError):
+        raise
+    except Exception as error:  # each library, and each kind of file, has errors of its own
+        if "CUDA" in str(error):
+            raise
+        raise UserError(
+            f"{what} cannot be loaded ({_said(error)}); its files may be damaged, or of another "
+            "model: take another copy"
+        ) from error
+
+
+def refuse_incomplete(folder: Path, info: Mapping[str, Any]) -> None:
+    """Refuse a network some of whose tensors were not in its files, or were of other shapes.
+
+    The libraries give those random values, and only warn.
+
+    Args:
+        info: what diffusers or transformers say of a loading (`output_loading_info`).
+
+    Raises:
+        UserError: which tensors.
+    """
+    mismatched = [str(each[0]) for each in info.get("mismatched_keys", ())]
+    refuse_tensors(
+        folder,
+        missing=info.get("missing_keys", ()),
+        unexpected=info.get("unexpected_keys", ()),
+        mismatched=mismatched,
+    )
+    if errors := info.get("error_msgs"):
+        text = " ".join(str(next(iter(errors))).split())[:_LONGEST]
+        raise UserError(f"{folder}: its weights cannot be used ({text}); take another copy")
+
+
+def refuse_tensors(
+    where: Path,
+    *,
+    missing: Iterable[str] = (),
+    unexpected: Iterable[str] = (),
+    mismatched: Iterable[str] = (),
+) -> None:
+    """Refuse weights that are not those of their network; raises UserError with their names."""
+    for what, names in (
+        ("lack the tensors", _weights_among(missing)),
+        ("have other shapes than config.json says for the tensors", sorted(mismatched)),
+        ("hold tensors that are none of this network's:", _weights_among(unexpected)),
+    ):
+        if names:
+            raise UserError(
+                f"{where}: its weights {what} {some(names)} ({len(names)} in all): damaged, or of "
+                "another model; take another copy"
+            )
+
+
+def refuse_other_shapes(
+    path: Path, network: torch.nn.Module, shapes: Shapes, but: Collection[str] = ()
+) -> None:
+    """Refuse weights that a library resized in silence to fit its network.
+
+    Args:
+        shapes: of the tensors of the file `path`. Those under names that the network does not have
+            are none of this check's: the library has renamed them, or refused the file.
+        but: tensors that may differ.
+    """
+    own = network.state_dict()
+    refuse_tensors(
+        path,
+        mismatched=[
+            f"{name} ({_by(shape)} in place of {_by(own[name].shape)})"
+            for name, shape in shapes.items()
+            if name in own and name not in but and tuple(own[name].shape) != shape
+        ],
+    )
+
+
+def _weights_among(names: Iterable[str]) -> list[str]:
+    return sorted(name for name in map(str, names) if not _USELESS.search(name))
+
+
+def _by(shape: Iterable[int]) -> str:
+    return "x".join(map(str, shape)) or "one number"
+
+
+def _said(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return redact(f"{type(error).__name__}: {text}" if text else type(error).__name__)[:_LONGEST]
