@@ -13,7 +13,10 @@ from tests.support.inception import random_inception
 from tests.support.tiny_models import clip_folder, ddpm, timm_folder
 from zsd_ray.api import fid
 from zsd_ray.cli import main
+from zsd_ray.data.open import open_dataset
+from zsd_ray.engine.fid import _data_parts
 from zsd_ray.spec.config import parse_config
+from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.fid_config import FidConfig
 
@@ -163,6 +166,20 @@ def test_clip_and_a_block_of_a_denoiser(sets, tmp_path):
         found = fid(wanted, local=True, on_warning=list).entry
         assert found.n_features == n_features
         assert found.fid > 0
+
+
+@pytest.mark.parametrize(
+    "change", [{"compatible": "torchvision"}, {"corruption": {"kind": "jpeg", "strength": 1}}]
+)
+def test_what_is_done_to_the_pictures_makes_them_another_set(change):
+    """Statistics of the clean pictures would be taken for those of the damaged ones."""
+
+    def parts(**keys):
+        data = DataConfig(**keys)
+        return _data_parts(data, open_dataset(data), range(3))
+
+    assert parts() != parts(**change)
+    assert set(parts()) == {"source", "path", "split", "image_column", "n", "images"}
 
 
 def refused(wanted):

@@ -20,6 +20,7 @@ def parts(tree, classes=("a", "b"), of_label=(0, 1), fingerprint="f"):
         {"model": {"dtype": "bfloat16"}},
         {"data": {"split": "train"}},
         {"data": {"corruption": {"kind": "jpeg", "strength": 1}}},
+        {"data": {"compatible": "torchvision"}},
     ],
 )
 def test_what_changes_numbers_changes_the_identity(tree):
@@ -51,6 +52,13 @@ def test_a_corruption_counts_by_kind_and_strength_and_none_says_nothing():
     assert len({hash_of(each) for each in (one, stronger, other)}) == 3
     assert differences(one, stronger) == ["data.corruption.strength was 1, now 2"]
     assert "corruption" not in parts({})["data"]
+
+
+def test_compatible_says_nothing_unset_wherever_data_is_written_down():
+    """Not in runs alone: probes, trainings and FID hash the section as it is dumped."""
+    assert "compatible" not in parse_config(RunConfig, {}).data.model_dump(mode="json")
+    assert "compatible" not in parts({})["data"]
+    assert parts({"data": {"compatible": "torchvision"}})["data"]["compatible"] == "torchvision"
 
 
 def test_classes_and_weights_belong_to_it():

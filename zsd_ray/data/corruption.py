@@ -9,7 +9,7 @@ Shapes: H, W pixels, C channels: 3, or 1 of a picture without colour.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from zsd_ray.data.base import ImageDataset
-from zsd_ray.data.captions import CaptionedDataset, CaptionTable, DescribedDataset
-from zsd_ray.data.record_table import RecordTable
+from zsd_ray.data.changed import ChangedDataset
 from zsd_ray.data.transforms import to_rgb, to_square
 from zsd_ray.diffusion import draws
 from zsd_ray.spec.data import CorruptionConfig
 from zsd_ray.spec.errors import ImageError
+from zsd_ray.spec.records import ImageRecord
 
 Levels = NDArray[np.uint8]
 Shares = NDArray[np.float64]
@@ -37,28 +37,15 @@ MOST_PIXELS = 1 << 22
 """Of a small picture, which is not cut and may be long: corruption takes some 100 bytes of each."""
 
 
-class CorruptedDataset:
-    """A data set whose pictures are corrupted as they are read; all else is as it is there."""
-
-    records: RecordTable
-    label_names: Sequence[str] | None
-    captions: CaptionTable
-    true_captions: Callable[[int], Sequence[str]]
+class CorruptedDataset(ChangedDataset):
+    """A data set whose pictures are corrupted: RGB, or grey where a picture has no colour."""
 
     def __init__(self, dataset: ImageDataset, corruption: CorruptionConfig) -> None:
-        self._dataset = dataset
+        super().__init__(dataset)
         self._corruption = corruption
-        self.records, self.label_names = dataset.records, dataset.label_names
-        # What a data set can do shows in its attributes, so it has those that the other one has.
-        if isinstance(dataset, CaptionedDataset):
-            self.captions = dataset.captions
-        if isinstance(dataset, DescribedDataset):
-            self.true_captions = dataset.true_captions
 
-    def read(self, index: int) -> Image.Image:
-        """As `ImageDataset.read`; RGB, or grey where the picture has no colour."""
-        picture = self._dataset.read(index)
-        return corrupt(picture, self.records[index].image_id, self._corruption)
+    def _change(self, picture: Image.Image, record: ImageRecord) -> Image.Image:
+        return corrupt(picture, record.image_id, self._corruption)
 
 
 def corrupt(picture: Image.Image, image_id: str, corruption: CorruptionConfig) -> Image.Image:

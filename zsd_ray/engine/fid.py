@@ -230,4 +230,8 @@ def _data_parts(
     ids = [dataset.records[number].image_id for number in numbers]
     keys = {"source", "path", "split", "image_column"}
     tree = config.model_dump(mode="json", include=keys, context={WHOLE: True})
+    # What is done to the pictures, where something is.
+    tree |= config.model_dump(
+        mode="json", include={"compatible", "corruption"}, exclude_none=True, context={WHOLE: True}
+    )
     return tree | {"n": len(ids), "images": hash_of({"ids": ids})}

@@ -55,7 +55,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "winoground": ("path",),
 }
 _KEYS_OF_NAMED = ("path", "layout", "split", "image_column", "label_column")
-_OF_ALL = ("source", "corruption", "limit")
+_OF_ALL = ("source", "compatible", "corruption", "limit")
 _NAMED = "data sets by name"
 
 
@@ -76,8 +76,9 @@ class DataConfig(Section):
 
     `layout` says how the files of a data set of the catalogue lie; null: as they are found to.
     With `caption_column` each image has captions of its own to choose among, and `label_column`
-    the number of the right one. `task` is the question of a source that has several. A key that
-    says nothing of the source is refused, but in what an earlier version has saved.
+    the number of the right one. `task` is the question of a source that has several. `compatible`
+    says whose reading of pictures is taken; null: our own. A key that says nothing of the source
+    is refused, but in what an earlier version has saved.
     """
 
     source: Literal[Reader, NamedSet] = "digits"
@@ -88,6 +89,7 @@ class DataConfig(Section):
     label_column: str | None = "label"
     caption_column: str | None = None
     task: str | None = None
+    compatible: Literal["torchvision"] | None = None
     corruption: CorruptionConfig | None = None
     limit: Count | None = None
 
@@ -108,6 +110,8 @@ class DataConfig(Section):
     ) -> dict[str, Any]:
         """Nobody chose, say, a split that the source does not have, so none is recorded."""
         tree: dict[str, Any] = handler(self)
+        if self.compatible is None:  # as earlier versions, which had no such key, wrote it
+            tree.pop("compatible", None)
         if (info.context or {}).get(WHOLE):
             return tree
         return {key: value for key, value in tree.items() if key not in self.ignored}
