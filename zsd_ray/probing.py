@@ -18,7 +18,7 @@ from zsd_ray.results.probe_record import ProbeRecord
 from zsd_ray.results.probe_rows import Row, best_of, to_parquet
 from zsd_ray.results.tracking import TrackedRun, start_tracker
 from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.identity import resolved
+from zsd_ray.spec.identity import resolved, settings
 from zsd_ray.spec.probe_config import ProbeConfig, SaveConfig, pooling_name
 from zsd_ray.spec.secrets import redact
 from zsd_ray.storage import filesystem
@@ -241,7 +241,7 @@ def _close(
     tracker = start_tracker(
         config.tracking,
         config.output.path,
-        record.config,
+        settings(config),
         on_warning,
         {"zsd_ray.identity": record.identity},
         record.mlflow_run_id,

@@ -23,7 +23,7 @@ from zsd_ray.results.progress import Before, Progress, ProgressMeter
 from zsd_ray.results.run_file import RunFile, Status
 from zsd_ray.results.tracking import TrackedRun, Tracker, start_tracker
 from zsd_ray.spec.errors import ImageError, StoreError
-from zsd_ray.spec.identity import resolved
+from zsd_ray.spec.identity import resolved, settings
 from zsd_ray.spec.secrets import redacted
 
 OnProgress = Callable[[Progress], None]
@@ -220,7 +220,7 @@ class Session:
         self._tracker = start_tracker(
             config.tracking,
             config.output.path,
-            self._run.config,
+            settings(config),
             self._on_warning,
             tags,
             self._run.mlflow_run_id,

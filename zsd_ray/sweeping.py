@@ -223,17 +223,12 @@ def _close(tracker: Tracker | None, sheet: _Sheet) -> TrackedRun | None:
         return None
     record = sheet.record
     metrics = {
-        f"{cell.cell.model}/{cell.cell.method}/{_metric_name(cell.cell.column)}": cell.value
+        f"{cell.cell.model}/{cell.cell.method}/{cell.cell.column}": cell.value
         for cell in record.cells
         if cell.value is not None and cell.cell.template is None
     }
     artifacts: dict[str, str | bytes] = {"report.html": sheet.page, "table.md": sheet.table}
     return tracker.close(metrics, artifacts, _MLFLOW_STATUS.get(record.status, "FINISHED"))
-
-
-def _metric_name(text: str) -> str:
-    """MLflow allows no bars or commas in the name of a metric."""
-    return text.replace("|", " given ").replace(",", " and ")
 
 
 def _one_cluster(configs: Sequence[RunConfig], local: bool) -> AbstractContextManager[None]:

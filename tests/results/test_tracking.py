@@ -8,7 +8,9 @@ import pytest
 
 from tests.support.mlflow_server import MlflowServer
 from tests.support.processes import wait_until
-from zsd_ray.results.tracking import Tracker, tracking_uri
+from zsd_ray.results.tracking import Tracker, start_tracker, tracking_uri
+from zsd_ray.spec.config import ModelConfig, PromptConfig, RunConfig, TrackingConfig
+from zsd_ray.spec.identity import settings
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +78,12 @@ def test_a_server_that_is_killed_and_comes_back_gets_everything(mlflow_server):
     from mlflow import MlflowClient
 
     def points():
-        return MlflowClient(mlflow_server.url).get_metric_history(tracker._run_id, "accuracy")
+        return MlflowClient(mlflow_server.url).get_metric_history(tracker._run.id, "accuracy")
 
     warnings = []
     tracker = start(mlflow_server.url, warnings)
     tracker.log({"accuracy": 0.5}, step=10)
-    wait_until(lambda: tracker._run_id and points())
+    wait_until(lambda: tracker._run.id and points())
     mlflow_server.kill()
     killed, longest = time.time(), 0.0
     for step in range(11, 14):
@@ -101,7 +103,7 @@ def test_a_server_that_is_killed_and_comes_back_gets_everything(mlflow_server):
     ]  # fmt: skip
     stamps = [point.timestamp / 1000 for point in history[1:4]]
     assert killed - 0.001 <= stamps[0] < stamps[1] < stamps[2] <= away
-    assert tracked.run_id == tracker._run_id
+    assert tracked.run_id == tracker._run.id
     run = MlflowClient(mlflow_server.url).get_run(tracked.run_id)
     assert (run.info.status, run.data.metrics["n_evaluations"]) == ("FINISHED", 40)
     assert len(warnings) == 1
@@ -122,12 +124,43 @@ def test_a_server_that_stays_away_costs_two_warnings_and_some_seconds():
 
 
 def test_what_a_server_refuses_stops_the_tracking(mlflow_server):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(mlflow_server.url)
+    client.delete_experiment(client.create_experiment("deleted"))
     warnings = []
-    tracker = start(mlflow_server.url, warnings)
-    tracker.log({"no/such?name": 0.5}, step=10)
+    tracker = Tracker(mlflow_server.url, "deleted", "r", {}, {}, warnings.append)
     assert tracker.close({}, {}, "FINISHED") is None
     assert len(warnings) == 1
     assert "MLflow tracking stopped" in warnings[0]
+
+
+def test_a_server_takes_whatever_users_call_their_classes_and_files(mlflow_server):
+    from mlflow import MlflowClient
+
+    odd = ["a, b", "it's [x] (y)", "two\nlines", "🦊", "../..", "", "\0", "caf\udce9", "x" * 10_000]
+    config = RunConfig().model_copy(
+        update={
+            "prompts": PromptConfig(classes={name: name for name in odd}, templates=["{} \udce9"]),
+            "model": ModelConfig(kwargs={name: name for name in odd}),
+            "tracking": TrackingConfig(mlflow=mlflow_server.url, experiment="🦊, [x]/.."),
+        }
+    )
+    for place in odd:
+        warnings = []
+        tracker = start_tracker(
+            config.tracking,
+            f"runs/{place}",
+            settings(config),
+            warnings.append,
+            {"zsd_ray.x": place},
+        )
+        tracker.log({f"m/{place}": 0.5}, step=1)
+        tracked = tracker.close({place: 1.0}, {}, "FINISHED")
+        assert (tracked is not None, warnings) == (True, [])
+    run = MlflowClient(mlflow_server.url).get_run(tracked.run_id)
+    assert run.data.params["prompts.classes"].startswith("{'a, b': 'a, b'")
+    assert run.data.metrics == {f"m/{'x' * 248}": 0.5, "x" * 250: 1.0}
 
 
 def test_a_second_session_with_other_settings_goes_on_in_the_same_run(tmp_path):

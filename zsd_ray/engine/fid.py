@@ -22,7 +22,7 @@ from zsd_ray.results.tracking import TrackedRun, start_tracker
 from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.fid_config import FidConfig
-from zsd_ray.spec.identity import NUMERICS, hash_of, resolved
+from zsd_ray.spec.identity import NUMERICS, hash_of, settings
 from zsd_ray.spec.secrets import redacted
 from zsd_ray.spec.section import WHOLE
 from zsd_ray.stats.frechet import Reference, interval, jackknife_error
@@ -119,7 +119,7 @@ def measure(
     config, start = job.sets.config, time.monotonic()
     output = Output(config.output.path)
     output.prepare()
-    tracker = start_tracker(config.tracking, config.output.path, resolved(config), on_warning)
+    tracker = start_tracker(config.tracking, config.output.path, settings(config), on_warning)
     status: Literal["FINISHED", "FAILED", "KILLED"] = "FAILED"
     metrics: dict[str, float] = {}
     tracked = None

@@ -21,7 +21,7 @@ from zsd_ray.results.output import Output
 from zsd_ray.results.tracking import TrackedRun, start_tracker
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.generate_config import GenerateConfig
-from zsd_ray.spec.identity import NUMERICS, differences, hash_of, resolved
+from zsd_ray.spec.identity import NUMERICS, differences, hash_of, resolved, settings
 from zsd_ray.spec.secrets import redact, redacted
 
 PART = 64
@@ -137,7 +137,7 @@ def generate(
     todo = sorted(set(range(job.n_parts)) - job.parts.done())
     done = job.n_images - sum(len(job.numbers(part)) for part in todo)
     config = job.config
-    tracker = start_tracker(config.tracking, config.output.path, resolved(config), on_warning)
+    tracker = start_tracker(config.tracking, config.output.path, settings(config), on_warning)
     n_evaluations, sheet = 0, b""
     status: Literal["FINISHED", "FAILED", "KILLED"] = "FAILED"
     tracked = None

@@ -100,6 +100,24 @@ def resolved(config: Section) -> dict[str, Any]:
     return redacted(config.model_dump(mode="json"))
 
 
+def settings(config: Section) -> dict[str, Any]:
+    """The values of a configuration, each under its path: "cluster.batch_size".
+
+    A mapping whose keys are its user's, such as names of classes, is one value. No password is
+    shown.
+    """
+    return dict(_settings(config, resolved(config), ""))
+
+
+def _settings(section: Section, tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        below = getattr(section, key)
+        if isinstance(below, Section):
+            yield from _settings(below, value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The values of a tree of sections, each under its path: ("cluster.batch_size", 64)."""
     for key, value in tree.items():

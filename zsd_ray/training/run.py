@@ -12,7 +12,7 @@ from typing import Literal
 
 from zsd_ray.results.output import Output
 from zsd_ray.results.tracking import TrackedRun, Tracker, start_tracker
-from zsd_ray.spec.identity import resolved
+from zsd_ray.spec.identity import resolved, settings
 from zsd_ray.spec.secrets import redacted
 from zsd_ray.spec.train_config import TrainConfig
 from zsd_ray.storage import filesystem
@@ -143,7 +143,7 @@ class _Session:
             self._tracker = start_tracker(
                 config.tracking,
                 config.output.path,
-                resolved(config),
+                settings(config),
                 self._on_warning,
                 run_id=self._run_id,
             )
