@@ -17,7 +17,8 @@ CREW = Crew(ClusterConfig(workers=2), StorageConfig(retry_seconds=0))
 
 
 def make_square(folder: Path):
-    (folder / f"made-{os.getpid()}").touch()
+    sees = os.environ.get("CUDA_VISIBLE_DEVICES", "all GPUs of the node")
+    (folder / f"made-{os.getpid()}").write_text(sees)
 
     def square(piece):
         number, deaths = piece
@@ -42,7 +43,9 @@ def test_results_come_in_order_through_the_loss_of_workers(local_ray, tmp_path):
     assert list(CREW(partial(make_square, tmp_path), work)) == [n**2 for n in range(20)]
     assert len(list(tmp_path.glob("died-*"))) == 3
     # Each process makes its work once: two, and those that took the place of the dead.
-    assert len(list(tmp_path.glob("made-*"))) == 5
+    made = list(tmp_path.glob("made-*"))
+    assert len(made) == 5
+    assert {file.read_text() for file in made} == {""}  # they asked for no GPU
 
 
 def test_here_and_on_a_cluster_alike(local_ray, tmp_path):

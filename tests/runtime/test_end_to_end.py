@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -204,28 +205,40 @@ def model_workers():
 
 
 class Kill:
-    """kill -9 of `n` model workers after the first decisions."""
+    """kill -9 of `n` model workers after the first decisions.
+
+    Attributes:
+        sees_gpus: of every kind of actor then, what its processes have as CUDA_VISIBLE_DEVICES.
+    """
 
     def __init__(self, n):
         self.n = n
+        self.sees_gpus = {}
 
     def __call__(self, progress):
         if progress.n_decided >= 3 and self.n:
+            for kind in ("ModelWorker", "SchedulerActor", "Sink"):
+                for process in actors(os.getpid(), kind):
+                    entries = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+                    found = [e for e in entries if e.startswith(b"CUDA_VISIBLE_DEVICES")]
+                    self.sees_gpus.setdefault(kind, []).extend(found or [b"all"])
             for process in model_workers()[: self.n]:
                 os.kill(process, signal.SIGKILL)
             self.n = 0
 
 
 def test_a_killed_workers_images_go_to_the_others(local_ray, local_run, tmp_path):
-    warnings = []
+    warnings, kill = [], Kill(1)
     result = zsd_ray.run(
         configure(tmp_path, cluster={"workers": 2}),
-        on_progress=Kill(1),
+        on_progress=kill,
         on_warning=warnings.append,
     )
     assert len(warnings) == 1
     assert "is lost" in warnings[0]
     assert rows(result) == rows(local_run)
+    none = [b"CUDA_VISIBLE_DEVICES="]  # of no GPU that the machine may have
+    assert kill.sees_gpus == {"ModelWorker": 2 * none, "SchedulerActor": none, "Sink": none}
     wait_until(lambda: not model_workers())
 
 

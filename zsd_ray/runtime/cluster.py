@@ -26,7 +26,8 @@ def cluster(config: ClusterConfig, device: str) -> Iterator[None]:
         device: model.device of what the workers will load.
 
     Raises:
-        UserError: nothing answers, or this machine cannot hold the workers.
+        UserError: nothing answers, or this machine cannot hold the workers, or they ask for no GPU
+            and for a CUDA device.
         RunBrokenError: Ray itself failed inside this context. What was raised in another process
             is raised as it was there.
     """
@@ -59,6 +60,7 @@ def _broken(error: RayError) -> RunBrokenError:
 
 @contextmanager
 def _connected(config: ClusterConfig, device: str) -> Iterator[None]:
+    _check_device(config, device)
     on_terminate = signal.getsignal(signal.SIGTERM)
     if config.address is None:
         _start_private(config)
@@ -107,6 +109,14 @@ def _probe(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_PROBE_SECONDS).close()
 
 
+def _check_device(config: ClusterConfig, device: str) -> None:
+    if device.startswith("cuda") and not config.gpus_per_worker:
+        raise UserError(
+            f"model.device {device} needs cluster.gpus_per_worker above 0: workers that ask for no "
+            "GPU are given none"
+        )
+
+
 def _check_gpus(config: ClusterConfig, device: str) -> None:
     """Refuse what a cluster that cannot grow will never hold."""
     if config.address is not None:
@@ -118,9 +128,4 @@ def _check_gpus(config: ClusterConfig, device: str) -> None:
         raise UserError(
             f"cluster.gpus_per_worker: {workers} workers need {need:g} GPUs, and "
             f"this machine has {have:g}; set it to 0 to run on the CPU"
-        )
-    if device.startswith("cuda") and need == 0:
-        raise UserError(
-            f"model.device {device} needs cluster.gpus_per_worker above 0: Ray hides "
-            "the GPUs from workers that ask for none"
         )

@@ -10,6 +10,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from zsd_ray.engine.work import Work
+from zsd_ray.runtime import resources
 from zsd_ray.runtime.cluster import cluster
 from zsd_ray.spec.config import ClusterConfig, StorageConfig
 from zsd_ray.spec.errors import RunBrokenError, last_line
@@ -64,13 +65,11 @@ class Crew:
             # know that and prints a line about it.
             kept = ray.put(make)
             shared = ray.cloudpickle.dumps(kept)
-            threads = {"OMP_NUM_THREADS": str(self.config.cpus_per_worker)}
+            given = resources.options(self.config.gpus_per_worker, self.config.cpus_per_worker)
             workers = [
-                _Worker.options(  # type: ignore[attr-defined]
-                    num_gpus=self.config.gpus_per_worker,
-                    num_cpus=self.config.cpus_per_worker,
-                    runtime_env={"env_vars": threads},
-                ).remote(shared, self.storage)
+                _Worker.options(**given).remote(  # type: ignore[attr-defined]
+                    shared, self.storage
+                )
                 for _ in range(n_workers)
             ]
             try:

@@ -13,6 +13,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.plan import Plan
 from zsd_ray.engine.scheduler import WORKERS_PER_SCHEDULER
+from zsd_ray.runtime import resources
 from zsd_ray.runtime.cluster import cluster
 from zsd_ray.runtime.fleet import Fleet
 from zsd_ray.runtime.scheduler_actor import SchedulerActor, State
@@ -57,7 +58,8 @@ class _Run:
         here = {
             "scheduling_strategy": NodeAffinitySchedulingStrategy(
                 ray.get_runtime_context().get_node_id(), soft=True
-            )
+            ),
+            "runtime_env": {"env_vars": resources.NO_GPU},
         }
         config = plan.config
         self._sink: Any = Sink.options(**here).remote(  # type: ignore[attr-defined]

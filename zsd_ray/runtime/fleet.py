@@ -13,7 +13,7 @@ from ray.exceptions import ActorUnavailableError, RayError
 
 from zsd_ray.engine.model_check import N_DEMANDED
 from zsd_ray.engine.plan import Plan
-from zsd_ray.runtime import nodes
+from zsd_ray.runtime import nodes, resources
 from zsd_ray.runtime.model_worker import ModelWorker
 from zsd_ray.spec.errors import RunBrokenError, UserError, last_line
 
@@ -139,12 +139,10 @@ class Fleet:
 
     def _start(self) -> None:
         config, name = self._plan.config, next(self._names)
-        threads = {"OMP_NUM_THREADS": str(config.cluster.cpus_per_worker)}
-        actor = ModelWorker.options(  # type: ignore[attr-defined]
-            num_gpus=config.cluster.gpus_per_worker,
-            num_cpus=config.cluster.cpus_per_worker,
-            runtime_env={"env_vars": threads},
-        ).remote(config, self._plan.model_fingerprint)
+        given = resources.options(config.cluster.gpus_per_worker, config.cluster.cpus_per_worker)
+        actor = ModelWorker.options(**given).remote(  # type: ignore[attr-defined]
+            config, self._plan.model_fingerprint
+        )
         self._workers[name] = _Worker(actor, actor.ready.remote(), "start")
 
     def _answered(self, name: str, answer: Any) -> None:

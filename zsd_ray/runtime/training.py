@@ -17,6 +17,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from zsd_ray.results.output import Output
+from zsd_ray.runtime import resources
 from zsd_ray.runtime.cluster import cluster
 from zsd_ray.spec.config import ClusterConfig, WorkersConfig
 from zsd_ray.spec.errors import RunBrokenError, StoreError, UserError, last_line
@@ -108,6 +109,7 @@ class _Trainer:
 
         own = self._config.cluster
         mailbox = ray.get_runtime_context().current_actor
+        given = resources.environment(own.gpus_per_worker, own.cpus_per_worker)
         with tempfile.TemporaryDirectory(prefix="zsd-ray-train-") as folder:
             trainer = TorchTrainer(
                 _work,
@@ -122,7 +124,7 @@ class _Trainer:
                     name="training",
                     storage_path=folder,  # for its notes; our state goes to the output
                     failure_config=FailureConfig(max_failures=_RESTARTS),
-                    worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": str(own.cpus_per_worker)}},
+                    worker_runtime_env={"env_vars": given},
                 ),
             )
             try:
