@@ -7,7 +7,8 @@
 #                         model workers are pending, and go when idle for 6 seconds
 #   down                  ends what `up` started, and no other Ray
 #
-# then `ray job submit --address http://127.0.0.1:8265 ...` or `--set cluster.address=auto`. For a
+# then `ray job submit --address http://127.0.0.1:8265 ...` or `--set cluster.address=auto`, and for
+# workers on the pretended GPUs `--set cluster.gpus_per_worker=1 --set model.device=cpu`. For a
 # second cluster beside it set ZSD_RAY_PORT and ZSD_RAY_DASHBOARD_PORT (6379 and 8265).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)

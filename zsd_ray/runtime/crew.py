@@ -27,9 +27,10 @@ _RETRIES = 3
 class _Worker:
     """Does pieces; where its process or node is lost, Ray starts it elsewhere and asks again."""
 
-    def __init__(self, make: bytes, storage: StorageConfig) -> None:
+    def __init__(self, make: bytes, storage: StorageConfig, gpus: float, device: str) -> None:
         filesystem.configure(storage)
         self._make = make
+        self._gpus, self._device = gpus, device
         self._work: Work[Any, Any] | None = None
 
     def ready(self) -> None:
@@ -38,6 +39,7 @@ class _Worker:
     def do(self, piece: Any) -> Any:
         # Not in __init__: what it raises there reaches nobody as itself.
         if self._work is None:
+            resources.check_gpu(self._gpus, self._device)
             self._work = ray.get(ray.cloudpickle.loads(self._make))()
         return self._work(piece)
 
@@ -68,7 +70,7 @@ class Crew:
             given = resources.options(self.config.gpus_per_worker, self.config.cpus_per_worker)
             workers = [
                 _Worker.options(**given).remote(  # type: ignore[attr-defined]
-                    shared, self.storage
+                    shared, self.storage, self.config.gpus_per_worker, self.device
                 )
                 for _ in range(n_workers)
             ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
+from zsd_ray.runtime import resources
 from zsd_ray.runtime.metrics import WorkerMetrics
 from zsd_ray.spec.config import RunConfig
 from zsd_ray.spec.errors import UserError
@@ -48,7 +49,8 @@ class ModelWorker:
         """Load the model, and return the id of the node that this worker is on.
 
         Raises:
-            UserError: it is another model than the driver planned for, or cannot be loaded.
+            UserError: it is another model than the driver planned for, cannot be loaded, or torch cannot
+                use the GPU that this worker was given.
         """
         import torch
 
@@ -60,6 +62,7 @@ class ModelWorker:
                 f"model.path {config.model.path} has other files here than at the driver"
             )
 
+        resources.check_gpu(config.cluster.gpus_per_worker, config.model.device)
         torch.set_num_threads(config.cluster.cpus_per_worker)
         self._model = registry.load_model(config.model)
         node: str = ray.get_runtime_context().get_node_id()

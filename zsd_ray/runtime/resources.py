@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import warnings
 from typing import Any
+
+from zsd_ray.spec.errors import UserError
 
 NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 """The environment of a process without a GPU. Ray hides other workers' GPUs from those that have
@@ -22,3 +26,31 @@ def options(gpus: float, cpus: int) -> dict[str, Any]:
         "num_cpus": cpus,
         "runtime_env": {"env_vars": environment(gpus, cpus)},
     }
+
+
+def check_gpu(gpus: float, device: str, instead: str = "set device: cpu") -> None:
+    """Refuse a worker that was given a GPU which torch cannot use: it would run on the processor.
+
+    Args:
+        device: where the worker is to compute, as `model.device` says it.
+        instead: what asks for the processor.
+
+    Raises:
+        UserError: torch sees no CUDA device, and a processor was not asked for.
+    """
+    if not gpus or device == "cpu":
+        return
+    import torch
+
+    with warnings.catch_warnings(record=True) as said:  # of a driver that is too old
+        warnings.simplefilter("always")
+        found = torch.cuda.is_available()
+    if found:
+        return
+    build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "processors only"
+    reason = "".join(f" ({str(warning.message).splitlines()[0]})" for warning in said[:1])
+    raise UserError(
+        f"cluster.gpus_per_worker {gpus:g}: torch {torch.__version__}, a build for {build}, sees "
+        f"no CUDA device on {socket.gethostname()}{reason}; "
+        f"install a torch that fits the node's driver (nvidia-smi names it), or {instead}"
+    )

@@ -59,6 +59,10 @@ def train_on_ray(config: TrainConfig, on_news: Callable[[News], None]) -> None:
     with cluster(wanted, "auto"):
         # What Ray Train prints goes where this actor prints, and it ends when this actor does.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        if own.gpus_per_worker:
+            # Ray Train would start its workers again and again over a GPU that torch cannot use.
+            asked = _check_gpu.options(num_gpus=own.gpus_per_worker)
+            ray.get(asked.remote(own.gpus_per_worker))
         trainer: Any = _Trainer.options(  # type: ignore[attr-defined]
             scheduling_strategy=here, runtime_env={"env_vars": _ENVIRONMENT}
         ).remote(config)
@@ -90,6 +94,12 @@ def _follow(trainer: Any, on_news: Callable[[News], None]) -> None:
                 "command again to go on"
             )
         end, before = trainer.fit.remote(), sum(furthest.values())
+
+
+@ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
+def _check_gpu(gpus: float) -> None:
+    """Raise UserError where torch cannot use the GPU that Ray gives to a worker."""
+    resources.check_gpu(gpus, "auto", "set cluster.gpus_per_worker: 0")
 
 
 @ray.remote(num_cpus=0, max_concurrency=4)
