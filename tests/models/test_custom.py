@@ -17,6 +17,7 @@ from zsd_ray.models.registry import (
     check_prompts,
     encode_prompts,
     fingerprint,
+    hashed,
     load_model,
 )
 from zsd_ray.spec.config import ModelConfig, RunConfig, parse_config
@@ -162,6 +163,62 @@ def test_the_fingerprint_is_of_source_class_kwargs_and_files(tmp_path):
     source.write_text(source.read_text() + "\n")
     seen.append(fingerprint(config))
     assert len(set(seen)) == 6
+
+
+def made(folder, *names):
+    (folder / "f" / "deep").mkdir(parents=True)
+    (folder / "m.py").write_text("class M:\n    pass\n")
+    (folder / "w.pth").write_text("w")
+    for name in names:
+        (folder / "f" / "deep" / name).write_text(name)
+    kwargs = {"folder": "f", "file": "w.pth", "n": 3}
+    return ModelConfig(family="custom", path="m.py:M", kwargs=kwargs)
+
+
+OF_MODELS = ("config.json", "names.txt", "spiece.model", "w.safetensors", "w.bin")
+
+
+def test_the_fingerprint_of_a_folder_of_the_usual_kinds_stays(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = made(tmp_path, *OF_MODELS)
+    assert fingerprint(config) == "215c59f9f9cda7be3ce5698559d10f75"  # since the first version
+    (tmp_path / "f" / ".cache").mkdir()
+    (tmp_path / "f" / ".cache" / "x.py").write_text("1")
+    (tmp_path / "f" / "__pycache__").mkdir()
+    (tmp_path / "f" / "__pycache__" / "m.pyc").write_text("1")
+    (tmp_path / "f" / "again").symlink_to(tmp_path / "f")
+    assert fingerprint(config) == "215c59f9f9cda7be3ce5698559d10f75"
+
+
+@pytest.mark.parametrize(
+    "name", ["w.pth", "w.pt", "w.ckpt", "w.npz", "w.npy", "m.py", "w.pkl", "w.h5", "w", "w.json"]
+)
+def test_every_file_of_a_folder_that_kwargs_name_is_of_the_identity(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config, path = made(tmp_path, name), tmp_path / "f" / "deep" / name
+    before = fingerprint(config)
+    path.write_text("swapped")
+    swapped = fingerprint(config)
+    path.rename(tmp_path / "away")
+    (tmp_path / "f" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / name).write_text("linked")
+    assert len({before, swapped, fingerprint(config)}) == 3
+
+
+def test_what_is_hashed_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = made(tmp_path, *OF_MODELS)
+    kwargs = {**config.kwargs, "stem": "w", "text": "a\0b", "long": "x" * 5000, "none": ""}
+    config = config.model_copy(update={"kwargs": kwargs})
+    assert hashed(config) == [
+        "m.py",
+        "model.kwargs.file w.pth",
+        "model.kwargs.folder f (a folder of 5 files)",
+        "not w.pth: model.kwargs.stem w is no whole name of a file",
+    ]
+    assert len(fingerprint(config)) == 32
+    assert hashed(ModelConfig()) == []
 
 
 def test_an_edited_file_is_imported_anew(tmp_path):

@@ -31,6 +31,7 @@ from zsd_ray.models.registry import (
     check_null_prompt,
     check_prompts,
     fingerprint,
+    hashed,
 )
 from zsd_ray.results.checkpoint import Checkpoint
 from zsd_ray.results.estimate import Bounds
@@ -132,6 +133,7 @@ class Plan:
             n_audit=n_audit,
             audit_least=rule.next_look(0) * self.cost.of_draw(self.n_racing),
             audit_most=rule.max_draws * self.cost.of_draw(self.n_racing),
+            hashed=tuple(redacted(hashed(config.model))),
         )
 
     def _pilot_evaluations(self) -> int:

@@ -93,11 +93,52 @@ def fingerprint(config: ModelConfig) -> str:
     digest.update(f"{_parts(config)[1]}\0{kwargs}\0".encode())
     digest.update(source.file_fingerprint("source", check(config)).encode())
     for key, value in _texts(config.kwargs):
-        if Path(value).is_file():
-            digest.update(source.file_fingerprint(key, Path(value)).encode())
-        elif value and Path(value).is_dir():
-            digest.update(f"{key}\0{source.fingerprint(Path(value))}".encode())
+        path = _named(value)
+        if path is not None and path.is_file():
+            digest.update(source.file_fingerprint(key, path).encode())
+        elif path is not None:
+            digest.update(f"{key}\0{source.whole_fingerprint(path)}".encode())
     return digest.hexdigest()
+
+
+def hashed(config: ModelConfig) -> list[str]:
+    """Say what `fingerprint` reads, and which texts among the kwargs name files that it does not.
+
+    Returns:
+        One line each: the class's file, files and folders that kwargs name, and texts that are only
+        the beginning of a file's name.
+    """
+    lines = [str(check(config))]
+    for key, value in _texts(config.kwargs):
+        path, name = _named(value), f"model.kwargs{key} {value}"
+        if path is None:
+            if begun := _begun(value):
+                lines.append(f"not {begun[0].name}: {name} is no whole name of a file")
+        elif path.is_file():
+            lines.append(name)
+        else:
+            lines.append(f"{name} (a folder of {len(source.files_of(path)):,} files)")
+    return lines
+
+
+def _named(value: str) -> Path | None:
+    """The file or folder that a text among the kwargs names, if it names one."""
+    try:
+        path = Path(value)
+        return path if value and (path.is_file() or path.is_dir()) else None
+    except (OSError, ValueError):  # a text that is too long for a name, or has a null
+        return None
+
+
+def _begun(value: str) -> list[Path]:
+    """Files whose names are a text and an ending: "weights/best" of weights/best.pth."""
+    path = Path(value)
+    try:
+        if not path.name or not path.parent.is_dir():
+            return []
+        return sorted(file for file in path.parent.iterdir() if file.stem == path.name)
+    except (OSError, ValueError):
+        return []
 
 
 def load_class(config: ModelConfig) -> Any:

@@ -132,6 +132,19 @@ def fingerprint(config: ModelConfig) -> str:
     return source.fingerprint(check_model(config))
 
 
+def hashed(config: ModelConfig) -> list[str]:
+    """What `fingerprint` reads, where a user may think it is more; none: all of the model's files.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    if FAMILIES[config.family].takes != "either":
+        return []
+    from zsd_ray.models import custom_class
+
+    return custom_class.hashed(config)
+
+
 def load_model(config: ModelConfig) -> Denoiser | Classifier:
     """Load the model that `config` names, on its device and in its dtype.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,12 +65,42 @@ def fingerprint(folder: Path) -> str:
     Files up to 64 MiB are read whole; of larger ones, 64 KiB of each MiB and the end. Training
     changes every tensor, so this tells models apart without reading gigabytes.
     """
+    return _hash_of(folder, [path for path in folder.rglob("*") if _is_of_model(path)])
+
+
+def whole_fingerprint(folder: Path) -> str:
+    """Hash every file of a folder that a user's own class reads, whatever kind it is.
+
+    Left out are hidden files and what Python compiles. A folder of the kinds that `fingerprint`
+    knows has the same hash as there.
+    """
+    return _hash_of(folder, files_of(folder))
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files that `whole_fingerprint` reads, also those in folders that are linked to."""
+    found, seen = [], set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:  # a link to a folder above
+            folders.clear()
+            continue
+        seen.add(real)
+        found += [Path(root) / name for name in names]
+    return [path for path in found if _is_of_model(path) or _is_plain(path, folder)]
+
+
+def _is_of_model(path: Path) -> bool:
+    return path.suffix in (*_SUFFIXES, *_PICKLED) and path.is_file()
+
+
+def _is_plain(path: Path, folder: Path) -> bool:
+    parts = path.relative_to(folder).parts
+    return path.is_file() and not any(part[0] == "." or part == "__pycache__" for part in parts)
+
+
+def _hash_of(folder: Path, files: Iterable[Path]) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    files = (
-        path
-        for path in folder.rglob("*")
-        if path.suffix in (*_SUFFIXES, *_PICKLED) and path.is_file()
-    )
     for path in sorted(files):
         _add(digest, path.relative_to(folder).as_posix(), path)
     return digest.hexdigest()
@@ -83,15 +114,18 @@ def file_fingerprint(name: str, path: Path) -> str:
 
 
 def _add(digest: hashlib.blake2b, name: str, path: Path) -> None:
-    size = path.stat().st_size
-    digest.update(f"{name}\0{size}\0".encode())
-    with path.open("rb") as file:
-        if size <= _READ_WHOLE:
-            digest.update(file.read())
-            return
-        for start in [*range(0, size - _SAMPLE, _STRIDE), size - _SAMPLE]:
-            file.seek(start)
-            digest.update(file.read(_SAMPLE))
+    try:
+        size = path.stat().st_size
+        digest.update(f"{name}\0{size}\0".encode("utf-8", "surrogateescape"))
+        with path.open("rb") as file:
+            if size <= _READ_WHOLE:
+                digest.update(file.read())
+                return
+            for start in [*range(0, size - _SAMPLE, _STRIDE), size - _SAMPLE]:
+                file.seek(start)
+                digest.update(file.read(_SAMPLE))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _built_in(path: str) -> Path:

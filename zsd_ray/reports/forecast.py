@@ -29,6 +29,7 @@ def bounds_rows(bounds: Bounds) -> Rows:
         ("evaluations in all", _range(bounds.least * bounds.n_todo, bounds.most * bounds.n_todo)),
         *([("pilot, before", f"{bounds.pilot:,} evaluations more")] if bounds.pilot else []),
         *_audit(bounds),
+        *[("identity has" if not n else "", line) for n, line in enumerate(bounds.hashed)],
     ]
 
 

@@ -23,6 +23,7 @@ class Bounds:
     pilot: evaluations that the run's weights or times are measured with before.
     n_audit: images that a screen's audit scores with all classes as well; audit_least, audit_most:
         likewise of one of them.
+    hashed: what a user's own model belongs to the identity by; none: all of the model's files.
     """
 
     output: str
@@ -42,6 +43,7 @@ class Bounds:
     n_audit: int = 0
     audit_least: int = 0
     audit_most: int = 0
+    hashed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
