@@ -185,7 +185,7 @@ class TestLabels:
             ({"cls": b"1"}, "fine", r"'fine' is a key of no sample's .json"),
             ({"cls": b"emu"}, "label", r"1.cls holds 'emu'; a .cls is one whole number"),
             ({"json": b"{"}, "label", r"1.json is not valid JSON"),
-            ({"json": b"[1]"}, "label", r"1.json holds no JSON object"),
+            ({"json": b"[1]"}, "label", r"1.json must hold a JSON object, but holds a list"),
             ({"json": b'{"label": 1.5}'}, "label", r"1.json has a label 1.5; labels are ints or"),
             ({"json": b'{"label": 1}'}, "label", r"1 of 2 samples have no key 'label' in a .json"),
         ],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -92,6 +94,7 @@ class Location:
         """
 
         def read_once() -> T:
+            self._check_plain(path)
             with self._opened[0].open(path, "rb") as file:
                 return parse(file)
 
@@ -100,7 +103,15 @@ class Location:
     def read_bytes(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
         """A file, or its bytes from `start` to before `end`: fewer where it ends earlier."""
         fs = self._opened[0]
+        self._check_plain(path)
         return self._ask(lambda: bytes(fs.cat_file(path, start=start, end=end)))
+
+    def _check_plain(self, path: str) -> None:
+        """Raise OSError for what stands in a local folder and is no file: a pipe waits for ever."""
+        if isinstance(self._opened[0], LocalFileSystem):
+            mode = os.stat(path).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # of folders, opening complains
+                raise OSError(errno.EINVAL, "it is a pipe, a socket or a device, and no file")
 
     def size(self, path: str) -> int | None:
         """The bytes of the file at a full path; None where there is none."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from typing import overload
 
 import numpy as np
@@ -10,7 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.records import ImageRecord
+from zsd_ray.spec.secrets import redact
+
+_LARGEST = 2**31 - 1
 
 
 class RecordTable(Sequence[ImageRecord]):
@@ -22,6 +28,9 @@ class RecordTable(Sequence[ImageRecord]):
     Args:
         ids: unique.
         labels: as each reader numbers them; None for an image without.
+
+    Raises:
+        UserError: two images have one id, or a label is no number of 31 bits.
     """
 
     def __init__(
@@ -29,7 +38,21 @@ class RecordTable(Sequence[ImageRecord]):
     ) -> None:
         self._ids = pa.array(ids, pa.large_string())
         self._sources = pa.array(sources, pa.large_string())
-        self._labels = pa.array(labels, pa.int32())
+        self._labels = self._checked(labels)
+        if pc.count_distinct(self._ids).as_py() < len(self._ids):
+            twice = next(id_ for id_, n in Counter(self._ids.to_pylist()).items() if n > 1)
+            raise UserError(f"two images have the id {twice!r}; give each image one of its own")
+
+    def _checked(self, labels: Iterable[int | None]) -> pa.Int32Array:
+        numbers = list(labels)
+        try:
+            return pa.array(numbers, pa.int32())
+        except (pa.ArrowException, OverflowError) as error:
+            index, odd = next((i, n) for i, n in enumerate(numbers) if not _is_label(n))
+            raise UserError(
+                f"{redact(self._sources[index].as_py())} has the label {odd!r:.40}; label numbers "
+                f"go up to {_LARGEST}, so write larger ones as text in the data"
+            ) from error
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -51,11 +74,17 @@ class RecordTable(Sequence[ImageRecord]):
             yield from map(ImageRecord, *rows)
 
     def relabelled(self, labels: Iterable[int | None]) -> RecordTable:
-        """The same images with other labels."""
-        return RecordTable(self._ids, self._sources, labels)
+        """The same images with other labels; raises UserError as this class does."""
+        table = copy(self)
+        table._labels = self._checked(labels)
+        return table
 
     def numbers_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """The number of each image by its id, -1 where there is none."""
         found = pc.index_in(pa.array(ids, pa.large_string()), value_set=self._ids)
         numbers: NDArray[np.int64] = pc.fill_null(found, -1).to_numpy().astype(np.int64)
         return numbers
+
+
+def _is_label(number: int | None) -> bool:
+    return number is None or -_LARGEST <= number <= _LARGEST

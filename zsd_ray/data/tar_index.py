@@ -7,18 +7,21 @@ High Performance I/O For Large Scale Deep Learning, 2019, section V: the WebData
 from __future__ import annotations
 
 import io
-import json
 import posixpath
+import re
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from zsd_ray.data.location import Location
 from zsd_ray.data.range_file import open_ranges
+from zsd_ray.data.tar_members import read_members
+from zsd_ray.spec.documents import is_lfs_pointer, parse_json_object
 
 EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "ppm", "tif", "tiff")
-_BLOCK = 512  # of a tar
+_LARGEST_LABEL = 16 * 1024 * 1024  # bytes of a .cls or .json
+_WHOLE_NUMBER = re.compile(rb"\s*[+-]?[0-9]{1,40}\s*")
 _COMPRESSED = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
@@ -63,24 +66,24 @@ def index_tar(location: Location, path: str, label_key: str | None) -> list[Samp
     Raises:
         ValueError: it is compressed, damaged, or holds a sample without one image.
         tarfile.TarError: it is no tar.
+        UserError: a .json is none.
     """
+    shown = location.show(path)
     with open_ranges(location, path) as opened:
+        size = opened.seek(0, io.SEEK_END)
         _check_start(opened)
         samples: dict[str, Sample] = {}
-        with tarfile.open(fileobj=opened, mode="r:") as tar:
-            for key, extension, member in _files(tar):
-                sample = samples.setdefault(key, Sample(key))
-                if extension in EXTENSIONS:
-                    start = member.offset_data
-                    sample.images.append(Place(extension, start, start + member.size))
-                elif label_key is not None and extension == "cls":
-                    sample.number = _number(_read(tar, member), member.name)
-                elif label_key is not None and extension == "json":
-                    written = _object(_read(tar, member), member.name)
-                    sample.named = label_key in written
-                    sample.value = _label(written.get(label_key), member.name)
-            end = tar.offset
-        _check_end(opened, end)
+        for key, extension, member in _files(read_members(opened, size)):
+            sample = samples.setdefault(key, Sample(key))
+            if extension in EXTENSIONS:
+                start = member.offset_data
+                sample.images.append(Place(extension, start, start + member.size))
+            elif label_key is not None and extension == "cls":
+                sample.number = _number(_read(opened, member), member.name)
+            elif label_key is not None and extension == "json":
+                written = parse_json_object(_read(opened, member), f"{shown}: its {member.name}")
+                sample.named = label_key in written
+                sample.value = _label(written.get(label_key), member.name)
     for sample in samples.values():
         if len(sample.images) != 1:
             found = ", ".join(f".{image.extension}" for image in sample.images) or "none"
@@ -90,10 +93,12 @@ def index_tar(location: Location, path: str, label_key: str | None) -> list[Samp
     return list(samples.values())
 
 
-def _files(tar: tarfile.TarFile) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
+def _files(members: Iterable[tarfile.TarInfo]) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
     """The key and extension of each file; hidden files and notes on the whole tar are left out."""
     seen = set()
-    for member in tar:
+    for member in members:
+        if not _is_text(member.name):
+            raise ValueError(f"its member {member.name!a} has a name that is not UTF-8; rename it")
         name = posixpath.normpath(member.name).lstrip("/")
         folder, base = posixpath.split(name)
         stem, dot, extension = base.partition(".")
@@ -109,53 +114,43 @@ def _files(tar: tarfile.TarFile) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
         yield posixpath.join(folder, stem), extension.lower(), member
 
 
-def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    opened = tar.extractfile(member)
-    assert opened is not None  # it is a plain file
-    return opened.read()
+def _is_text(name: str) -> bool:
+    try:
+        return "\0" not in name and bool(name.encode())
+    except UnicodeEncodeError:  # tarfile keeps what it cannot decode as surrogates
+        return False
+
+
+def _read(opened: IO[bytes], member: tarfile.TarInfo) -> bytes:
+    if member.size > _LARGEST_LABEL:
+        raise ValueError(f"its {member.name} has {member.size} bytes; a label has a few")
+    opened.seek(member.offset_data)
+    return opened.read(member.size)
 
 
 def _number(data: bytes, name: str) -> int:
-    try:
-        return int(data)
-    except ValueError:
+    if not _WHOLE_NUMBER.fullmatch(data):
         came = data[:20].decode(errors="replace")
-        raise ValueError(f"its {name} holds {came!r}; a .cls is one whole number") from None
+        raise ValueError(f"its {name} holds {came!r}; a .cls is one whole number")
+    return int(data)
 
 
 def _label(value: Any, name: str) -> int | str | None:
     if value is not None and not isinstance(value, int | str):
         raise ValueError(f"its {name} has a label {value!r}; labels are ints or strings")
+    if isinstance(value, str) and not _is_text(value):
+        raise ValueError(f"its {name} has a label {value!a}, which is no text")
     return int(value) if isinstance(value, bool) else value
 
 
-def _object(data: bytes, name: str) -> dict[str, Any]:
-    try:
-        value = json.loads(data)
-    except ValueError as error:
-        raise ValueError(f"its {name} is not valid JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"its {name} holds no JSON object")
-    return value
-
-
 def _check_start(opened: io.BufferedReader) -> None:
-    start = opened.read(8)
     opened.seek(0)
+    start = opened.read(64)
+    if is_lfs_pointer(start):
+        raise ValueError("it is a git-LFS pointer, not the file itself; run `git lfs pull`")
     kinds: Sequence[str] = [kind for magic, kind in _COMPRESSED.items() if start.startswith(magic)]
     if kinds:
         raise ValueError(
             f"it is compressed with {kinds[0]}, so no image can be read by its place; unpack it to "
             "a plain .tar (images are compressed already)"
-        )
-
-
-def _check_end(opened: io.BufferedReader, end: int) -> None:
-    """tarfile takes a damaged header in the middle for the end, and would lose what follows."""
-    opened.seek(end)
-    block = opened.read(_BLOCK)
-    if len(block) < _BLOCK or any(block):
-        what = "has been cut" if len(block) < _BLOCK else "is damaged"
-        raise ValueError(
-            f"it {what}: at byte {end} a header or the tar's end is due; copy or pack it again"
         )

@@ -68,8 +68,9 @@ class WebDataset:
         samples = [(tar, sample) for tar, each in zip(tars, found, strict=True) for sample in each]
         self._tar_of = np.repeat(np.arange(len(tars)), [len(each) for each in found])
         self._places = np.array([sample.image[1:] for _, sample in samples], np.int64)
-        labels = _labels(samples, label_column)
-        numbers, self.label_names = _numbered(labels, partial(self._class_names, tars[0].path))
+        labels = _labels(samples, label_column, shown)
+        class_names = partial(self._class_names, tars[0].path)
+        numbers, self.label_names = _numbered(labels, class_names, shown)
         by_number = not any(isinstance(label, str) for label in labels)
         self.has_listed_names = by_number and self.label_names is not None
         ids = [f"{tar.name}:{sample.key}" for tar, sample in samples]
@@ -107,7 +108,7 @@ class WebDataset:
             return False
 
 
-def _labels(samples: Sequence[tuple[Shard, Sample]], column: str | None) -> list[Label]:
+def _labels(samples: Sequence[tuple[Shard, Sample]], column: str | None, shown: str) -> list[Label]:
     if column is None:
         return [None] * len(samples)
     by_key = any(sample.named for _, sample in samples)
@@ -124,22 +125,23 @@ def _labels(samples: Sequence[tuple[Shard, Sample]], column: str | None) -> list
     if bare:
         wanted = f"key {column!r} in a .json" if by_key else f".cls, nor {column!r} in a .json"
         raise UserError(
-            f"{len(bare)} of {len(samples)} samples have no {wanted} ({some(bare)}); give each a "
-            "label, or set data.label_column to null for images without labels"
+            f"data.path {shown}: {len(bare)} of {len(samples)} samples have no {wanted} "
+            f"({some(bare)}); give each a label, or set data.label_column to null for images "
+            "without labels"
         )
     return [sample.value if by_key else sample.number for _, sample in samples]
 
 
 def _numbered(
-    labels: Sequence[Label], class_names: Callable[[], list[str] | None]
+    labels: Sequence[Label], class_names: Callable[[], list[str] | None], shown: str
 ) -> tuple[list[int | None], Sequence[str] | None]:
     """Each image's label as a number, and the labels' names; None where they are bare numbers."""
     texts = number_labels(label for label in labels if isinstance(label, str))
     numbers = [label for label in labels if isinstance(label, int)]
     if texts and numbers:
         raise UserError(
-            f"labels are numbers ({numbers[0]}) in some samples and text ({texts[0]!r}) in others; "
-            "choose tars of one data set"
+            f"data.path {shown}: labels are numbers ({numbers[0]}) in some samples and text "
+            f"({texts[0]!r}) in others; choose tars of one data set"
         )
     if texts:
         number_of = {text: number for number, text in enumerate(texts)}
