@@ -176,9 +176,7 @@ class _StrictLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise yaml.composer.ComposerError(
-                None, None, "nested too deeply", self.get_mark()
-            )
+            raise yaml.composer.ComposerError(None, None, "nested too deeply", self.get_mark())
         try:
             node: yaml.Node | None = super().compose_node(parent, index)
         finally:
