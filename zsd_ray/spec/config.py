@@ -7,9 +7,10 @@ docs/configuration.md; this module says what is allowed.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -17,11 +18,12 @@ from zsd_ray.spec.algorithms import MethodConfig
 from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.explain import explained
+from zsd_ray.spec.giving_way import choices_of, give_way
 from zsd_ray.spec.method import DiffusionClassifierMethod
 from zsd_ray.spec.pruning import AnytimePruning, PruningConfig
 from zsd_ray.spec.screen import ScreenConfig
 from zsd_ray.spec.section import SAVED, Count, Device, Place, Section
-from zsd_ray.spec.tree import apply_override, read_tree
+from zsd_ray.spec.tree import apply_override, overridden, read_tree, typed_path
 
 ModelFamily = Literal[
     "stable-diffusion",
@@ -39,6 +41,28 @@ ModelFamily = Literal[
     "custom",
 ]
 
+_OF_FOLDERS = ("revision", "variant", "pickle")
+FAMILY_KEYS: Mapping[ModelFamily, tuple[str, ...]] = {
+    "stable-diffusion": (*_OF_FOLDERS, "image_size"),
+    "sd3": (*_OF_FOLDERS, "image_size", "max_prompt_tokens"),
+    "flux": (*_OF_FOLDERS, "image_size", "max_prompt_tokens"),
+    "dit": (*_OF_FOLDERS, "labels"),
+    "ddpm": (*_OF_FOLDERS, "image_size", "labels"),
+    "edm": (*_OF_FOLDERS, "image_size", "labels"),
+    "sdxl": (*_OF_FOLDERS, "image_size"),
+    "pixart": (*_OF_FOLDERS, "image_size", "max_prompt_tokens"),
+    "deepfloyd-if": _OF_FOLDERS,
+    "clip": ("pretrained", "pickle", "revision"),
+    "timm": ("pretrained", "pickle", "revision", "labels"),
+    "probe": ("labels", "pretrained"),
+    "custom": ("kwargs",),
+}
+"""Keys of the model section that not every family takes; a test holds that models/ agrees."""
+
+
+def _keys_of(family: object) -> tuple[str, ...]:
+    return next((keys for name, keys in FAMILY_KEYS.items() if name == family), ())
+
 
 class ModelConfig(Section):
     """Which model scores, and how its network runs.
@@ -48,6 +72,8 @@ class ModelConfig(Section):
     unless `pickle` allows files that can run code. For a class of the user's own (family custom)
     it is `package.module:Class` or `file.py:Class`, and `kwargs` are its arguments.
     """
+
+    chooses: ClassVar[str | None] = "family"
 
     family: ModelFamily = "stable-diffusion"
     path: Place = "builtin:digits"
@@ -63,6 +89,12 @@ class ModelConfig(Section):
     labels: list[str] | None = None
     max_prompt_tokens: Annotated[int, Field(ge=1, le=512)] | None = None
     kwargs: dict[str, Any] = Field({})
+
+    @classmethod
+    def idle(cls, tree: Mapping[str, Any]) -> list[str]:
+        taken = _keys_of(tree.get("family", "stable-diffusion"))
+        some = {key for keys in FAMILY_KEYS.values() for key in keys}
+        return [key for key in tree if key in some and key not in taken]
 
 
 class PromptConfig(Section):
@@ -233,7 +265,10 @@ def load_config(
     Raises:
         UserError: one line for each mistake, with its path in the file.
     """
-    tree = read_tree(path, overrides)
+    before, typed = read_tree(path), [typed_path(override) for override in overrides]
+    tree = overridden(before, overrides)
+    for line in give_way(choices_of(kind, typed), before, tree, typed):
+        warnings.warn(line, stacklevel=2)
     if limit is not None:
         apply_override(tree, "data.limit=1")
         tree["data"]["limit"] = limit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import (
     Field,
@@ -81,6 +81,8 @@ class DataConfig(Section):
     is refused, but in what an earlier version has saved.
     """
 
+    chooses: ClassVar[str | None] = "source"
+
     source: Literal[Reader, NamedSet] = "digits"
     path: Place | None = None
     layout: str | None = None
@@ -121,7 +123,7 @@ class DataConfig(Section):
         if "path" in keys_of(self.source) and not self.path:
             raise ValueError(f"source {self.source} needs a path; set data.path")
         for key in () if (info.context or {}).get(SAVED) else self.ignored:
-            unset = self.model_fields[key].default is None and getattr(self, key) is None
+            unset = type(self).model_fields[key].default is None and getattr(self, key) is None
             if key in self.model_fields_set and not unset:
                 raise ValueError(
                     f"{key} says nothing of source {self.source}; remove it (it is for "

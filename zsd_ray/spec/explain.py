@@ -10,6 +10,7 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import Discriminator, ValidationError
+from pydantic.fields import FieldInfo
 
 from zsd_ray.spec.section import Section
 
@@ -37,7 +38,7 @@ def _or(reasons: Sequence[str]) -> str:
 
 def _explain(kind: type[Section], item: Mapping[str, Any]) -> tuple[tuple[str, str], str]:
     """What stands around the reason, and the reason: several are told of what takes several."""
-    location, section = _place(kind, item["loc"])
+    location, section = place_of(kind, item["loc"])
     path = ".".join(location)
     if item["type"] == "extra_forbidden":
         names = list(section.model_fields)
@@ -98,43 +99,50 @@ def _hint(item: Mapping[str, Any]) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
-def _place(kind: type[Section], place: Sequence[str | int]) -> tuple[list[str], Any]:
+def place_of(kind: type[Section], place: Sequence[str | int]) -> tuple[list[str], Any]:
     """The path of an error, and the innermost section on it.
 
     Pydantic puts the tag of a section of a union into the place, which is no key of the file.
     """
     path: list[str] = []
     section: Any = kind
-    members: dict[str, type[Section]] = {}
+    members: Mapping[str, type[Section]] = {}
     branches = False
     for part in place:
         if part in members:
             section, members = members[str(part)], {}
             continue
         if branches and isinstance(part, str) and _BRANCH.match(part):
-            continue  # how far pydantic got with one of several types
+            branches = False  # how far pydantic got with one of several types
+            continue
         path.append(_shown(part))
         field = section.model_fields.get(part) if hasattr(section, "model_fields") else None
         if field is None:
             continue
-        branches = len(_plain(field.annotation)) > 1
-        parts = [each for each in _plain(field.annotation) if hasattr(each, "model_fields")]
-        by_function = any(isinstance(each, Discriminator) for each in field.metadata)
-        key = "name" if by_function else field.discriminator
+        parts = plain_types(field.annotation)
+        key, members = members_of(field)
         if key is None:
-            section = next(iter(parts), section)
-        else:
-            assert isinstance(key, str)
-            members = {
-                tag: each for each in parts for tag in get_args(each.model_fields[key].annotation)
-            }
+            section = next((each for each in parts if hasattr(each, "model_fields")), section)
+        branches = key is None and len(parts) > 1
     return path, section
 
 
-def _plain(annotation: Any) -> list[Any]:
+def members_of(field: FieldInfo) -> tuple[str | None, Mapping[str, type[Section]]]:
+    """The key that tells the sections of a union apart, and these by its values."""
+    by_function = any(isinstance(each, Discriminator) for each in field.metadata)
+    key = "name" if by_function else field.discriminator
+    if not isinstance(key, str):
+        return None, {}
+    sections = [each for each in plain_types(field.annotation) if hasattr(each, "model_fields")]
+    return key, {
+        tag: each for each in sections for tag in get_args(each.model_fields[key].annotation)
+    }
+
+
+def plain_types(annotation: Any) -> list[Any]:
     """The types of a union, or the one type, without what is said about them."""
     if get_origin(annotation) is Annotated:
-        return _plain(get_args(annotation)[0])
+        return plain_types(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
-        return [each for part in get_args(annotation) for each in _plain(part)]
+        return [each for part in get_args(annotation) for each in plain_types(part)]
     return [annotation]

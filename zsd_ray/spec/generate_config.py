@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,8 @@ class SamplerConfig(Section):
 
     `eta` is DDIM's: 0 is deterministic, 1 is DDPM with these steps.
     """
+
+    chooses: ClassVar[str | None] = "name"
 
     name: str = "ddim"
     steps: Count = 50

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -35,6 +36,19 @@ WHOLE = "whole"
 
 
 class Section(BaseModel):
-    """Base of every section: frozen, and an unknown key is an error."""
+    """Base of every section: frozen, and an unknown key is an error.
+
+    Attributes:
+        chooses: its key that says which of the others mean something.
+        sections_of: the configuration that its plain mappings are sections of, where it has some.
+    """
+
+    chooses: ClassVar[str | None] = None
+    sections_of: ClassVar[type[Section] | None] = None
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def idle(cls, tree: Mapping[str, Any]) -> list[str]:
+        """Keys of a section's tree that say nothing of its choice, and are refused later."""
+        return []

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from zsd_ray.spec.config import OutputConfig, StorageConfig, TrackingConfig
+from zsd_ray.spec.config import OutputConfig, RunConfig, StorageConfig, TrackingConfig
 from zsd_ray.spec.data import CorruptionConfig
 from zsd_ray.spec.section import Section
 
@@ -23,6 +23,8 @@ Kind = Literal["gaussian-noise", "gaussian-blur", "jpeg", "brightness", "contras
 
 class SuitePart(Section):
     """Sections of a run (docs/configuration.md) that one part of a suite brings along."""
+
+    sections_of: ClassVar[type[Section] | None] = RunConfig
 
     model: Tree = Field({})
     data: Tree = Field({})

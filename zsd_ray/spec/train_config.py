@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,8 +13,9 @@ from pydantic import Field, field_validator, model_validator
 from zsd_ray.spec.config import StorageConfig, TrackingConfig, parse_config
 from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.giving_way import Choice, errors_of, give_way
 from zsd_ray.spec.section import Count, Fraction, Place, Section
-from zsd_ray.spec.tree import read_tree
+from zsd_ray.spec.tree import overridden, read_tree, typed_path
 
 _GROUPS = 8
 _STABLE_DIFFUSION_STEPS = 1000
@@ -343,7 +345,22 @@ def load_training(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfi
     Raises:
         UserError: one line for each mistake, with its path in the file.
     """
-    return parse_training(read_tree(path, overrides), str(path))
+    before, typed = read_tree(path), [typed_path(override) for override in overrides]
+    tree = overridden(before, overrides)
+    if ("kind",) in typed:
+        for line in give_way([_CHOICE], before, tree, typed):
+            warnings.warn(line, stacklevel=2)
+    return parse_training(tree, str(path))
+
+
+def _errors(tree: Mapping[str, Any]) -> Mapping[tuple[tuple[str, ...], str], str]:
+    kind = _KINDS.get(str(tree.get("kind")))
+    return {} if kind is None else errors_of(kind, tree)
+
+
+_CHOICE = Choice(
+    (), "kind", frozenset(key for kind in _KINDS.values() for key in kind.model_fields), _errors
+)
 
 
 def parse_training(tree: Mapping[str, Any], where: str = "config") -> TrainConfig:

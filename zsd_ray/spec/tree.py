@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,19 @@ _MOST_BYTES = 8 << 20
 _MOST_NAMES = 20
 
 
-def read_tree(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Read a YAML file of sections, and apply `a.b=value` overrides; raises UserError."""
+def read_tree(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file of sections; raises UserError."""
     tree = parse_yaml(_read(Path(path)), str(path))
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
         raise UserError(f"{path} must hold sections (key: value), but holds a {kind_of(tree)}")
+    return tree
+
+
+def overridden(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A tree with `a.b=value` overrides, in a copy; raises UserError."""
+    tree = deepcopy(tree)
     for override in overrides:
         apply_override(tree, override)
     return tree
@@ -32,7 +39,7 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
 
     How the value is read: `parse_typed_value`.
     """
-    names, text = split_override(override)
+    names, text = _split(override)
     key = ".".join(names)
     value = parse_typed_value(text, f"--set {key}")
     node = tree
@@ -45,8 +52,12 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
     node[names[-1]] = value
 
 
-def split_override(override: str) -> tuple[list[str], str]:
-    """The names of the key, and the value as it was typed; raises UserError."""
+def typed_path(override: str) -> tuple[str, ...]:
+    """The names of the key that an override sets; raises UserError."""
+    return tuple(_split(override)[0])
+
+
+def _split(override: str) -> tuple[list[str], str]:
     key, separator, text = override.partition("=")
     names = [name.strip() for name in key.split(".")]
     if not separator or not all(names):
