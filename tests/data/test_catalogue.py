@@ -93,6 +93,26 @@ def spec(**keys: Any) -> DatasetSpec:
     return parse_spec("two", yaml.safe_dump(SPEC | keys))
 
 
+def test_a_spec_may_say_the_order_of_its_copies_numbers() -> None:
+    assert list(spec().of_number) == [0, 1]
+    assert list(spec(labels=["c", "d"], numbered=["d", "c"]).of_number) == [1, 0]
+    with pytest.raises(UserError, match="numbered takes the labels, each once, in another order"):
+        spec(labels=["c", "d"], numbered=["cat", "dog"])
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_first_and_the_last_number_mean_what_torchvision_counts(name: str) -> None:
+    """Its order is that of the archive's numbers, or of the sorted folders."""
+    numbers = spec_of(name).of_number
+    assert sorted(numbers) == list(range(spec_of(name).n_classes))
+    if name == "oxford-pets":
+        labels = [spec_of(name).labels[number] for number in numbers]
+        assert labels == sorted(labels, key=str.lower)
+        assert labels[:2] == ["Abyssinian", "american_bulldog"]
+    else:
+        assert list(numbers) == list(range(spec_of(name).n_classes))
+
+
 def test_a_spec() -> None:
     assert spec().label_names == spec().labels == ("cat", "dog")
     assert spec().n_classes == 2

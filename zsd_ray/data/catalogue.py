@@ -75,6 +75,7 @@ class DatasetSpec(Section):
         of them.
     labels: what the archive calls each class (folders, lists), distinct, in the same order. Where
         the file does not say, the class names, and for ImageNet the WNIDs.
+    numbered: `labels` in the order in which copies of the set number them, where it is another.
     source: the publication.
     get: what the user must put where.
     layouts: in the order in which they are tried.
@@ -90,6 +91,7 @@ class DatasetSpec(Section):
     classes: Annotated[tuple[Text, ...], Field(min_length=2)] | Literal["imagenet"]
     imagenet_labels: tuple[tuple[int, ...], ...] | None = None
     labels: tuple[Text, ...]
+    numbered: tuple[Text, ...] | None = None
     source: Text
     get: Text
     layouts: Annotated[dict[LayoutName, LayoutSpec], Field(min_length=1)]
@@ -103,6 +105,12 @@ class DatasetSpec(Section):
         """What tells the labels apart: the class names, where they are distinct and known here."""
         named = self.classes != "imagenet" and len(set(self.classes)) == len(self.classes)
         return self.classes if named else self.labels
+
+    @property
+    def of_number(self) -> Sequence[int]:
+        """Which class each label number of a copy means that does not name its labels."""
+        numbered = self.numbered
+        return range(self.n_classes) if numbered is None else [*map(self.labels.index, numbered)]
 
     @model_validator(mode="before")
     @classmethod
@@ -139,6 +147,8 @@ class DatasetSpec(Section):
                 f"labels has {len(self.labels)} names, {distinct} of them distinct, for {n} "
                 "classes; it takes a distinct one for each"
             )
+        if self.numbered is not None and sorted(self.numbered) != sorted(self.labels):
+            raise ValueError("numbered takes the labels, each once, in another order")
         return self
 
 

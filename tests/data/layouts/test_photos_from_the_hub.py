@@ -101,6 +101,29 @@ def test_parquet_as_on_the_hub(name: str, tmp_path: Path) -> None:
         assert np.asarray(dataset.read(1)).shape == (8, 8, 3)
 
 
+@pytest.mark.parametrize("name", ["dtd", "stanford-cars", "oxford-pets"])
+def test_numbers_without_names_are_those_of_the_sets_copies(name: str, tmp_path: Path) -> None:
+    """A copy made from torchvision's data set has no names; its pets are not cats first."""
+    known = PARQUET[name][0]
+    theirs = [len(known) - 1, 0, 1, len(known) // 2, 16]
+    wanted = [position(name, known, label) for label in theirs]
+    images = [encoded(seed) for seed in range(len(theirs))]
+    (tmp_path / "parquet").mkdir()
+    pq.write_table(
+        pa.table({"image": images, "label": theirs}), tmp_path / "parquet" / "test-0.parquet"
+    )
+    files = [
+        (f"s{n:07d}.{extension}", content)
+        for n, label in enumerate(theirs)
+        for extension, content in (("cls", str(label).encode()), ("png", images[n]))
+    ]
+    write_tar(tmp_path / "tars" / "test" / "0.tar", files)
+    for folder in ("parquet", "tars"):
+        dataset = opened(name, tmp_path / folder)
+        assert labels_of(dataset) == wanted
+        assert tuple(dataset.label_names or ()) == tuple(spec_of(name).label_names)
+
+
 def test_numbers_sorted_as_text_are_no_order(tmp_path: Path) -> None:
     """So a well-known copy of Flowers-102 counts: label 1 is the archive's class 10."""
     names = sorted(str(number) for number in range(1, 48))

@@ -19,8 +19,8 @@ def order_labels(
 
     Names are matched, in any spelling of space, "_", "-" and case, with the class names and with
     what the archive calls the classes. Where none is known and there are as many, they are taken
-    in their order, if they are `ordered` and no numbers sorted as text; numbers without names are
-    taken as they are.
+    in their order, if they are `ordered` and no numbers sorted as text. That order, and numbers
+    without names, are those of the set's copies (`spec.of_number`).
 
     Raises:
         UserError: a label is no class of the set.
@@ -39,6 +39,11 @@ def order_labels(
                 f"{shown} holds label {largest}; {spec.title} has {spec.n_classes} classes, which "
                 "count from 0: check data.source and data.label_column"
             )
+        if spec.numbered is not None:
+            order = spec.of_number
+            dataset.records = dataset.records.relabelled(
+                None if number is None else order[number] for number in numbers
+            )
     dataset.label_names = spec.label_names
 
 
@@ -55,7 +60,7 @@ def _numbers_of(
         and len(missing) == len(names) == spec.n_classes
         and (ranks_as_numbers(names) in in_order)
     ):
-        return range(spec.n_classes)
+        return spec.of_number
     raise UserError(
         f"{shown} names {len(names)} labels, of which {len(missing)} are none of the "
         f"{spec.n_classes} classes of {spec.title} ({some(missing)}): check data.source and "
