@@ -11,10 +11,11 @@ from zsd_ray.diffusion import draws
 from zsd_ray.diffusion.schedule import DiscreteSchedule
 from zsd_ray.diffusion.time_density import TimeDensity
 from zsd_ray.diffusion.weighting import WEIGHTINGS
+from zsd_ray.engine import worker
 from zsd_ray.engine.worker import Scorer
 from zsd_ray.methods.base import texts
 from zsd_ray.models.registry import encode_prompts, load_model
-from zsd_ray.spec.config import ModelConfig
+from zsd_ray.spec.config import ModelConfig, RunConfig, parse_config
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.method import DiffusionClassifierMethod, FittedOn, TimeProfile
 from zsd_ray.spec.records import ImageFailure, MicroBatch, WorkItem
@@ -326,6 +327,17 @@ def test_a_row_that_does_not_fit_is_an_error(denoiser):
         pytest.raises(torch.OutOfMemoryError),
     ):
         score(scorer, ITEMS)
+
+
+@pytest.mark.parametrize(("gpus", "share"), [(0.5, 0.5), (1, 1), (2, 1)])
+def test_a_worker_measures_its_batch_on_its_share_of_a_gpu(denoiser, gpus, share, monkeypatch):
+    asked = []
+    monkeypatch.setattr(worker, "automatic", lambda *arguments: asked.append(arguments[-1]) or 8)
+    cluster = {"gpus_per_worker": gpus, "batch_size": "auto"}
+    run = parse_config(RunConfig, {"method": PAPER, "cluster": cluster})
+    rows = {name: of[:1] for name, of in denoiser.conditioning.items()}
+    assert worker.make_scorer(run, denoiser, Pictures(1), rows, ["one"]).batch_size == 8
+    assert asked == [share]
 
 
 def test_an_automatic_batch_size_is_the_usual_one_on_a_processor(denoiser):

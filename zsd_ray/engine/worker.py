@@ -63,6 +63,7 @@ def make_scorer(
         config.seed,
         batch_size,
         config.model.compile,
+        gpu_share=min(1.0, config.cluster.gpus_per_worker or 1.0),
     )
 
 
@@ -88,6 +89,7 @@ class Scorer(MicroBatchScorer[_Part]):
             It is halved where memory runs out.
         compile: as `row_network` takes it.
         bind: makes the denoiser a network over rows.
+        gpu_share: of its GPU that this worker has, for what is measured.
 
     Raises:
         UserError: the weighting is not finite on these times.
@@ -104,6 +106,7 @@ class Scorer(MicroBatchScorer[_Part]):
         batch_size: int | Literal["auto"],
         compile: bool | None,
         bind: Bind = row_network,
+        gpu_share: float = 1.0,
     ) -> None:
         super().__init__(dataset)
         self._denoiser = denoiser
@@ -119,7 +122,7 @@ class Scorer(MicroBatchScorer[_Part]):
         # Measured uncompiled: compiling takes minutes for each size.
         network = bind(denoiser, self._rows, False if batch_size == "auto" else compile)
         self._method = DiffusionClassifier(denoiser, network, method, seed)
-        self.batch_size = batch_size if batch_size != "auto" else self._automatic()
+        self.batch_size = batch_size if batch_size != "auto" else self._automatic(gpu_share)
         if batch_size == "auto":
             self._method.network = bind(denoiser, self._rows, compile)
         self._copies = Copies(denoiser.device)
@@ -169,7 +172,7 @@ class Scorer(MicroBatchScorer[_Part]):
             # Compiling another shape would take longer than a worker may be silent.
             self._method.network = self._bind(self._denoiser, self._rows, False)
 
-    def _automatic(self) -> int:
+    def _automatic(self, gpu_share: float) -> int:
         device, shape = self._denoiser.device, self._denoiser.sample_shape
         # What is allocated by now tells networks, their dtypes and kept prompts apart.
         taken = torch.cuda.memory_allocated(device) >> 26 if device.type == "cuda" else 0
@@ -187,7 +190,7 @@ class Scorer(MicroBatchScorer[_Part]):
             return time.perf_counter() - start
 
         with torch.no_grad():
-            return automatic(seconds, device, kind)
+            return automatic(seconds, device, kind, gpu_share)
 
     def _errors(self, parts: list[_Part]) -> tuple[NDArray[np.float32], int]:
         """The eps-errors of all rows of all parts, and how many rows the network saw."""

@@ -49,8 +49,8 @@ class ModelWorker:
         """Load the model, and return the id of the node that this worker is on.
 
         Raises:
-            UserError: it is another model than the driver planned for, cannot be loaded, or torch cannot
-                use the GPU that this worker was given.
+            UserError: it is another model than the driver planned for, cannot be loaded, or torch
+                cannot use the GPU that this worker was given.
         """
         import torch
 
