@@ -92,6 +92,20 @@ def test_a_file_without_rows_has_no_answers(write: Write) -> None:
         (NAME.format("vgg"), f"{HEADER}\n{row('cat', 'cat-oven')}\n", "line 2: .*its cues"),
         (NAME.format("vgg"), f"{HEADER}\n{row('a', 'cat1-oven1', 'dog')}\n", "category is 'dog'"),
         (NAME.format("vgg"), f"{HEADER}\ns,1,1\n", "line 2 is cut off"),
+        (NAME.format("vgg"), f"{HEADER}\n{row('cat', 'cat1-oven1')},x\n", "line 2 has more cells"),
+        (NAME.format("vgg"), HEADER.replace(",", ";"), "no column object_response, category, im"),
+        (NAME.format("vgg"), row("cat", "cat1-oven1"), "no column object_response"),
+        (NAME.format("vgg"), f"{HEADER},category\n", "has the column category twice"),
+        (NAME.format("vgg"), f"{HEADER}\n{row('Cat', 'cat1-oven1')}\n", "answer 'Cat' is none of"),
+        (NAME.format("vgg"), f"{HEADER}\n{row('cat', 'cow1-oven1')}\n", "shape 'cow' is none of"),
+        (NAME.format("vgg"), f"{HEADER}\n{row('cat', 'cat1-cow1')}\n", "texture 'cow' is none"),
+        (NAME.format("vgg"), f"{HEADER}\n{'x' * 140_000}\n", "field larger than field limit"),
+        (NAME.format("vgg"), f"{HEADER}\n\0\n", "line"),
+        (
+            NAME.format("vgg"),
+            f"{HEADER}\n{row('cat', 'cat1-oven1')}\n{row('na', 'cat1-oven1')}\n",
+            "vgg has decided cat1-oven1.png twice",
+        ),
     ],
 )
 def test_other_files_are_refused_in_one_line(
@@ -102,6 +116,31 @@ def test_other_files_are_refused_in_one_line(
         read_recorded([f"{tmp_path}/{name}"])
     assert "\n" not in str(caught.value)
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("trial", ["0001_", "0007_"])
+def test_two_networks_of_one_name_are_refused(tmp_path: Path, write: Write, trial: str) -> None:
+    """Pooled they would look like one that has seen every image twice."""
+    answer = row("cat", "cat2-oven1")
+    for folder, text in (("a", answer), ("b", answer.replace("0001_", trial))):
+        (tmp_path / folder).mkdir()
+        write(f"{folder}/{NAME.format('alexnet')}", text)
+    with pytest.raises(UserError, match=r"alexnet has decided cat2-oven1\.png in .*/a/.*/b/"):
+        read_recorded([f"{tmp_path}/a/*.csv", f"{tmp_path}/b/*.csv"])
+
+
+def test_a_file_that_two_patterns_match_is_refused(tmp_path: Path, write: Write) -> None:
+    path = write(NAME.format("vgg"), row("cat", "cat1-oven1"))
+    with pytest.raises(UserError, match="is given twice"):
+        read_recorded([str(path), f"{tmp_path}/*.csv"])
+
+
+def test_other_images_of_a_subject_may_lie_elsewhere(tmp_path: Path, write: Write) -> None:
+    (tmp_path / "b").mkdir()
+    write(NAME.format("vgg"), row("cat", "cat1-oven1"))
+    write(f"b/{NAME.format('vgg')}", row("cat", "cat1-cat2"))
+    (found,) = read_recorded([f"{tmp_path}/*.csv", f"{tmp_path}/b/*.csv"])
+    assert found.textures == ("oven", "cat")
 
 
 def test_no_file_and_no_text_are_said(tmp_path: Path) -> None:
