@@ -18,7 +18,7 @@ from PIL import Image
 
 from zsd_ray.data.base import ImageDataset
 from zsd_ray.data.open import open_dataset
-from zsd_ray.data.parquet import ParquetDataset
+from zsd_ray.data.parquet_images import ImageColumn, RowGroup
 from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.errors import ImageError, UserError
 
@@ -166,13 +166,13 @@ def test_two_row_groups_are_kept_and_none_is_read_twice(
 ) -> None:
     dataset = open_parquet(write(tmp_path / "a.parquet", images, list(range(10)), rows_in_group=2))
     read_groups = []
-    real = ParquetDataset._read_row_group
+    real = ImageColumn.read
 
-    def note(self: ParquetDataset, path: str, group: int) -> pa.ChunkedArray:
-        read_groups.append(group)
-        return real(self, path, group)
+    def note(self: ImageColumn, opened: Any, number: int) -> RowGroup:
+        read_groups.append(number)
+        return real(self, opened, number)
 
-    monkeypatch.setattr(ParquetDataset, "_read_row_group", note)
+    monkeypatch.setattr(ImageColumn, "read", note)
     for index in (0, 1, 2, 0, 3, 1):
         dataset.read(index)
     assert read_groups == [0, 1]
@@ -214,7 +214,7 @@ def test_bad_cells_fail_alone(tmp_path: Path, images: list[bytes], encode: Encod
     dataset = open_parquet(path)
     reasons = {
         1: "column 'image' is null",
-        2: "column 'image' is null",
+        2: r"the file 'b\.png': cannot be read \(no such file",
         3: "empty",
         4: "not an image",
         5: "cannot be decoded",

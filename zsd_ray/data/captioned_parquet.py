@@ -8,6 +8,7 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from zsd_ray.data.arrow_kinds import is_list_of_text, plain
 from zsd_ray.data.captions import CaptionTable
 from zsd_ray.data.parquet import ParquetDataset
 from zsd_ray.spec.errors import UserError
@@ -59,6 +60,11 @@ class CaptionedParquet(ParquetDataset):
         for path in dict.fromkeys(path for path, _ in self._groups):
             with self._location.user_errors(self._location.show(path)):
                 found += self._location.read(path, parse)
+        if len(found) != len(self.records):
+            raise UserError(
+                f"data.path {self._location.shown} holds {len(self.records)} images for "
+                f"{len(found)} rows of captions; the files contradict themselves"
+            )
         for index, own in enumerate(found):
             if own is None or None in own or len(set(own)) < max(2, len(own)):
                 raise UserError(
@@ -82,7 +88,7 @@ def _captions(column: str, label_column: str | None, opened: IO[bytes]) -> list[
             raise UserError(
                 f"data.caption_column {column!r} is no column; there are: {', '.join(schema.names)}"
             )
-        if not _is_list_of_text(schema.field(column).type):
+        if not is_list_of_text(schema.field(column).type):
             raise UserError(
                 f"data.caption_column {column!r} is {schema.field(column).type}; captions are "
                 "list<string>"
@@ -92,10 +98,4 @@ def _captions(column: str, label_column: str | None, opened: IO[bytes]) -> list[
 
 
 def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_null(kind))
-
-
-def _is_list_of_text(kind: pa.DataType) -> bool:
-    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    texts = (pa.types.is_string, pa.types.is_large_string)
-    return any(is_list(kind) for is_list in lists) and any(is_(kind.value_type) for is_ in texts)
+    return bool(pa.types.is_integer(plain(kind)) or pa.types.is_null(kind))

@@ -46,6 +46,11 @@ class Location:
         """The path as the filesystem writes it."""
         return self._opened[1]
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is in the file system of this machine."""
+        return isinstance(self._opened[0], LocalFileSystem)
+
     def kind(self) -> str | None:
         """Return "file", "directory" or "other"; None where there is nothing."""
         info = self._info(self.root)
@@ -108,7 +113,7 @@ class Location:
 
     def _check_plain(self, path: str) -> None:
         """Raise OSError for what stands in a local folder and is no file: a pipe waits for ever."""
-        if isinstance(self._opened[0], LocalFileSystem):
+        if self.is_local:
             mode = os.stat(path).st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # of folders, opening complains
                 raise OSError(errno.EINVAL, "it is a pipe, a socket or a device, and no file")

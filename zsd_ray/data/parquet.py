@@ -2,41 +2,46 @@
 
 from __future__ import annotations
 
+import io
 import threading
+import warnings
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 from typing import IO, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
 from zsd_ray.data.decoding import decode
 from zsd_ray.data.location import Location
+from zsd_ray.data.parquet_images import ImageColumn, RowGroup, place_of
 from zsd_ray.data.parquet_labels import LabelColumn
 from zsd_ray.data.record_table import RecordTable
 from zsd_ray.data.shards import Shard, find_shards
+from zsd_ray.spec.documents import is_lfs_pointer
 from zsd_ray.spec.errors import ImageError, UserError
 
 SUFFIXES = (".parquet",)
 _KEPT_ROW_GROUPS = 2
+_FEW = 1_000_000  # rows that are believed of any file: nulls and repeated values take no bytes
 
 
 class ParquetDataset:
     """One Parquet file, a folder of them, a pattern or a range; local or at any fsspec URL.
 
-    `image_column` is binary or struct<bytes, path>; `label_column` holds ints or strings, or is
-    None for images without labels. A null or negative label is no label. An image's id is
-    FILE:ROW. Listing reads no images; reading one reads its row group, of which two are kept.
+    `image_column` is binary or struct<bytes, path>, of which paths are followed as ImageColumn
+    says; `label_column` holds ints or strings, or is None for images without labels. A null or
+    negative label is no label. An image's id is FILE:ROW. Listing reads no images; reading one
+    reads its row group, of which two are kept.
 
     Args:
         files: which of those at `path` are read; None: all.
 
     Raises:
-        UserError: nothing there, not Parquet, a column that is missing or of the wrong type.
+        UserError: nothing there, not Parquet, a column that is missing or of the wrong type; or
+            paths instead of images, and the first of them leads nowhere.
     """
 
     records: RecordTable
@@ -50,7 +55,7 @@ class ParquetDataset:
         files: Sequence[Shard] | None = None,
     ) -> None:
         self._location = path if isinstance(path, Location) else Location(path)
-        self._image_column = image_column
+        self._images = ImageColumn(image_column)
         self._groups: list[tuple[str, int]] = []  # file, and number of the row group in it
         self._starts: list[int] = []  # row group -> number of its first record
         self._keep_nothing()
@@ -62,11 +67,14 @@ class ParquetDataset:
         labels = LabelColumn(label_column)
         ids: list[str] = []
         sources: list[str] = []
+        n_elsewhere = 0
         for file_path, name in files:
             with self._location.user_errors(f"{name} of data.path {shown} as Parquet"):
-                n_rows = self._location.read(
-                    file_path, partial(_look_into, name, image_column, labels)
-                )
+                look = partial(_look_into, name, self._images, labels)
+                n_rows, n_paths, first = self._location.read(file_path, look)
+                n_elsewhere += n_paths
+                if first is not None:
+                    self._check_first(first, file_path)
             start = len(ids)
             for group, n_rows_of_group in enumerate(n_rows):
                 self._groups.append((file_path, group))
@@ -75,7 +83,13 @@ class ParquetDataset:
             file_shown = self._location.show(file_path)
             ids += [f"{name}:{row}" for row in range(sum(n_rows))]
             sources += [f"{file_shown}:{row}" for row in range(sum(n_rows))]
-        numbers, self.label_names = labels.number(len(ids))
+        if n_elsewhere:
+            warnings.warn(
+                f"{n_elsewhere} of {len(ids)} images of data.path {shown} are paths of files and "
+                "no bytes; they are read from there, so each worker must find them",
+                stacklevel=2,
+            )
+        numbers, self.label_names = labels.number(len(ids), shown)
         self.records = RecordTable(ids, sources, numbers)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -87,58 +101,67 @@ class ParquetDataset:
 
     def _keep_nothing(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[int, pa.ChunkedArray] = OrderedDict()
+        self._kept: OrderedDict[int, RowGroup] = OrderedDict()
+
+    def _check_first(self, path: str, file_path: str) -> None:
+        """Raise UserError where the first of nothing but paths leads nowhere."""
+        try:
+            there = self._location.size(place_of(path, self._location, file_path)) is not None
+        except ImageError:
+            there = False
+        if not there:
+            raise UserError(
+                f"{self._location.show(file_path)} holds paths of images and no bytes, and the "
+                f"first, {path[:100]!r}, is no file here, below the Parquet file's folder or as an "
+                "absolute path of this machine; write the images themselves into the file, or put "
+                "them there"
+            )
 
     def read(self, index: int) -> Image.Image:
         record = self.records[index]
         group = bisect_right(self._starts, index) - 1
         with self._location.image_errors(record.source):
-            data = self._encoded(group)[index - self._starts[group]].as_py()
+            data, path = self._row_group(group).cell(index - self._starts[group])
+        if data is None and path:
+            with self._location.image_errors(f"{record.source}: the file {path[:100]!r}"):
+                place = place_of(path, self._location, self._groups[group][0])
+                data = self._location.read_bytes(place)
         if data is None:
-            raise ImageError(f"{record.source}: column {self._image_column!r} is null in this row")
+            raise ImageError(f"{record.source}: column {self._images.name!r} is null in this row")
         return decode(data, record.source)
 
-    def _encoded(self, group: int) -> pa.ChunkedArray:
-        """The encoded images of one row group. Threads wait for each other: none reads twice."""
+    def _row_group(self, group: int) -> RowGroup:
+        """The images of one row group. Threads wait for each other: none reads twice."""
         with self._lock:
             if group not in self._kept:
-                self._kept[group] = self._read_row_group(*self._groups[group])
+                file_path, number = self._groups[group]
+                read = partial(self._images.read, number=number)
+                self._kept[group] = self._location.read(file_path, read)
             self._kept.move_to_end(group)
             while len(self._kept) > _KEPT_ROW_GROUPS:
                 self._kept.popitem(last=False)
             return self._kept[group]
 
-    def _read_row_group(self, file_path: str, group: int) -> pa.ChunkedArray:
-        def read(opened: IO[bytes]) -> pa.ChunkedArray:
-            with pq.ParquetFile(opened) as file:
-                is_struct = pa.types.is_struct(file.schema_arrow.field(self._image_column).type)
-                leaf = f"{self._image_column}.bytes" if is_struct else self._image_column
-                column = file.read_row_group(group, columns=[leaf]).column(self._image_column)
-                return pc.struct_field(column, "bytes") if is_struct else column
 
-        return self._location.read(file_path, read)
+def _look_into(
+    name: str, images: ImageColumn, labels: LabelColumn, opened: IO[bytes]
+) -> tuple[list[int], int, str | None]:
+    """Check a file and add its labels.
 
-
-def _look_into(name: str, image_column: str, labels: LabelColumn, opened: IO[bytes]) -> list[int]:
-    """Check a file, add its labels, and return how many rows each of its row groups has."""
+    Returns:
+        The rows of each of its row groups; how many are nothing but paths; the first of those.
+    """
+    size = opened.seek(0, io.SEEK_END)
+    opened.seek(0)
+    if is_lfs_pointer(opened.read(64)):
+        raise ValueError("it is a git-LFS pointer, not the file itself; run `git lfs pull`")
+    opened.seek(0)
     with pq.ParquetFile(opened) as file:
-        _check_image_column(file.schema_arrow, image_column, name)
-        groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
+        images.check(file.schema_arrow, name)
+        groups = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        n_rows = file.metadata.num_rows
+        if n_rows != sum(groups) or min(groups, default=0) < 0 or n_rows > max(size, _FEW):
+            raise ValueError(f"its {size} bytes cannot hold the {n_rows} rows that it claims")
+        elsewhere = images.first_path(file)
         labels.read(file, name)  # last: nothing is added twice when the file is read again
-        return [group.num_rows for group in groups]
-
-
-def _check_image_column(schema: pa.Schema, column: str, file: str) -> None:
-    if column not in schema.names:
-        raise UserError(
-            f"data.image_column {column!r} is no column of {file}; it has: "
-            f"{', '.join(schema.names)}"
-        )
-    kind = schema.field(column).type
-    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-        kind = kind.field("bytes").type
-    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-        raise UserError(
-            f"data.image_column {column!r} of {file} is {schema.field(column).type}; an image "
-            "column holds encoded images, as binary or struct<bytes, path>"
-        )
+        return groups, *elsewhere

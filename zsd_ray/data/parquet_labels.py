@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from zsd_ray.data.arrow_kinds import is_text, is_whole_number, plain
 from zsd_ray.data.label_names import number_labels
+from zsd_ray.spec.documents import parse_json
 from zsd_ray.spec.errors import UserError
 
 
@@ -36,24 +37,24 @@ class LabelColumn:
                 f"data.label_column {self._column!r} is no column of {name}; it has: "
                 f"{', '.join(schema.names)} (or set it to null for images without labels)"
             )
-        kind = schema.field(self._column).type
-        if pa.types.is_dictionary(kind):
-            kind = kind.value_type
+        kind = plain(schema.field(self._column).type)
         if pa.types.is_null(kind):
             self._values += [None] * file.metadata.num_rows
             return
-        if not (_is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+        if not (is_text(kind) or is_whole_number(kind)):
             raise UserError(
                 f"data.label_column {self._column!r} of {name} is {kind}; labels are ints or "
                 "strings"
             )
-        value_type = str if _is_text(kind) else int
+        value_type = str if is_text(kind) else int
         if self._type not in (None, value_type):
             raise UserError(
                 f"data.label_column {self._column!r} is {kind} in {name} and another type in the "
                 "files before it; choose files of one data set"
             )
         values = file.read(columns=[self._column]).column(self._column).to_pylist()
+        if len(values) != file.metadata.num_rows:
+            raise ValueError(f"it claims {file.metadata.num_rows} rows, and has {len(values)}")
         self._type = value_type
         self._values += values
         names = _class_label(schema, self._column)
@@ -64,7 +65,7 @@ class LabelColumn:
             )
         self._class_label = names or self._class_label
 
-    def number(self, n_images: int) -> tuple[list[int | None], Sequence[str] | None]:
+    def number(self, n_images: int, shown: str) -> tuple[list[int | None], Sequence[str] | None]:
         """Return each image's label and the labels' names; None where they are bare numbers.
 
         Raises:
@@ -82,14 +83,10 @@ class LabelColumn:
         largest = max((number for number in numbers if number is not None), default=-1)
         if names is not None and largest >= len(names):
             raise UserError(
-                f"data.label_column {self._column!r} holds {largest}, but its ClassLabel metadata "
-                f"names only 0 to {len(names) - 1}; the file contradicts itself"
+                f"data.label_column {self._column!r} of {shown} holds {largest}, but its "
+                f"ClassLabel metadata names only 0 to {len(names) - 1}; the file contradicts itself"
             )
         return numbers, names
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _class_label(schema: pa.Schema, column: str) -> list[str] | None:
@@ -98,7 +95,18 @@ def _class_label(schema: pa.Schema, column: str) -> list[str] | None:
     if written is None:
         return None
     try:
-        names = json.loads(written)["info"]["features"][column]["names"]
-    except (ValueError, LookupError, TypeError):
+        names = parse_json(written, "the huggingface metadata")["info"]["features"][column]["names"]
+    except (UserError, LookupError, TypeError):
         return None  # another layout of this metadata, or another type of column
-    return [str(name) for name in names] if isinstance(names, list) and names else None
+    if not isinstance(names, list) or not names:
+        return None
+    if not all(isinstance(name, str) and _is_utf8(name) for name in names):
+        raise ValueError(f"its metadata names the labels of {column!r} by something else than text")
+    return names
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        return bool(text.encode()) or not text
+    except UnicodeEncodeError:  # JSON may hold half a surrogate
+        return False
