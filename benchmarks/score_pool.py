@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from zsd_ray.analysis.fit_share import in_share
 from zsd_ray.analysis.saved_run import open_run
 from zsd_ray.analysis.saved_scores import read_scores
-from zsd_ray.analysis.weighting_fit import N_BUCKETS, in_share
+from zsd_ray.analysis.weighting_fit import N_BUCKETS
 from zsd_ray.diffusion.draws import STRATA, spread_order
 from zsd_ray.diffusion.saved_schedule import SavedSchedule
 from zsd_ray.diffusion.time_density import UNIFORM_SHARE, bucket_of

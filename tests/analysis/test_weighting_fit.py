@@ -8,14 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from zsd_ray.analysis.fit_share import SALT, in_share
+from zsd_ray.analysis.rescore import rescore
 from zsd_ray.analysis.saved_run import SavedRun, open_run
-from zsd_ray.analysis.weighting_fit import (
-    N_BUCKETS,
-    SALT,
-    fit_from_run,
-    in_share,
-    standardised_profile,
-)
+from zsd_ray.analysis.weighting_fit import N_BUCKETS, fit_from_run, standardised_profile
 from zsd_ray.results.profile_file import read_profile
 from zsd_ray.spec.errors import UserError
 from zsd_ray.stats.intervals import wilson
@@ -87,14 +83,28 @@ def test_a_learned_fit_takes_the_labels_of_its_share_alone(full_run, tmp_path):
     weights = np.asarray(found.profile.weights)
     right = 0
     for decision in tested:
-        total, count = np.zeros((N_BUCKETS, 10)), np.zeros(N_BUCKETS)
+        total = np.zeros(10)
         for row in rows_of(full_run, "scores"):
             if row["image_id"] == decision["image_id"]:
-                total[bucket(row["t"])] += row["eps_error"]
-                count[bucket(row["t"])] += 1
-        means = total / np.maximum(count, 1)[:, None]
-        right += int((weights[:, None] * means).sum(axis=0).argmin()) == decision["label"]
+                total += weights[bucket(row["t"])] * np.asarray(row["eps_error"])
+        right += int(total.argmin()) == decision["label"]
     assert found.after.value == right / len(tested)
+
+
+@pytest.mark.parametrize("weighting", ["standardised", "learned"])
+@pytest.mark.parametrize("run", ["full_run", "pruned_run", "staged_run", "default_run"])
+def test_a_fit_and_a_replay_with_its_file_say_the_same(request, run, weighting, tmp_path):
+    path, file = request.getfixturevalue(run), str(tmp_path / "fitted #2.json")
+    fitted = fit_from_run(path, weighting, file)
+    again = rescore(path, weighting, overrides=[f"method.profile={file}"])
+    for own, other in ((fitted.before, again.same), (fitted.after, again.after)):
+        if own is None:  # every image wants draws that were not saved
+            assert other.labelled == 0
+            continue
+        assert (own.images, own.value) == (other.labelled, other.accuracy)
+        assert (own.low, own.high) == (other.accuracy_low, other.accuracy_high)
+    assert fitted.n_beyond == again.n_beyond
+    assert fitted.after is not None or fitted.n_beyond > 0
 
 
 def test_labels_that_teach_nothing_are_said(full_run, monkeypatch):
@@ -110,11 +120,12 @@ def test_a_run_without_labels_can_be_standardised_and_not_learned_from(
 ):
     read = SavedRun.read
 
-    def unlabelled(self, name):
-        table = read(self, name)
+    def unlabelled(self, name, columns=None):
+        table = read(self, name, columns)
         if name == "decisions":
-            index = table.schema.get_field_index("label")
-            table = table.set_column(index, "label", pa.nulls(len(table), pa.int32()))
+            for column, kind in (("label", pa.int32()), ("correct", pa.bool_())):
+                index = table.schema.get_field_index(column)
+                table = table.set_column(index, column, pa.nulls(len(table), kind))
         return table
 
     monkeypatch.setattr(SavedRun, "read", unlabelled)

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.special import expit, log_expit
 
+from zsd_ray.analysis.fit_share import in_share
 from zsd_ray.analysis.saved_run import SavedRun, open_run
-from zsd_ray.analysis.weighting_fit import in_share
 from zsd_ray.data.base import spread
 from zsd_ray.reports.calibration import render_calibration
 from zsd_ray.reports.rows import integers

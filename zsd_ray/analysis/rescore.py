@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from zsd_ray.analysis.fit_share import in_share
 from zsd_ray.analysis.replay import replay
 from zsd_ray.analysis.reweight import reweighted
 from zsd_ray.analysis.saved_run import SavedRun, open_run
 from zsd_ray.analysis.saved_scores import Array, SavedScores, read_scores
 from zsd_ray.analysis.settings import changed
-from zsd_ray.analysis.weighting_fit import in_share
 from zsd_ray.engine.packer import Cost
 from zsd_ray.results.fresh import free_path
 from zsd_ray.results.metrics import run_metrics
@@ -63,11 +63,24 @@ def rescore(
     config = changed(run.config, weighting, rule, overrides)
     if output is not None and free_path(output) != output.rstrip("/"):
         raise UserError(f"there is something at {redact(output)}; choose another --output")
-    scores = read_scores(run)
+    place = None if output is None else Output(output)
+    found = rescored(run, read_scores(run), config, place)
+    return replace(found, seconds=round(time.perf_counter() - start, 3))
+
+
+def rescored(
+    run: SavedRun, scores: SavedScores, config: RunConfig, place: Output | None = None
+) -> Rescored:
+    """Replay a run as `rescore` does, from scores that were read before.
+
+    Args:
+        config: the run's own, with another weighting or rule.
+        place: the decisions are written there; None: nowhere.
+    """
+    start = time.perf_counter()
     weight = reweighted(scores, run.config.draw_method, config.draw_method)
     rows = run.rows()
     own = rows.filter(_unseen(rows, config.draw_method))
-    place = None if output is None else Output(output)
     if place is not None:
         place.prepare()
     parts = [decisions_table([])]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from zsd_ray.results.profile_file import read_profile
 from zsd_ray.spec.algorithms import AlgorithmMethod
 from zsd_ray.spec.config import RunConfig, parse_config
 from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.method import TimeProfile
 from zsd_ray.spec.secrets import redact
 from zsd_ray.spec.tree import apply_override
 
@@ -48,6 +49,19 @@ def changed(
     tree["pruning"] = own | pruning if pruning.get("rule", own["rule"]) == own["rule"] else pruning
     tree["method"] = _method(config, asked.get("method", {}))
     return parse_config(RunConfig, tree, "the settings of the replay")
+
+
+def with_profile(
+    config: RunConfig, weighting: Literal["standardised", "learned"], profile: TimeProfile
+) -> RunConfig:
+    """As `changed`, with a weighting whose profile lies in no file yet."""
+    fitted = config.draw_method.model_dump(mode="json") | {
+        "weighting": weighting,
+        "profile": None,
+        "fitted": profile.model_dump(mode="json"),
+    }
+    tree = config.model_dump(mode="json") | {"method": fitted}
+    return parse_config(RunConfig, tree, "the settings of the replay", saved=True)
 
 
 def _method(config: RunConfig, asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -10,15 +9,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from zsd_ray.analysis.fit_share import SALT, in_share
+from zsd_ray.analysis.rescore import rescored
 from zsd_ray.analysis.saved_run import SavedRun, open_run
 from zsd_ray.analysis.saved_scores import SavedScores, read_scores
+from zsd_ray.analysis.settings import with_profile
 from zsd_ray.diffusion.time_density import bucket_of
-from zsd_ray.diffusion.weighting import fitted_weights
 from zsd_ray.results.profile_file import write_profile
+from zsd_ray.spec.comparison import Figures
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.method import FittedOn, TimeProfile
 from zsd_ray.spec.secrets import redact
-from zsd_ray.stats.intervals import wilson
 from zsd_ray.stats.time_fit import (
     Signal,
     Spread,
@@ -32,9 +33,6 @@ Array = NDArray[np.float64]
 
 N_BUCKETS = 20
 """Equal slices of t_range (Clark & Jaini 2023, their learned weighting)."""
-
-SALT = "zsd-ray fit"
-"""Of the hash that chooses the images of a labelled fit; another than that of `data.limit`."""
 
 _DIGITS = 6  # of what is saved: errors differ in later ones between kinds of hardware
 
@@ -55,9 +53,10 @@ class FittedWeighting:
 
     path: the file, without passwords. images, draws: what it was fitted on.
     share, salt: of a labelled fit, which images those were (`in_share`); None: all.
-    before, after: accuracy with the run's own weights and with the fitted ones, each over the
-        labelled images that the fit took no label of, and their draws that all classes had; None:
-        there are none.
+    before, after: accuracy of the run's own decisions and of those with the fitted weights, as
+        `zsd-ray rescore` finds them, each over the labelled images that the fit took no label of;
+        None: there are none.
+    n_beyond: images in neither, for the run's rule then wants draws that were not saved.
     """
 
     kind: str
@@ -69,12 +68,7 @@ class FittedWeighting:
     salt: str | None
     before: Accuracy | None
     after: Accuracy | None
-
-
-def in_share(image_id: str, share: float, salt: str = SALT) -> bool:
-    """Whether an image is of the `share` whose labels a fit takes: a fixed choice by its id."""
-    digest = hashlib.blake2b(f"{salt}\0{image_id}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") < share * 2**64
+    n_beyond: int
 
 
 def fit_from_run(
@@ -99,16 +93,24 @@ def fit_from_run(
     run = open_run(path)
     images = _Images(run)
     profile = _standardised(images)
-    fitted = set(images.ids)
     if kind == "learned":
         fitted = {i for i in images.ids if images.labels[i] is not None and in_share(i, fit_share)}
         profile = _learned(images, profile, fitted, fit_share)
     place = output or run.output.location(f"{kind}.json")
     write_profile(place, profile)
-    before, after = _accuracies(images, profile, kind, fitted if kind == "learned" else set())
+    found = rescored(run, images.scores, with_profile(run.config, kind, profile))
     on = profile.fitted_on
     return FittedWeighting(
-        kind, redact(place), profile, on.images, on.draws, on.share, on.salt, before, after
+        kind,
+        redact(place),
+        profile,
+        on.images,
+        on.draws,
+        on.share,
+        on.salt,
+        before=_accuracy(found.same),
+        after=_accuracy(found.after),
+        n_beyond=found.n_beyond,
     )
 
 
@@ -126,19 +128,19 @@ class _Image:
     """The draws of one image that all of its classes had, D of them.
 
     classes: (C,) int32; bucket: (D,); deviations: (D, C) float64, of the errors from their mean
-    over classes; scores: (C,) float64, means with the run's own weights.
+    over classes.
     """
 
     classes: NDArray[np.int32]
     bucket: NDArray[np.intp]
     deviations: Array
-    scores: Array
 
 
 class _Images:
     """The images of a run that kept their draws, in order of their ids.
 
     Attributes:
+        scores: as they were saved, of all images.
         labels: of each image id, the class number or None; evaluations: what each cost.
     """
 
@@ -149,8 +151,8 @@ class _Images:
             raise UserError(
                 f"{run.name} is a run of method {method.name}, which has no timesteps to weight"
             )
-        self._scores: SavedScores = read_scores(run)
-        self.n_classes = self._scores.n_classes
+        self.scores: SavedScores = read_scores(run)
+        self.n_classes = self.scores.n_classes
         self.edges = np.linspace(*run.config.draw_method.times, N_BUCKETS + 1)
         rows = run.read("decisions")
         columns = (rows[name].to_pylist() for name in ("image_id", "label", "n_spent", "error"))
@@ -159,22 +161,20 @@ class _Images:
         for image_id, label, n_spent, error in zip(*columns, strict=True):
             if error is None:
                 self.labels[image_id], self.evaluations[image_id] = label, n_spent
-        numbers = {image_id: i for i, image_id in enumerate(self._scores.image_ids)}
+        numbers = {image_id: i for i, image_id in enumerate(self.scores.image_ids)}
         self._numbers = {i: numbers[i] for i in sorted(numbers) if i in self.labels}
         self.ids = list(self._numbers)
 
     def __getitem__(self, image_id: str) -> _Image:
         number = self._numbers[image_id]
-        rows, errors = self._scores.rows(number), self._scores.errors_of(number)
+        rows, errors = self.scores.rows(number), self.scores.errors_of(number)
         first = np.isfinite(errors[0])
         complete = np.isfinite(errors[:, first]).all(axis=1)
         errors = errors[np.ix_(complete, first)]
-        weight = self._scores.weight[rows][complete]
         return _Image(
             classes=np.flatnonzero(first).astype(np.int32),
-            bucket=bucket_of(self.edges, self._scores.t[rows][complete]),
+            bucket=bucket_of(self.edges, self.scores.t[rows][complete]),
             deviations=deviations(errors),
-            scores=(weight[:, None] * errors).mean(axis=0),
         )
 
     def __iter__(self) -> Iterator[_Image]:
@@ -244,26 +244,10 @@ def _learned(images: _Images, profile: TimeProfile, fitted: set[str], share: flo
     return profile.model_copy(update={"weights": _rounded(weights), "fitted_on": on})
 
 
-def _accuracies(
-    images: _Images, profile: TimeProfile, kind: Literal["standardised", "learned"], seen: set[str]
-) -> tuple[Accuracy | None, Accuracy | None]:
-    middles = (images.edges[:-1] + images.edges[1:]) / 2
-    weights = fitted_weights(profile, kind, middles)
-    n, before, after = 0, 0, 0
-    for image_id in images.ids:
-        label = images.labels[image_id]
-        if label is None or image_id in seen:
-            continue
-        image = images[image_id]
-        means = bucket_means(image.deviations, image.bucket, N_BUCKETS)
-        n += 1
-        before += int(image.classes[image.scores.argmin()]) == label
-        after += int(image.classes[(weights @ means).argmin()]) == label
-    return _accuracy(before, n), _accuracy(after, n)
-
-
-def _accuracy(correct: int, n: int) -> Accuracy | None:
-    return Accuracy(n, correct / n, *wilson(correct, n)) if n else None
+def _accuracy(of: Figures) -> Accuracy | None:
+    if of.accuracy is None or of.accuracy_low is None or of.accuracy_high is None:
+        return None
+    return Accuracy(of.labelled, of.accuracy, of.accuracy_low, of.accuracy_high)
 
 
 def _rounded(values: Array) -> tuple[float, ...]:

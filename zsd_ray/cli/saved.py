@@ -131,7 +131,7 @@ def _fit(options: argparse.Namespace) -> int:
     before = None if found.before is None else astuple(found.before)
     after = None if found.after is None else astuple(found.after)
     sizes = (found.images, found.draws, found.share)
-    print(aligned(fitted_rows(found.kind, found.path, *sizes, before, after)))
+    print(aligned(fitted_rows(found.kind, found.path, *sizes, before, after, found.n_beyond)))
     return EXIT_OK
 
 

@@ -16,6 +16,7 @@ def fitted_rows(
     share: float | None,
     before: Accuracy | None,
     after: Accuracy | None,
+    n_beyond: int = 0,
 ) -> Rows:
     """A name and a value for each line.
 
@@ -23,6 +24,7 @@ def fitted_rows(
         share: of the images whose labels a fit may take; None: it takes none.
         before, after: with the run's own weights and the fitted ones, on images whose labels it did
             not take; None: there are none.
+        n_beyond: images in neither.
     """
     labels = "no labels" if share is None else f"with labels, of a share of {share:g}"
     rows = [
@@ -34,5 +36,7 @@ def fitted_rows(
         of = "" if share is None else "other "
         rows.append(("accuracy", f"{with_interval(*before[1:])} with the run's own weights"))
         rows.append(("", f"{with_interval(*after[1:])} with these, on {after[0]:,} {of}images"))
+    if n_beyond:
+        rows.append(("", f"{n_beyond:,} images want draws that were not saved, and are in neither"))
     rows.append(("to use it", f"method: {{weighting: {kind}, profile: {path}}}"))
     return rows

@@ -31,7 +31,7 @@ class FittedOn(Section):
 
     run, identity: its output, without passwords, and its hash.
     images, draws: how many of either; evaluations: what they cost.
-    share, salt: of a labelled fit, which of the run's images (analysis/weighting_fit.py); None:
+    share, salt: of a labelled fit, which of the run's images (analysis/fit_share.py); None:
         all.
     """
 
