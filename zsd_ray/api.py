@@ -21,7 +21,7 @@ from zsd_ray.results.fresh import free_path
 from zsd_ray.results.heartbeat import refuse_second_driver
 from zsd_ray.results.illustration_file import Illustrations
 from zsd_ray.results.run_file import Status
-from zsd_ray.session import OnProgress, OnWarning, RunResult, Session
+from zsd_ray.session import OnProgress, OnWarning, RunResult, Session, WallTime, as_before
 from zsd_ray.spec.config import ClusterConfig, RunConfig, StorageConfig
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.secrets import redact
@@ -46,6 +46,7 @@ def run(
     local: bool = False,
     on_progress: OnProgress | None = None,
     on_warning: OnWarning = print,
+    began: float | None = None,
 ) -> RunResult:
     """Classify the images that `config` names, or go on with an interrupted run of it.
 
@@ -53,38 +54,50 @@ def run(
         local: in this process, without Ray.
         on_progress: called a few times a second.
         on_warning: called with one line when something goes wrong that does not stop the run.
+        began: when the run's wall time begins, by time.monotonic; None: with this call.
 
     Raises:
         UserError: bad input, or another process is at this run; nothing was started.
         RunBrokenError, StoreError: it cannot go on; the same call does later.
         KeyboardInterrupt: what was decided is written, and the same call goes on.
     """
+    wall = WallTime(began)
     # A mistyped endpoint should not be waited for as an outage is.
     filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
-    return run_plan(make_plan(config), local, on_progress, on_warning)
+    return run_plan(make_plan(config), local, on_progress, on_warning, wall)
 
 
 def run_plan(
-    plan: Plan, local: bool, on_progress: OnProgress | None, on_warning: OnWarning
+    plan: Plan,
+    local: bool,
+    on_progress: OnProgress | None,
+    on_warning: OnWarning,
+    wall: WallTime | None = None,
 ) -> RunResult:
     """As `run`, of what was planned before."""
-    config = plan.config
+    config, wall = plan.config, wall or WallTime()
     refuse_second_driver(config.output.path, on_warning)
     plan.output.prepare()
     filesystem.configure(config.storage)
+    for line in plan.repairs.make(plan.output, plan.records):
+        on_warning(line)
     if config.method.takes_pilot:
 
         def run_pilot(pilot: RunConfig) -> RunResult:
             told = _stage_progress(pilot, on_progress)
-            return run(pilot, local=local, on_progress=told, on_warning=on_warning)
+            with wall.stage():
+                return run(pilot, local=local, on_progress=told, on_warning=on_warning)
 
         plan = with_pilot(plan, run_pilot)
 
     def run_stage(stage: Plan) -> RunResult:
-        return run_plan(stage, local, _stage_progress(stage.config, on_progress), on_warning)
+        with wall.stage():
+            return run_plan(stage, local, _stage_progress(stage.config, on_progress), on_warning)
 
     plan = with_screen(plan, run_stage)
-    session = Session(plan, on_progress, on_warning)
+    if plan.nothing_to_do and not wall.stages:
+        return as_before(plan)
+    session = Session(plan, on_progress, on_warning, wall)
     status: Status = "failed"
     try:
         if plan.todo:
@@ -179,7 +192,8 @@ def illustrate(
     chosen = engine.choose(run.read("decisions", engine.COLUMNS), n_images)
     if not chosen:
         raise UserError(f"{run.name} has no image with a prediction yet; let it decide some")
-    if fingerprint(config.model) != run.record.identity_parts["model"]["fingerprint"]:
+    own = run.record.part("model", run.output.shown("run.json"))
+    if fingerprint(config.model) != own.get("fingerprint"):
         raise UserError(f"model.path {redact(config.model.path)} is not what {run.name} ran on")
     names = run.record.classes
     found = engine.illustrate(config, names, chosen, engine.SETTINGS, run.name, on_part)

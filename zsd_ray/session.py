@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from PIL import Image
 
 from zsd_ray.engine.counters import Counters
@@ -21,10 +24,10 @@ from zsd_ray.results.heartbeat import Heart
 from zsd_ray.results.metrics import run_metrics
 from zsd_ray.results.progress import Before, Progress, ProgressMeter
 from zsd_ray.results.run_file import RunFile, Status
-from zsd_ray.results.tracking import TrackedRun, Tracker, start_tracker
+from zsd_ray.results.tracking import TrackedRun, Tracker, start_tracker, tracking_uri
 from zsd_ray.spec.errors import ImageError, StoreError
 from zsd_ray.spec.identity import resolved, settings
-from zsd_ray.spec.secrets import redacted
+from zsd_ray.spec.secrets import redact, redacted
 
 OnProgress = Callable[[Progress], None]
 OnWarning = Callable[[str], None]
@@ -44,6 +47,7 @@ class RunResult:
     table: one row an image (docs/outputs.md), with those of earlier sessions.
     metrics: the totals of run.json: accuracy with its interval, evaluations, rates.
     output, report: paths or URLs; tracked: where MLflow has it, None where off or away.
+    nothing_to_do: earlier sessions had done all of it; this one changed no figure.
     """
 
     run: RunFile
@@ -51,29 +55,60 @@ class RunResult:
     output: str
     report: str
     tracked: TrackedRun | None
+    nothing_to_do: bool = False
 
     @property
     def metrics(self) -> Mapping[str, Any]:
         return self.run.totals
 
 
+class WallTime:
+    """Seconds of one call of `run`, and those of what comes before the deciding.
+
+    Args:
+        began: when the command did, by time.monotonic; None: now.
+    """
+
+    def __init__(self, began: float | None = None) -> None:
+        self._began = time.monotonic() if began is None else began
+        self.stages = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    @contextmanager
+    def stage(self) -> Iterator[None]:
+        """Around a pilot, a level of a tree or an audit."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stages += time.monotonic() - start
+
+
 class Session:
     """Keeps run.json, the heartbeat, progress, MLflow and the report of one call of `run`."""
 
-    def __init__(self, plan: Plan, on_progress: OnProgress | None, on_warning: OnWarning) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        on_progress: OnProgress | None,
+        on_warning: OnWarning,
+        wall: WallTime | None = None,
+    ) -> None:
         self._plan = plan
+        self._wall = wall or WallTime()
+        self._start_up = self._wall.seconds - self._wall.stages
         self._on_progress = on_progress
         self._on_warning = on_warning
         self._tracker: Tracker | None = None
         self._logged = 0.0
         self._counters = Counters()
         previous = plan.previous
-        before = run_metrics(plan.output.read_table("decisions"))
-        given_up = before["images"] - plan.n_done  # those are tried again
-        self._meter = ProgressMeter(
-            plan.n_images,
-            Before(plan.n_done, before["errors"] - given_up, before["labelled"], before["correct"]),
-        )
+        before = run_metrics(self._kept())
+        counts = (before[name] for name in ("images", "errors", "labelled", "correct"))
+        self._meter = ProgressMeter(plan.n_images, Before(*counts))
         config = resolved(plan.config)
         self._run = RunFile(
             status="running",
@@ -92,6 +127,14 @@ class Session:
         )
         plan.output.write_run(self._run)
         self._heart = Heart(plan.output, plan.session, self._read(n_workers=0))
+
+    def _table(self) -> pa.Table:
+        return self._plan.output.read_table("decisions", None, len(self._plan.classes.names))
+
+    def _kept(self) -> pa.Table:
+        """The rows of images that need no more."""
+        table, again = self._table(), pa.array(sorted(self._plan.again), pa.string())
+        return table.filter(pc.invert(pc.is_in(table["image_id"], again)))
 
     def update(self, counters: Counters, n_workers: int) -> None:
         """Pass the scheduler's counters on to the caller and to MLflow."""
@@ -122,10 +165,10 @@ class Session:
             self._heart.stop(self._run.status if self._run.ended else "failed")
 
     def _close(self, status: Status) -> RunResult:
-        from zsd_ray.reports.html import render_report
+        from zsd_ray.reports.html import pictures_wanted, render_report
 
         plan = self._plan
-        table = plan.output.read_table("decisions")
+        table = self._table()
         totals = run_metrics(table) | self._costs() | self._audit(table)
         n_done = totals["images"] - totals["errors"]
         if status == "finished" and n_done < plan.n_images:
@@ -134,13 +177,14 @@ class Session:
             self._run,
             status=status,
             n_done=n_done,
-            ended=_now(),
+            ended=self._ended(),
             totals=totals,
         )
         # First the record, then what is made from it.
         plan.output.write_run(self._run)
-        traces = plan.output.read_table("traces")
-        page = render_report(self._run, table, traces, self._pictures(table, traces))
+        traces = plan.output.read_table("traces", None, len(plan.classes.names))
+        pictures = _pictures(plan, set(pictures_wanted(table, traces)))
+        page = render_report(self._run, table, traces, pictures)
         plan.output.write_bytes("report.html", page.encode())
         tracked = self._close_tracker(page)
         if tracked is not None:
@@ -152,21 +196,38 @@ class Session:
     def _costs(self) -> dict[str, float]:
         """Time and network rows, summed over the sessions of this run."""
         counters, before = self._counters, self._run.totals
-        worked = self._meter.seconds if self._plan.todo else 0.0
+        worked, stages, start_up = 0.0, 0.0, 0.0
+        if self._worked:
+            worked, stages = self._wall.seconds, self._wall.stages
+            start_up = self._start_up + (self._meter.seconds_to_first_score or 0.0)
         seconds = worked + before.get("seconds", 0.0)
+        stages += before.get("stage_seconds", 0.0)
         n_rows = counters.n_rows + before.get("n_rows", 0)
         n_scored = counters.n_scored + before.get("n_scored", 0)
+        own = seconds - stages
         costs = {
             "seconds": round(seconds, 3),
+            "startup_seconds": round(start_up + before.get("startup_seconds", 0.0), 3),
             "n_rows": n_rows,
             "n_scored": n_scored,
             "padding_fraction": 1 - n_scored / n_rows if n_rows else 0.0,
-            "evaluations_per_second": n_scored / seconds if seconds else 0.0,
+            "evaluations_per_second": n_scored / own if own > 0 else 0.0,
         }
+        if stages:
+            costs["stage_seconds"] = round(stages, 3)
         if self._plan.pilot_evaluations:
             costs["pilot_evaluations"] = self._plan.pilot_evaluations
         first = self._meter.seconds_to_first_score or before.get("seconds_to_first_score")
         return costs | ({"seconds_to_first_score": round(first, 3)} if first else {})
+
+    @property
+    def _worked(self) -> bool:
+        """Whether this session decided anything, or prepared to; else its time is no run's."""
+        return bool(self._plan.todo) or self._wall.stages > 0
+
+    def _ended(self) -> str:
+        previous = self._plan.previous
+        return previous.ended if previous and previous.ended and not self._worked else _now()
 
     def _audit(self, table: pa.Table) -> dict[str, Any]:
         """What the screen cost, where there is one."""
@@ -176,20 +237,6 @@ class Session:
         if config.screen is not None and config.screen.audit:
             found |= read_audit(config.output.path, table)
         return found
-
-    def _pictures(self, table: pa.Table, traces: pa.Table) -> dict[str, Image.Image]:
-        """The pictures that the report shows, where they can still be read."""
-        from zsd_ray.reports.html import pictures_wanted
-
-        wanted = set(pictures_wanted(table, traces))
-        pictures = {}
-        for number, record in enumerate(self._plan.records):
-            if record.image_id in wanted:
-                try:
-                    pictures[record.image_id] = self._plan.dataset.read(number)
-                except (ImageError, StoreError):
-                    continue  # the report leaves a blank for it; its row has the error
-        return pictures
 
     # ---- MLflow
 
@@ -236,7 +283,43 @@ class Session:
         config = yaml.safe_dump(self._run.config, sort_keys=False)
         artifacts = {"config.yaml": config, "report.html": page}
         status = _MLFLOW_STATUS.get(self._run.status, "FINISHED")
-        return self._tracker.close(metrics, artifacts, status)
+        assert self._run.ended is not None
+        ended = datetime.fromisoformat(self._run.ended)
+        return self._tracker.close(metrics, artifacts, status, None if self._worked else ended)
+
+
+def as_before(plan: Plan) -> RunResult:
+    """The result of a run of which nothing was left to do; its record stays as it was.
+
+    The page is made again, so that it is there and of this version.
+    """
+    from zsd_ray.reports.html import pictures_wanted, render_report
+
+    assert plan.previous is not None
+    run, output = plan.previous, plan.output
+    table = output.read_table("decisions", None, len(plan.classes.names))
+    traces = output.read_table("traces", None, len(plan.classes.names))
+    pictures = _pictures(plan, set(pictures_wanted(table, traces)))
+    page = render_report(run, table, traces, pictures)
+    output.write_bytes("report.html", page.encode())
+    tracking, tracked = plan.config.tracking, None
+    uri = tracking_uri(tracking.mlflow, plan.config.output.path)
+    if uri is not None and run.mlflow_run_id is not None:
+        tracked = TrackedRun(redact(uri), tracking.experiment, run.mlflow_run_id)
+    report = redact(output.location("report.html"))
+    return RunResult(run, table, redact(output.path), report, tracked, nothing_to_do=True)
+
+
+def _pictures(plan: Plan, wanted: set[str]) -> dict[str, Image.Image]:
+    """The pictures that the report shows, where they can still be read."""
+    pictures = {}
+    for number, record in enumerate(plan.records):
+        if record.image_id in wanted:
+            try:
+                pictures[record.image_id] = plan.dataset.read(number)
+            except (ImageError, StoreError):
+                continue  # the report leaves a blank for it; its row has the error
+    return pictures
 
 
 def _now() -> str:

@@ -17,7 +17,7 @@ from zsd_ray.results.suite_table import SweepRecord
 from zsd_ray.results.tracking import TrackedRun, Tracker, start_tracker
 from zsd_ray.session import OnProgress, OnWarning
 from zsd_ray.spec.config import ClusterConfig, RunConfig
-from zsd_ray.spec.errors import RunBrokenError, StoreError, UserError
+from zsd_ray.spec.errors import DamagedFile, RunBrokenError, StoreError, UserError
 from zsd_ray.spec.identity import resolved
 from zsd_ray.spec.secrets import redact
 from zsd_ray.spec.suite import Cell, CellResult, SuiteConfig
@@ -84,7 +84,7 @@ def sweep(
     filesystem.configure(suite.storage, retry_seconds=_PLAN_SECONDS)
     checked = _check(cell_runs(suite, limit), on_check)
     output = Output(suite.output.path)
-    before = output.read_json("sweep.json") or {}
+    before = _before(output)
     output.prepare()
     sheet = _Sheet(suite, output, [each.result for each in checked], before)
     tracker = _parent(suite, sheet.record, on_warning)
@@ -113,6 +113,15 @@ def sweep(
     )
 
 
+def _before(output: Output) -> dict[str, object]:
+    """What an earlier sweep of this output said of itself."""
+    tree, shown = output.read_json("sweep.json") or {}, output.shown("sweep.json")
+    for name in ("started", "mlflow_run_id"):
+        if not isinstance(tree.get(name), str | None):
+            raise DamagedFile(shown, f"{name} is no text", "mend or remove it")
+    return tree
+
+
 def _check(runs: Sequence[CellRun], on_check: Callable[[int, int], None]) -> list[_Checked]:
     """Plan every cell. Raises UserError where none can start."""
     checked, inputs = [], Inputs()
@@ -127,7 +136,7 @@ def _check(runs: Sequence[CellRun], on_check: Callable[[int, int], None]) -> lis
             checked.append(_Checked(cell, config, None, refused))
             continue
         previous = plan.previous
-        done = previous is not None and not plan.todo and previous.status == "finished"
+        done = plan.nothing_to_do and previous is not None and previous.status == "finished"
         totals = previous.totals if previous is not None else {}
         found = result_of(
             cell,

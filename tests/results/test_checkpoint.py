@@ -21,6 +21,8 @@ TOP_TWO = make_rule(
     AnytimePruning(max_draws=N_DRAWS, sampling="top-two", growth=1.0, indifference=None), N_CLASSES
 )
 
+COUNTERS = {"n_scored": 3, "n_rows": 4, "n_micro_batches": 1, "n_retries": 0}
+
 
 def feed(elimination, pool, n=10**6):
     """Answer what the next looks want, a draw at a time, `n` times at most."""
@@ -49,9 +51,9 @@ def test_an_elimination_goes_on_from_a_checkpoint_as_if_nothing_had_been(rule, s
         first.add(item, pool.answer(item))
     if first.outcome is not None:
         return
-    written = Checkpoint([first.state("a", 7, 1.5)], "session/0", {"n_scored": 3}).to_bytes()
-    read = Checkpoint.from_bytes(written)
-    assert (read.writer, read.counters) == ("session/0", {"n_scored": 3})
+    written = Checkpoint([first.state("a", 7, 1.5)], "session/0", COUNTERS, "run").to_bytes()
+    read = Checkpoint.read(written, "0.parquet", "run", N_CLASSES)
+    assert (read.writer, read.counters, read.identity) == ("session/0", COUNTERS, "run")
     (state,) = read.states
     assert (state.image_id, state.n_spent, state.seconds) == ("a", 7, 1.5)
     second = Elimination(rule, N_CLASSES, keep_raw=True, state=state)

@@ -84,8 +84,7 @@ def rescored(
     if place is not None:
         place.prepare()
     parts = [decisions_table([])]
-    captions = run.record.identity_parts.get("captions")
-    n_captions = None if captions is None else int(captions["most"])
+    n_captions = _n_captions(run)
     decisions = _decisions(config, scores, weight, own, n_captions)
     while part := list(islice(decisions, _PART_ROWS)):
         parts.append(decisions_table(part))
@@ -118,6 +117,17 @@ def rescored(
         seconds=round(time.perf_counter() - start, 3),
         output=None if place is None else redact(place.path),
     )
+
+
+def _n_captions(run: SavedRun) -> int | None:
+    """The most captions that an image has of its own; None: all choose among all classes."""
+    if "captions" not in run.record.identity_parts:
+        return None
+    shown = run.output.shown("run.json")
+    most = run.record.part("captions", shown).get("most")
+    if not isinstance(most, int):
+        raise UserError(f"{shown} is damaged: identity_parts.captions.most is {most!r}")
+    return most
 
 
 def _decisions(

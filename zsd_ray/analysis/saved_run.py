@@ -41,10 +41,14 @@ class SavedRun:
         return self.read("decisions", numbers)
 
     def read(self, table: str, columns: list[str] | None = None) -> pa.Table:
-        """Read `decisions` or `scores`; raises UserError where the store does not answer."""
+        """Read `decisions` or `scores`.
+
+        Raises:
+            UserError: the store does not answer, or a part is damaged.
+        """
         try:
-            return self.output.read_table(table, columns)
-        except (StoreError, pa.ArrowException) as error:
+            return self.output.read_table(table, columns, len(self.record.classes))
+        except StoreError as error:
             raise UserError(f"{table} of {self.name} cannot be read: {reason(error)}") from error
 
 

@@ -9,6 +9,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,8 +33,10 @@ from zsd_ray.spec.errors import EXIT_OK
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    began = time.monotonic()
     _print_any_name()
     options = _parser().parse_args(arguments)
+    options.began = began
     _interrupt_on_terminate()
     try:
         code: int = options.command(options)

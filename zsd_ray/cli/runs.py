@@ -59,8 +59,17 @@ def _run(options: argparse.Namespace) -> int:
         config = in_fresh_place(config)
         print_place(console, "output", redact(config.output.path))
     with ProgressBar(console) as bar:
-        result = run(config, local=options.local, on_progress=bar.run, on_warning=warn(console))
+        result = run(
+            config,
+            local=options.local,
+            on_progress=bar.run,
+            on_warning=warn(console),
+            began=options.began,
+        )
     done = result.run
+    if result.nothing_to_do:
+        n_rows = result.table.num_rows
+        console.print(f"nothing to do: {n_rows:,} of {done.n_images:,} images are done")
     console.print(summary_table(done))
     print_place(console, "decisions", f"{result.output}/decisions/*.parquet")
     print_tracked(console, result.tracked)

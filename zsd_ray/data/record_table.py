@@ -85,6 +85,10 @@ class RecordTable(Sequence[ImageRecord]):
         numbers: NDArray[np.int64] = pc.fill_null(found, -1).to_numpy().astype(np.int64)
         return numbers
 
+    def labels_of(self, numbers: NDArray[np.int64]) -> pa.Array:
+        """The labels of some images by number, int32, null where an image has none."""
+        return self._labels.take(pa.array(numbers))
+
 
 def _is_label(number: int | None) -> bool:
     return number is None or -_LARGEST <= number <= _LARGEST

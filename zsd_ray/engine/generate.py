@@ -18,6 +18,7 @@ from zsd_ray.models.samplers import check_sampler
 from zsd_ray.results.contact_sheet import contact_sheet
 from zsd_ray.results.image_parts import ImageParts, Picture, png
 from zsd_ray.results.output import Output
+from zsd_ray.results.record_file import as_record
 from zsd_ray.results.tracking import TrackedRun, start_tracker
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.generate_config import GenerateConfig
@@ -190,13 +191,25 @@ def _identity_parts(
 
 def _check_output(output: Output, parts: Mapping[str, Any]) -> None:
     """Refuse an output that holds another set."""
-    previous = output.read_json(RECORD)
-    if previous is not None and previous["identity"] != hash_of(parts):
-        changes = "; ".join(differences(previous["identity_parts"], redacted(dict(parts))))
+    tree = output.read_json(RECORD)
+    if tree is None:
+        return
+    advice = "choose another output.path"
+    previous = as_record(_Identity, tree, output.shown(RECORD), advice)
+    if previous.identity != hash_of(parts):
+        changes = "; ".join(differences(previous.identity_parts, redacted(dict(parts))))
         raise UserError(
             f"output.path {redact(output.path)} holds another set of images ({changes}); choose "
             "another output.path"
         )
+
+
+@dataclass(frozen=True)
+class _Identity:
+    """What is read back of generate.json."""
+
+    identity: str
+    identity_parts: dict[str, Any]
 
 
 def _write_record(job: Job) -> None:

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from zsd_ray.data.base import ImageDataset, choose_share, choose_subset, spread
 from zsd_ray.data.captions import CaptionedDataset
@@ -35,12 +34,13 @@ from zsd_ray.models.registry import (
 )
 from zsd_ray.results.checkpoint import Checkpoint
 from zsd_ray.results.estimate import Bounds
-from zsd_ray.results.output import GIVEN_UP, Output
+from zsd_ray.results.output import Output
 from zsd_ray.results.profile_file import read_profile
 from zsd_ray.results.run_file import RunFile
+from zsd_ray.results.stored import Repairs, look
 from zsd_ray.spec.algorithms import AlgorithmMethod, NoiseDenoiseMethod, NoiseDenoiseVoteMethod
 from zsd_ray.spec.config import ModelConfig, RunConfig
-from zsd_ray.spec.errors import StoreError, UserError, last_line, some
+from zsd_ray.spec.errors import StoreError, UserError, some
 from zsd_ray.spec.identity import differences, hash_of, identity_parts
 from zsd_ray.spec.records import ImageState
 from zsd_ray.spec.secrets import redact, redacted
@@ -64,6 +64,7 @@ class Plan:
     screen_evaluations: of an image, where the screen is another model's.
     session: a name for this attempt at the run.
     previous: the run.json that this run continues, if any.
+    repairs: what has to be put right in the output first.
     """
 
     config: RunConfig
@@ -81,6 +82,7 @@ class Plan:
     session: str
     previous: RunFile | None
     n_racing: int
+    repairs: Repairs = Repairs()  # noqa: RUF009 - it is frozen
     pilot_evaluations: int = 0
     tree: ClassTree | None = None
     candidates: CandidateTable | None = None
@@ -90,6 +92,12 @@ class Plan:
     def n_images(self) -> int:
         """Images of the output when this run has ended."""
         return self.n_done + len(self.todo)
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """Whether an earlier session has done all of it, and has said so."""
+        ended = self.previous is not None and self.previous.status in ("finished", "incomplete")
+        return ended and not self.todo and not self.repairs
 
     @property
     def n_templates(self) -> int:
@@ -161,7 +169,8 @@ class Plan:
         """
         share = self.todo[shard::n_shards]
         columns = ["image_id", "label", "prediction", "error", "n_evaluations", "n_spent"]
-        rows = self.output.read_table("decisions", columns).to_pylist()
+        table = self.output.read_table("decisions", columns, len(self.classes.names))
+        rows = table.to_pylist()
         rows = [row for row in rows if row["image_id"] not in self.again]
         numbers = self._numbers_in(share, [row["image_id"] for row in rows])
         rows = [row for row in rows if row["image_id"] in numbers]
@@ -169,10 +178,7 @@ class Plan:
         checkpoints = self._checkpoints()
         saved = [state for checkpoint in checkpoints for state in checkpoint.states]
         numbers = self._numbers_in(share, [state.image_id for state in saved])
-        # Of all images, so that a resumed run traces the same ones; any limit takes these first.
-        ids = enumerate(record.image_id for record in self.records)
-        first = heapq.nsmallest(N_TRACED, ids, key=lambda numbered: spread(numbered[1]))
-        traced = frozenset(number for number, _ in first)
+        traced = frozenset(number for number, _ in _traced(self.records))
         keep_all_raw = self.config.output.raw_scores
         states: dict[int, ImageState] = {}
         for state in sorted(saved, key=lambda state: state.n_draws):
@@ -205,14 +211,13 @@ class Plan:
         return {"candidates": self.candidates.of, "classes_each": float(counts.mean())}
 
     def _checkpoints(self) -> list[Checkpoint]:
-        try:
-            return [Checkpoint.from_bytes(content) for content in self.output.read_checkpoints()]
-        except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
-            raise UserError(
-                f"{redact(self.output.location('checkpoints'))} holds a file that is no checkpoint "
-                f"of this version ({last_line(error)}); remove that folder, and what is in it is "
-                "scored again"
-            ) from error
+        """What the schedulers of this run knew last; raises DamagedFile."""
+        found = []
+        for part in self.output.part_names("checkpoints"):
+            shown = self.output.shown(f"checkpoints/{part}")
+            content = self.output.read_checkpoint(part)
+            found.append(Checkpoint.read(content, shown, self.identity, len(self.classes.names)))
+        return found
 
     def _numbers_in(self, share: array[int], ids: Sequence[str]) -> dict[str, int]:
         """The number of each of `ids` that is in a share."""
@@ -223,7 +228,8 @@ class Plan:
     def checkpoint(self, scheduler: Scheduler, shard: int = 0) -> Checkpoint:
         """What the next scheduler of this share goes on from."""
         counters = asdict(scheduler.counters)
-        return Checkpoint(scheduler.states(), f"{self.session}/{shard}", counters)
+        writer = f"{self.session}/{shard}"
+        return Checkpoint(scheduler.states(), writer, counters, self.identity)
 
 
 def make_plan(config: RunConfig, inputs: Inputs | None = None) -> Plan:
@@ -305,32 +311,53 @@ def plan_stage(
             f"output.path {redacted(config.output.path)} belongs to another run ({changes}); "
             "--fresh starts over in a new place beside it, or choose another output.path"
         )
+    if previous is None and output.part_names("decisions"):
+        raise UserError(
+            f"{redact(output.location('decisions'))} has rows, but there is no run.json that says "
+            "what they are of; put it back, or choose another output.path"
+        )
+    records = dataset.records
+    records = records.relabelled(classes.class_of(record.label) for record in records)
+    identity = hash_of(parts)
+
+    def traced() -> frozenset[str]:
+        return frozenset(image_id for _, image_id in _traced(records))
+
     try:
-        rows = output.read_table("decisions", ["image_id", "stop_reason"]).to_pylist()
+        stored = look(
+            output, records, identity, len(classes.names), config.output.raw_scores, traced
+        )
     except StoreError as error:
         raise UserError(f"output.path cannot be read: {error}") from error
-    again = {row["image_id"] for row in rows if row["stop_reason"] in GIVEN_UP}
-    done = {row["image_id"] for row in rows} - again
-    records = dataset.records
-    done_numbers = set(records.numbers_of(list(done)).tolist())
+    done = set(stored.done.tolist())
     return Plan(
         config=config,
         dataset=dataset,
-        records=records.relabelled(classes.class_of(record.label) for record in records),
+        records=records,
         classes=classes,
         prompts=prompts,
-        todo=array("i", (number for number in chosen if number not in done_numbers)),
+        todo=array("i", (number for number in chosen if number not in done)),
         n_done=len(done),
         output=output,
-        identity=hash_of(parts),
+        identity=identity,
         identity_parts=redacted(parts),
         model_fingerprint=model_fingerprint,
-        again=frozenset(again),
+        again=stored.again,
         session=uuid.uuid4().hex[:12],
         previous=previous,
+        repairs=stored.repairs,
         n_racing=len(classes.names) if candidates is None else candidates.best.shape[1],
         candidates=candidates,
     )
+
+
+def _traced(records: RecordTable) -> list[tuple[int, str]]:
+    """The numbers and ids of the images whose draws are kept for the report.
+
+    Chosen among all, so that a resumed run traces the same ones; any limit takes these first.
+    """
+    ids = enumerate(record.image_id for record in records)
+    return heapq.nsmallest(N_TRACED, ids, key=lambda numbered: spread(numbered[1]))
 
 
 def screened(plan: Plan, screen: Screen) -> Plan:

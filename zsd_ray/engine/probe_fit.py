@@ -22,12 +22,15 @@ from zsd_ray.models.probe_files import INDEX, WEIGHTS, ProbeFile, weights_file
 from zsd_ray.models.registry import device_of
 from zsd_ray.results.feature_parts import FeatureParts
 from zsd_ray.results.output import Output
-from zsd_ray.results.probe_rows import Row
-from zsd_ray.spec.errors import UserError
+from zsd_ray.results.probe_rows import Row, checked_rows
+from zsd_ray.spec.documents import parse_json
+from zsd_ray.spec.errors import DamagedFile, UserError
 from zsd_ray.spec.probe_config import Cell, KnnConfig, LinearConfig, ProbeConfig, pooling_name
 from zsd_ray.spec.secrets import redacted
 from zsd_ray.stats.intervals import wilson
 from zsd_ray.stats.metrics import rank_of_label
+
+_FIT_AGAIN = "rename or remove it, and the probes are fitted again"
 
 
 @dataclass(frozen=True)
@@ -186,6 +189,10 @@ def save(
     weights = output.read_bytes(name)
     if weights is None:
         raise UserError(f"{output.location(name)} is gone; remove the folder fits, and fit again")
+    try:
+        labels = [label_names[label] for label in load(weights)["classes"]]
+    except Exception as error:  # the library's own; the content is in memory
+        raise DamagedFile.of(error, output.shown(name), _FIT_AGAIN) from error
     pooling = next(p for p in config.pooling if pooling_name(p) == cell.pooling)
     file = ProbeFile(
         model=_keys(checkpoint),
@@ -194,7 +201,7 @@ def save(
         pooling=pooling if isinstance(pooling, str) else pooling.model_dump(),
         prompt=config.prompt,
         seed=config.seed,
-        labels=[label_names[label] for label in load(weights)["classes"]],
+        labels=labels,
         fitted=row,
     )
     output.write_bytes(f"probe/{WEIGHTS}", weights)
@@ -212,11 +219,18 @@ def _keys(checkpoint: Checkpoint) -> dict[str, Any]:
     return redacted({"family": model.family, "path": model.path} | said)
 
 
+def _rows_of(content: bytes, shown: str) -> list[Row]:
+    try:
+        return checked_rows(parse_json(content, shown))
+    except ValueError as error:
+        raise DamagedFile.of(error, shown, _FIT_AGAIN) from error
+
+
 def rows_written(output: Output, pieces: Sequence[FitPiece]) -> dict[str, list[Row]]:
     """The rows of the pieces that are done, by their names."""
     found = {}
     for piece in pieces:
         content = output.read_bytes(piece.name)
         if content is not None:
-            found[piece.name] = json.loads(content)
+            found[piece.name] = _rows_of(content, output.shown(piece.name))
     return found

@@ -104,7 +104,7 @@ class Screen:
         n_evaluations = np.zeros(len(records), dtype=np.int64)
         listed = np.zeros(len(records), dtype=bool)
         try:
-            for part in self.output.read_parts("decisions", _COLUMNS):
+            for part in self.output.read_parts("decisions", _COLUMNS, self.n_classes):
                 numbers = records.numbers_of(part["image_id"].to_pylist())
                 listed[numbers[numbers >= 0]] = True
                 ours = pc.and_(pc.is_valid(part["prediction"]), pa.array(numbers >= 0))
@@ -112,7 +112,7 @@ class Screen:
                 part = part.filter(ours)
                 best[numbers] = _best(part, self.n_classes, self.top)
                 n_evaluations[numbers] = _evaluations(part)
-        except (StoreError, pa.ArrowException) as error:
+        except StoreError as error:
             where = redact(self.output.path)
             raise UserError(
                 f"the decisions of the screen {where} cannot be read: {error}"
@@ -155,11 +155,11 @@ def open_screen(path: str, top: int, classes: Sequence[str]) -> Screen:
     return Screen(
         output,
         record.identity,
-        record.identity_parts["model"],
+        record.part("model", output.shown("run.json")),
         len(record.classes),
         top,
         _same_classes(record.classes, classes, what),
-        record.totals["evaluations_per_image"],
+        record.totals.get("evaluations_per_image"),
     )
 
 

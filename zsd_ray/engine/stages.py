@@ -63,7 +63,7 @@ def _descend(plan: Plan, top: int, run: Callable[[Plan], object]) -> Screen:
 
 def _run_rest(stage: Plan, run: Callable[[Plan], object]) -> None:
     ended = stage.previous is not None and stage.previous.status in ("finished", "incomplete")
-    if stage.todo or (stage.n_images and not ended):
+    if stage.todo or stage.repairs or (stage.n_images and not ended):
         run(stage)
 
 

@@ -152,7 +152,16 @@ def _tiles(run: RunFile, rows: Outcomes) -> list[dict[str, str]]:
     if totals.get("evaluations_per_second") is not None:
         tiles.append(_tile("evaluations/s", f"{totals['evaluations_per_second']:,.0f}", ""))
     if totals.get("seconds") is not None:
-        tiles.append(_tile("wall time", duration(totals["seconds"]), f"{totals['seconds']:,.0f} s"))
+        notes = [
+            f"{duration(totals[key])} {what}"
+            for key, what in (
+                ("startup_seconds", "start-up"),
+                ("stage_seconds", "pilot and screen"),
+            )
+            if totals.get(key)
+        ]
+        notes = notes or [f"{totals['seconds']:,.0f} s"]
+        tiles.append(_tile("wall time", duration(totals["seconds"]), *notes))
     return tiles
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
@@ -41,6 +44,17 @@ def summary_table(run: RunFile) -> Table:
     row(
         "speed",
         f"{totals['evaluations_per_second']:,.0f} evaluations/s, "
-        f"{totals['padding_fraction']:.1%} padding, {duration(totals['seconds'])} in all",
+        f"{totals['padding_fraction']:.1%} padding",
     )
+    row("time", _time(totals))
     return table
+
+
+def _time(totals: Mapping[str, Any]) -> str:
+    """All of it from the command's start, and what was not deciding."""
+    parts = [f"{duration(totals['seconds'])} in all"]
+    if totals.get("startup_seconds"):
+        parts.append(f"{duration(totals['startup_seconds'])} of it start-up")
+    if totals.get("stage_seconds"):
+        parts.append(f"{duration(totals['stage_seconds'])} pilot and screen")
+    return ", ".join(parts)

@@ -11,10 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from zsd_ray.results import part_file
+from zsd_ray.spec.documents import parse_json_object
+from zsd_ray.spec.errors import DamagedFile
 from zsd_ray.spec.records import ImageState
 
 _SCHEMA = pa.schema(
@@ -32,38 +36,75 @@ _SCHEMA = pa.schema(
         ("n_counted", pa.int64()),
     ]
 )
+_COUNTERS = ("n_scored", "n_rows", "n_micro_batches", "n_retries")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """States of undecided images, and the name and the counters of the scheduler that wrote it."""
+    """States of undecided images, and the name and the counters of the scheduler that wrote it.
+
+    identity: of its run; "" in those of an earlier version.
+    """
 
     states: Sequence[ImageState]
     writer: str
     counters: Mapping[str, int]
+    identity: str = ""
 
     def to_bytes(self) -> bytes:
         """As one Parquet file."""
         columns = {name: [getattr(s, name) for s in self.states] for name in _SCHEMA.names}
         for name in ("errors", "table"):
             columns[name] = [array.ravel() for array in columns[name]]
-        about = json.dumps({"writer": self.writer, "counters": dict(self.counters)})
+        about = json.dumps(
+            {
+                "writer": self.writer,
+                "counters": dict(self.counters),
+                "identity": self.identity,
+            }
+        )
         table = pa.table(columns, schema=_SCHEMA.with_metadata({"zsd_ray": about}))
-        buffer = pa.BufferOutputStream()
-        pq.write_table(table, buffer, compression="zstd")
-        content: bytes = buffer.getvalue().to_pybytes()
-        return content
+        return part_file.to_bytes(table)
+
+    @classmethod
+    def read(cls, content: bytes, shown: str, identity: str, n_classes: int) -> Checkpoint:
+        """The inverse, of a file that anything may have happened to.
+
+        Args:
+            shown: the file as messages say it.
+            identity, n_classes: of the run that is to go on from it.
+
+        Raises:
+            DamagedFile: it is no checkpoint of that run.
+        """
+        try:
+            found = cls.from_bytes(content)
+            if found.identity not in ("", identity):
+                raise ValueError("it is of another run")
+            missing = [name for name in _COUNTERS if found.counters.get(name, -1) < 0]
+            if missing:
+                raise ValueError(f"its metadata has no counter {missing[0]}")
+            for state in found.states:
+                _check(state, n_classes)
+        except Exception as error:  # pyarrow has many; the content is in memory, so it is that
+            advice = "the command that made this output sets it aside and scores its images again"
+            raise DamagedFile.of(error, shown, advice) from error
+        return found
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Checkpoint:
         """The inverse; raises what pyarrow raises where it is no such file."""
-        table = pq.read_table(pa.BufferReader(content))
-        about = json.loads(table.schema.metadata[b"zsd_ray"])
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        table = file.read()
+        about = parse_json_object((table.schema.metadata or {})[b"zsd_ray"], "its metadata")
         if "n_counted" not in table.column_names:  # of a version in which workers did not count
             table = table.append_column("n_counted", pa.array([0] * table.num_rows, pa.int64()))
+        table = table.select(_SCHEMA.names).cast(_SCHEMA)
+        table.validate(full=True)
         columns = [table[name] for name in _SCHEMA.names]
         states = [_state(*(column[row] for column in columns)) for row in range(table.num_rows)]
-        return cls(states, about["writer"], about["counters"])
+        counters = {str(name): int(value) for name, value in about["counters"].items()}
+        return cls(states, str(about["writer"]), counters, str(about.get("identity", "")))
 
 
 def _state(*cells: pa.Scalar) -> ImageState:
@@ -87,3 +128,31 @@ def _state(*cells: pa.Scalar) -> ImageState:
         seconds=value["seconds"].as_py(),
         n_counted=value["n_counted"].as_py(),
     )
+
+
+def _check(state: ImageState, n_classes: int) -> None:
+    """Raise ValueError where this cannot be what a scheduler knew of an image."""
+
+    def demand(holds: bool | np.bool_, what: str) -> None:
+        if not holds:
+            raise ValueError(f"{what} of image {state.image_id!r}")
+
+    numbers = (state.n_draws, state.n_spent, state.seconds, state.n_counted)
+    demand(state.image_id is not None, "the id")
+    demand(None not in numbers and min(numbers) >= 0, "the counts")
+    survivors, draws = state.survivors, state.draws
+    n_known, n_left = state.errors.shape
+    demand(len(draws) == n_classes, f"draws of {len(draws)} classes instead of {n_classes}")
+    demand(n_left and survivors.min() >= 0 and survivors.max() < n_classes, "the survivors")
+    demand((np.diff(survivors) > 0).all(), "the order of the survivors")
+    demand(np.isin(state.waiting, survivors).all(), "the waiting classes")
+    demand(len(state.waiting) < n_left, "the waiting classes")
+    demand(len(state.table) == n_known >= state.n_draws, "the table of draws")
+    demand(np.isfinite(state.table[: state.n_draws]).all(), "the table of draws")
+    demand(draws.min() >= 0 and draws.max() <= state.n_draws, "the draws")
+    demand(draws[survivors].max() == state.n_draws, "the draws of the survivors")
+    seen = np.arange(n_known)[:, None] < draws[survivors]
+    demand(np.isfinite(state.errors[seen]).all(), "the errors of the survivors")
+    gone = draws.copy()
+    gone[survivors] = 0
+    demand(len(state.removed) == gone.sum(), "the errors of the removed classes")

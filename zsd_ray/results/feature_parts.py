@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,12 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsd_ray.results.output import Output
-from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.documents import parse_json_object
+from zsd_ray.spec.errors import DamagedFile, StoreError, UserError
 from zsd_ray.spec.probe_config import Cell
+from zsd_ray.spec.secrets import redact
 from zsd_ray.storage import filesystem
 
 _DTYPES = {"F32": "<f4", "I64": "<i8"}
 _TOLD = "part"
+_LONGEST_HEADER = 100_000_000  # what the format allows
 _PART = re.compile(r"\d+\.safetensors")
 
 
@@ -75,7 +79,7 @@ class FeatureParts:
     def cells(self, split: str, part: int = 0) -> list[Cell]:
         """The cells of a part, in the network's order; none where no image could be read."""
         told = _Part(self.output.location(self._name(split, part))).told
-        return [Cell(*cell) for cell in told["cells"]]
+        return list(told["cells"])
 
     def errors(self, split: str, parts: Iterable[int]) -> dict[str, str]:
         """What is wrong with images, by image id."""
@@ -109,16 +113,35 @@ class _Part:
     def __init__(self, path: str) -> None:
         self._path = path
         self._fs, self._root = filesystem.open_filesystem(path)
-        length = int.from_bytes(self._read(0, 8), "little")
-        self.arrays: dict[str, Any] = json.loads(self._read(8, 8 + length))
-        self.told: dict[str, Any] = json.loads(self.arrays.pop("__metadata__")[_TOLD])
-        self._start = 8 + length
+        with self._damages():
+            head = self._read(0, 8)
+            length = int.from_bytes(head, "little")
+            if len(head) < 8 or not 0 < length <= _LONGEST_HEADER:
+                raise ValueError("its header has no length")
+            self.arrays = parse_json_object(self._read(8, 8 + length), "its header")
+            told = self.arrays.pop("__metadata__")[_TOLD]
+            self.told = parse_json_object(told, "its metadata")
+            self.told["cells"] = [Cell(*cell) for cell in self.told["cells"]]
+            self.told["errors"] = {str(k): str(v) for k, v in self.told["errors"].items()}
+            self._start = 8 + length
 
     def array(self, name: str) -> NDArray[Any]:
-        about = self.arrays[name]
-        first, last = (self._start + offset for offset in about["data_offsets"])
-        content = self._read(first, last)
-        return np.frombuffer(content, _DTYPES[about["dtype"]]).reshape(about["shape"])
+        with self._damages():
+            about = self.arrays[name]
+            first, last = (self._start + offset for offset in about["data_offsets"])
+            content = self._read(first, last)
+            return np.frombuffer(content, _DTYPES[about["dtype"]]).reshape(about["shape"])
+
+    @contextmanager
+    def _damages(self) -> Iterator[None]:
+        """Whatever does not fit together is the file's fault, unless its store is away."""
+        try:
+            yield
+        except (StoreError, DamagedFile):
+            raise
+        except Exception as error:  # of many kinds, by what was where
+            advice = "rename or remove it, and its features are made again"
+            raise DamagedFile.of(error, redact(self._path), advice) from error
 
     def _read(self, first: int, last: int) -> bytes:
         read = partial(self._fs.cat_file, self._root, start=first, end=last)

@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from zsd_ray.results.output import Output
+from zsd_ray.results.record_file import as_record
+from zsd_ray.spec.errors import DamagedFile
 from zsd_ray.stats.moments import Moments
 
 FILE = "fid.json"
+_ADVICE = "rename or remove it, and what it held is measured again"
 
 
 @dataclass(frozen=True)
@@ -44,16 +47,24 @@ class FidEntry:
     warnings: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Entries:
+    """What is read back of fid.json: the entries of a newer version stay as they are."""
+
+    sets: list[dict[str, Any]]
+
+
 def write_entry(output: Output, entry: FidEntry) -> None:
     """Add an entry, or put it in the place of an earlier one of the same pair."""
-    others = [each for each in read_entries(output) if each["identity"] != entry.identity]
+    others = [each for each in read_entries(output) if each.get("identity") != entry.identity]
     content = json.dumps({"sets": [*others, asdict(entry)]}, indent=2, ensure_ascii=False) + "\n"
     output.write_bytes(FILE, content.encode())
 
 
 def read_entries(output: Output) -> list[dict[str, Any]]:
     """The entries as plain values, in the order of their writing."""
-    return list((output.read_json(FILE) or {"sets": []})["sets"])
+    content = output.read_json(FILE)
+    return [] if content is None else as_record(_Entries, content, output.shown(FILE), _ADVICE).sets
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +91,16 @@ class RealStatistics:
         content = output.read_bytes(_name(identity))
         if content is None:
             return None
-        arrays = load(content)
-        moments = Moments(int(arrays["n"][0]), arrays["mean"], arrays["deviations"])
-        return cls(moments, arrays["features"])
+        try:
+            arrays = load(content)
+            n, mean, deviations = int(arrays["n"][0]), arrays["mean"], arrays["deviations"]
+            features = arrays["features"]
+            d = mean.shape[0]
+            if n < 1 or deviations.shape != (d, d) or features.shape[1] != d:
+                raise ValueError("its arrays are not of one number of features")
+        except Exception as error:  # the library's own; the content is in memory
+            raise DamagedFile.of(error, output.shown(_name(identity)), _ADVICE) from error
+        return cls(Moments(n, mean, deviations), features)
 
 
 def _name(identity: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,8 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from zsd_ray.results.output import Output
+from zsd_ray.spec.errors import DamagedFile
 
 FOLDER = "images"
+_PART = re.compile(r"part-(\d+)\.parquet")
 
 Picture = NDArray[np.uint8]
 """(S, S, 3), or (S, S) in grey."""
@@ -34,7 +37,8 @@ class ImageParts:
 
     def done(self) -> set[int]:
         """Numbers of the parts that are there; each is whole."""
-        return {int(name[5:-8]) for name in self.output.part_names(FOLDER)}
+        found = (_PART.fullmatch(name) for name in self.output.part_names(FOLDER))
+        return {int(match[1]) for match in found if match}
 
     def write(self, part: int, pictures: Sequence[Picture], numbers: Sequence[int]) -> None:
         """Write one part: a picture of each of these images of the set."""
@@ -50,11 +54,17 @@ class ImageParts:
         self.output.write_bytes(f"{FOLDER}/{_name(part)}", buffer.getvalue().to_pybytes())
 
     def read(self, part: int) -> list[Picture]:
-        """The pictures of one part, in order."""
-        content = self.output.read_bytes(f"{FOLDER}/{_name(part)}")
-        assert content is not None
-        column = pq.read_table(pa.BufferReader(content))["image"].to_pylist()
-        return [np.asarray(Image.open(io.BytesIO(image["bytes"]))) for image in column]
+        """The pictures of one part, in order; raises DamagedFile."""
+        name = f"{FOLDER}/{_name(part)}"
+        content = self.output.read_bytes(name)
+        try:
+            if content is None:
+                raise ValueError("it is gone")
+            column = pq.read_table(pa.BufferReader(content))["image"].to_pylist()
+            return [np.asarray(Image.open(io.BytesIO(image["bytes"]))) for image in column]
+        except Exception as error:  # of pyarrow and of PIL; the content is in memory
+            advice = "rename or remove it, and its images are made again"
+            raise DamagedFile.of(error, self.output.shown(name), advice) from error
 
     def label(self, number: int) -> int | None:
         """Classes take turns, so that each part has some of all."""

@@ -90,9 +90,17 @@ class MlflowRun:
         self._client.log_batch(self.id, metrics=metrics)
 
     def finish(
-        self, totals: Sequence[Point], artifacts: Mapping[str, str | bytes], status: Status
+        self,
+        totals: Sequence[Point],
+        artifacts: Mapping[str, str | bytes],
+        status: Status,
+        ended: int,
     ) -> None:
-        """Log the last metrics and artifacts (text, or any file), and end the run."""
+        """Log the last metrics and artifacts (text, or any file), and end the run.
+
+        Args:
+            ended: when the work did, in ms since 1970.
+        """
         self.log(totals)
         for name, content in artifacts.items():
             if isinstance(content, str):
@@ -102,7 +110,7 @@ class MlflowRun:
                 file = Path(folder, name)
                 file.write_bytes(content)
                 self._client.log_artifact(self.id, str(file))
-        self._client.set_terminated(self.id, status)
+        self._client.set_terminated(self.id, status, ended)
 
     def _open(self, stop: threading.Event) -> str:
         """Reach the server, or the file with all its tables; return the experiment's id there."""

@@ -7,24 +7,24 @@ temporary name and renamed; an object store shows an object only once its upload
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from pathlib import Path
+from itertools import count
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from zsd_ray.results import local_file, part_file
 from zsd_ray.results.run_file import RunFile
-from zsd_ray.results.schema import DECISIONS, SCORES, decisions_table, scores_table
-from zsd_ray.spec.errors import UserError
+from zsd_ray.results.schema import decisions_table, scores_table
+from zsd_ray.spec.documents import parse_json_object
+from zsd_ray.spec.errors import DamagedFile, UserError, WriteError
 from zsd_ray.spec.records import Decision
 from zsd_ray.spec.secrets import redact
 from zsd_ray.storage import filesystem
@@ -35,7 +35,7 @@ GIVEN_UP = ("unreadable", "quarantined")
 """Stop reasons that are not the image's fault: a resumed run tries such an image again."""
 
 _DECIDING = ["image_id", "stop_reason"]
-_SCHEMAS = {"decisions": DECISIONS, "scores": SCORES, "traces": SCORES}
+_ROOM = 4096  # bytes; totals take about a thousand
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,12 @@ class Output:
         """The path or URL of something in this output, as people would open it."""
         return f"{self.path.rstrip('/')}/{name}"
 
+    def shown(self, name: str) -> str:
+        """The same without passwords, as messages say it."""
+        return redact(self.location(name))
+
     def prepare(self) -> None:
-        """Make the folder, and remove what a killed writer left without its decisions.
+        """Make the folder, and remove what writers left that were killed long ago.
 
         Raises:
             UserError: it cannot be written to.
@@ -73,15 +77,11 @@ class Output:
             fs, root = self._opened
             if not filesystem.is_s3(fs):  # it has no folders, and s3fs would make the bucket
                 self._ask(lambda: fs.makedirs(root, exist_ok=True))
-            self.write_bytes(".writable", b"")
-            self._remove(f"{root}/.writable")
+            probe = f".writable-{uuid.uuid4().hex[:8]}"
+            self.write_bytes(probe, b"")
+            self._remove(f"{root}/{probe}")
             if self.is_local:
-                for leftover in [*Path(root).glob(".*.tmp"), *Path(root).glob("*/.*.tmp")]:
-                    leftover.unlink()
-            whole = {os.path.basename(path) for path in self._parts("decisions")}
-            for path in [*self._parts("scores"), *self._parts("traces")]:
-                if os.path.basename(path) not in whole:
-                    self._remove(path)
+                local_file.remove_leftovers(root)
         except Exception as error:  # each filesystem has errors of its own
             raise self._user_error("cannot be written", error) from error
 
@@ -93,21 +93,24 @@ class Output:
         """
         try:
             content = self.read_bytes("run.json")
-            text = None if content is None else content.decode()
+        except UserError:
+            raise
         except Exception as error:  # likewise
             raise self._user_error("cannot be used", error) from error
-        if text is None:
-            return None
-        try:
-            return RunFile.from_json(text)
-        except (ValueError, TypeError) as error:
-            raise UserError(
-                f"{self.location('run.json')} is not a run record ({error}); choose another "
-                "output.path"
-            ) from error
+        return None if content is None else RunFile.from_json(content, self.shown("run.json"))
 
     def write_run(self, run: RunFile) -> None:
-        self.write_bytes("run.json", run.to_json().encode())
+        """Write run.json; over the one that is there, should a full disk leave no other way."""
+        content = run.to_json().encode()
+        if run.status == "running":
+            content += b" " * _ROOM + b"\n"  # for what its end has to say
+        try:
+            self.write_bytes("run.json", content)
+        except WriteError as error:
+            cause = error.__cause__
+            if not isinstance(cause, OSError):
+                raise
+            local_file.write_over(f"{self._opened[1]}/run.json", content, cause)
 
     def write_decisions(self, decisions: Sequence[Decision], raw_scores: bool, part: str) -> None:
         """Write one part of rows, and the raw draws that came with them, under one name.
@@ -116,41 +119,96 @@ class Output:
         They go first: a decision row says that its image is finished.
         """
         if raw_scores:
-            self._write_part("scores", part, scores_table(decisions))
+            self.write_part("scores", part, scores_table(decisions))
         traces = scores_table(decision for decision in decisions if decision.traced)
         if traces.num_rows:
-            self._write_part("traces", part, traces)
-        self._write_part("decisions", part, decisions_table(decisions))
+            self.write_part("traces", part, traces)
+        self.write_part("decisions", part, decisions_table(decisions))
 
-    def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+    def read_table(
+        self, name: str, columns: list[str] | None = None, n_classes: int | None = None
+    ) -> pa.Table:
         """Read every part of `decisions`, `scores` or `traces`; no parts give an empty table.
 
         A column that a part of an earlier version lacks is null.
 
+        Args:
+            n_classes: of the run; class numbers and lists are held to it.
+
+        Raises:
+            DamagedFile: a part is none.
+
         An image has one decision. One that was GIVEN_UP counts only where there is no other; should
         two drivers have worked on one output, the first of the others counts.
         """
-        wanted = list(columns or _SCHEMAS[name].names)
+        wanted = list(columns or part_file.SCHEMAS[name].names)
         # What tells the rows of one image apart is read in any case.
         read = list(dict.fromkeys(wanted + (_DECIDING if name == "decisions" else [])))
-        table = pa.concat_tables([_schema(name, read).empty_table(), *self.read_parts(name, read)])
+        table = pa.concat_tables(
+            [_schema(name, read).empty_table(), *self.read_parts(name, read, n_classes)]
+        )
         return (_one_row_an_image(table) if name == "decisions" else table).select(wanted)
 
-    def read_parts(self, name: str, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Read part by part, for what memory does not hold at once; every row of an image comes."""
-        fs, schema = self._opened[0], _schema(name, columns)
-        for path in self._parts(name):
-            part = pq.ParquetFile(pa.BufferReader(self._ask(partial(fs.cat_file, path))))
-            yield _with_nulls(part, schema)
+    def read_parts(
+        self, name: str, columns: Sequence[str], n_classes: int | None = None
+    ) -> Iterator[pa.Table]:
+        """Read part by part, for what memory does not hold at once; every row of an image comes.
+
+        Raw draws without their decisions are those of a writer that was killed, and do not come.
+        """
+        parts = self.part_names(name)
+        if name in ("scores", "traces"):
+            whole = set(self.part_names("decisions"))
+            parts = [part for part in parts if part in whole]
+        for part in parts:
+            yield self.read_part(name, part, columns, n_classes)
+
+    def read_part(
+        self,
+        name: str,
+        part: str,
+        columns: Sequence[str] | None = None,
+        n_classes: int | None = None,
+    ) -> pa.Table:
+        """Read one part; raises DamagedFile, or FileNotFoundError."""
+        content = self._content(f"{name}/{part}")
+        wanted = part_file.SCHEMAS[name].names if columns is None else columns
+        return part_file.read(content, name, wanted, self.shown(f"{name}/{part}"), n_classes)
+
+    def write_part(self, name: str, part: str, table: pa.Table) -> None:
+        """Write one part, or another content of it."""
+        self.write_bytes(f"{name}/{part}", part_file.to_bytes(table))
+
+    def set_aside(self, name: str, ending: str) -> str | None:
+        """Rename a file so that no reader takes it; its new name, None where it is gone.
+
+        Nothing is deleted: people may want to look at it. An object is copied, and the copy stays
+        if the removal fails.
+        """
+        fs, root = self._opened
+        endings = (f"{ending}-{n}" if n > 1 else ending for n in count(1))
+        free = next(e for e in endings if not self._ask(partial(fs.exists, f"{root}/{name}.{e}")))
+        try:
+            if self.is_local:
+                os.replace(f"{root}/{name}", f"{root}/{name}.{free}")
+            else:
+                self._ask(lambda: fs.cp_file(f"{root}/{name}", f"{root}/{name}.{free}"))
+                self._remove(f"{root}/{name}")
+        except FileNotFoundError:
+            return None  # another driver was faster
+        return f"{name}.{free}"
 
     def write_checkpoint(self, shard: int, content: bytes) -> None:
         """Replace the checkpoint of one scheduler: what it knows of undecided images."""
         self.write_bytes(f"checkpoints/{shard}.parquet", content)
 
+    def read_checkpoint(self, part: str) -> bytes:
+        """Return what one scheduler wrote last."""
+        return self._content(f"checkpoints/{part}")
+
     def read_checkpoints(self) -> list[bytes]:
         """Return what every scheduler wrote last."""
-        fs = self._opened[0]
-        return [self._ask(partial(fs.cat_file, path)) for path in self._parts("checkpoints")]
+        return [self.read_checkpoint(part) for part in self.part_names("checkpoints")]
 
     def remove_checkpoints(self) -> None:
         """Remove the checkpoints: everything is decided."""
@@ -158,28 +216,39 @@ class Output:
             self._remove(path)
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Write one file, whole or not at all."""
+        """Write one file, whole or not at all; raises StoreError, of which WriteError is one."""
         fs, root = self._opened
         path = f"{root}/{name}"
         if not self.is_local:
             self._ask(lambda: fs.pipe_file(path, content))
             return
-        folder, base = os.path.split(path)
-        os.makedirs(folder, exist_ok=True)
-        temporary = f"{folder}/.{base}.tmp"
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        try:
+            local_file.write_whole(path, content)
+        except OSError as error:
+            why = filesystem.reason_of(error, path)
+            raise WriteError(f"{self.shown(name)} cannot be written ({why})") from error
 
     def read_bytes(self, name: str) -> bytes | None:
         """Return the content of one file, or None where there is none."""
+        try:
+            return self._content(name)
+        except FileNotFoundError:
+            return None
+
+    def _content(self, name: str) -> bytes:
         fs, root = self._opened
         try:
             return self._ask(lambda: bytes(fs.cat_file(f"{root}/{name}")))
-        except FileNotFoundError:
-            return None
+        except IsADirectoryError as error:
+            raise DamagedFile(self.shown(name), "it is a folder", part_file.ADVICE) from error
+        except PermissionError as error:
+            raise UserError(
+                f"{self.shown(name)} may not be read; change its permissions"
+            ) from error
+
+    def remove(self, name: str) -> None:
+        """Remove one file."""
+        self._remove(f"{self._opened[1]}/{name}")
 
     def _remove(self, path: str) -> None:
         # Asked again, it may be gone already.
@@ -190,13 +259,15 @@ class Output:
         """Return the object in one JSON file, or None where there is none.
 
         Raises:
-            UserError: it cannot be read, or is no JSON.
+            UserError: it cannot be read, or is no JSON object.
         """
         try:
             content = self.read_bytes(name)
-            return None if content is None else dict(json.loads(content))
+        except UserError:
+            raise
         except Exception as error:  # each filesystem has errors of its own
             raise self._user_error(f"has a {name} that cannot be used", error) from error
+        return None if content is None else parse_json_object(content, self.shown(name))
 
     def part_names(self, name: str) -> list[str]:
         """The names of the parts in one folder, sorted."""
@@ -216,24 +287,9 @@ class Output:
             return UserError(f"{shown}: there is no such bucket; make it, or choose another")
         return filesystem.user_error(shown, error, self.path, "; choose another")
 
-    def _write_part(self, name: str, part: str, table: pa.Table) -> None:
-        buffer = pa.BufferOutputStream()
-        pq.write_table(table, buffer, compression="zstd")
-        content = buffer.getvalue().to_pybytes()
-        self.write_bytes(f"{name}/{part}", content)
-
 
 def _schema(name: str, columns: Sequence[str]) -> pa.Schema:
-    return pa.schema([_SCHEMAS[name].field(column) for column in columns])
-
-
-def _with_nulls(part: pq.ParquetFile, schema: pa.Schema) -> pa.Table:
-    """The columns of `schema`, null where an earlier version wrote none."""
-    table = part.read(columns=[name for name in schema.names if name in part.schema_arrow.names])
-    for field in schema:
-        if field.name not in table.column_names:
-            table = table.append_column(field, pa.nulls(len(table), field.type))
-    return table.select(schema.names).cast(schema)
+    return pa.schema([part_file.SCHEMAS[name].field(column) for column in columns])
 
 
 def _one_row_an_image(table: pa.Table) -> pa.Table:
@@ -246,6 +302,10 @@ def _one_row_an_image(table: pa.Table) -> pa.Table:
 
 
 def part_name() -> str:
-    """A name for a new part: in order of time, with a random tail that keeps writers apart."""
+    """A name for a new part; its random tail keeps writers apart, whatever their clocks say.
+
+    The time is for people. Nothing depends on the order of parts: of two rows of an image that
+    count alike, both were decided from the same draws.
+    """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
     return f"part-{stamp}-{uuid.uuid4().hex[:8]}.parquet"

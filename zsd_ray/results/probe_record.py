@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 from zsd_ray.results.output import Output
+from zsd_ray.results.record_file import read_record
 from zsd_ray.spec.errors import UserError
 from zsd_ray.storage import filesystem
 
@@ -45,18 +46,14 @@ class ProbeRecord:
         """Return the record of an output, or None where there is none; raises UserError."""
         try:
             content = output.read_bytes(_NAME)
+        except UserError:
+            raise
         except Exception as error:  # each filesystem has errors of its own
-            what = f"{output.location(_NAME)} cannot be read"
+            what = f"{output.shown(_NAME)} cannot be read"
             raise filesystem.user_error(what, error, output.path) from error
         if content is None:
             return None
-        try:
-            return cls(**json.loads(content))
-        except (ValueError, TypeError) as error:
-            raise UserError(
-                f"{output.location(_NAME)} is not a record of probes ({error}); choose another "
-                "output.path"
-            ) from error
+        return read_record(cls, content, output.shown(_NAME), "choose another output.path")
 
     def write(self, output: Output) -> None:
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"

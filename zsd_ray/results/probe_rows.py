@@ -39,6 +39,23 @@ def to_parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return content
 
 
+def checked_rows(rows: Any) -> list[Row]:
+    """Rows as they were read back from JSON; raises ValueError where they are none."""
+    names = set(PROBES.names)
+    if not isinstance(rows, list) or not rows:
+        raise ValueError("it holds no list of rows")
+    for row in rows:
+        if not isinstance(row, dict) or not names <= set(row):
+            raise ValueError("a row lacks a column")
+        if any(row[name] is None for name in names - {"epoch"}):
+            raise ValueError("a row lacks a value")
+    try:
+        pa.Table.from_pylist(rows, PROBES)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(" ".join(str(error).split())[:160]) from error
+    return rows
+
+
 def best_of(rows: Sequence[Row], probe: str) -> list[Row]:
     """The rows of one kind of probe, best first by what the held-out training images say.
 

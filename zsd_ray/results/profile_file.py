@@ -7,7 +7,7 @@ import os
 
 from zsd_ray.results.output import Output
 from zsd_ray.spec.config import parse_config
-from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.documents import parse_json_object
 from zsd_ray.spec.method import TimeProfile
 from zsd_ray.spec.secrets import redact
 from zsd_ray.storage import filesystem
@@ -27,13 +27,7 @@ def read_profile(path: str) -> TimeProfile | None:
         return None
     except Exception as error:  # each filesystem has errors of its own
         raise filesystem.user_error(f"the profile {shown} cannot be read", error, path) from error
-    try:
-        tree = json.loads(content)
-    except ValueError as error:
-        raise UserError(f"{shown} is no profile: it is not JSON ({error})") from error
-    if not isinstance(tree, dict):
-        raise UserError(f"{shown} is no profile: it holds no JSON object")
-    return parse_config(TimeProfile, tree, shown)
+    return parse_config(TimeProfile, parse_json_object(content, shown), shown)
 
 
 def write_profile(path: str, profile: TimeProfile) -> None:

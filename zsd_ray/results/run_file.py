@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any, Literal, Self
+
+from zsd_ray.results.record_file import read_record
+from zsd_ray.spec.errors import DamagedFile
+
+_ADVICE = "mend or remove it, or choose another output.path"
 
 Status = Literal["running", "finished", "incomplete", "interrupted", "failed"]
 
@@ -37,5 +43,38 @@ class RunFile:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        return cls(**json.loads(text))
+    def from_json(cls, text: bytes | str, shown: str = "run.json") -> Self:
+        """The inverse; keys of a newer version are left out.
+
+        Raises:
+            UserError: it is no record of a run; `shown` is what the message calls it.
+        """
+        found = read_record(cls, text, shown, _ADVICE)
+        if (why := found._doubt()) is not None:
+            raise DamagedFile(shown, why, _ADVICE)
+        return found
+
+    def part(self, name: str, shown: str) -> dict[str, Any]:
+        """One section of identity_parts, such as `model`; raises UserError where it is none."""
+        found = self.identity_parts.get(name)
+        if not isinstance(found, dict):
+            raise DamagedFile(shown, f"identity_parts.{name} is no object", _ADVICE)
+        return found
+
+    def _doubt(self) -> str | None:
+        """Why these values, right by their types, cannot be a run's; None where they can."""
+        if not self.classes:
+            return "classes is empty"
+        if min(self.n_images, self.n_done) < 0:
+            return "n_images or n_done is below 0"
+        for name in ("started", "ended"):
+            stamp = getattr(self, name)
+            try:
+                if stamp and datetime.fromisoformat(stamp).tzinfo is None:
+                    return f"{name} {stamp!r} has no time zone"
+            except ValueError:
+                return f"{name} {stamp!r} is no time"
+        for name, value in self.totals.items():
+            if isinstance(value, bool) or not isinstance(value, int | float | None):
+                return f"totals.{name} is no number"
+        return None

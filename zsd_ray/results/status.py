@@ -118,7 +118,7 @@ def _of_beat(run: RunFile, beat: Heartbeat | None, silent: bool) -> dict[str, An
 def _of_record(run: RunFile) -> dict[str, Any]:
     """The figures of a run that has ended."""
     totals = run.totals
-    seconds = totals.get("seconds")
+    seconds = totals.get("seconds", 0.0) - totals.get("stage_seconds", 0.0)
     return {
         "n_images": run.n_images,
         "n_decided": totals.get("images", run.n_done),
@@ -127,5 +127,5 @@ def _of_record(run: RunFile) -> dict[str, Any]:
         "accuracy_low": totals.get("accuracy_low"),
         "accuracy_high": totals.get("accuracy_high"),
         "evaluations_per_second": totals.get("evaluations_per_second"),
-        "images_per_second": totals["images"] / seconds if seconds else None,
+        "images_per_second": totals.get("images", run.n_done) / seconds if seconds > 0 else None,
     }

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -149,12 +150,21 @@ class Tracker:
         metrics: Mapping[str, float],
         artifacts: Mapping[str, str | bytes],
         status: Status,
+        ended: datetime | None = None,
     ) -> TrackedRun | None:
         """Log final metrics and artifacts (text, or any file), end the run, and wait for all of it.
 
+        Args:
+            ended: when the work did; None: now.
+
         Returns None where MLflow has no such run; `on_warning` was told why.
         """
-        self._closing = _Closing(dict(metrics), dict(artifacts), status, _now())
+        self._closing = _Closing(
+            dict(metrics),
+            dict(artifacts),
+            status,
+            _now() if ended is None else int(ended.timestamp() * 1000),
+        )
         self._news.set()
         self._thread.join(self._close_seconds)
         if self._thread.is_alive():
@@ -194,7 +204,7 @@ class Tracker:
 
     def _finish(self, closing: _Closing, last_step: int) -> None:
         totals = [(key, value, closing.stamp, last_step) for key, value in closing.metrics.items()]
-        self._run.finish(totals, closing.artifacts, closing.status)
+        self._run.finish(totals, closing.artifacts, closing.status, closing.stamp)
 
     def _take(self) -> list[Point]:
         n_points = min(len(self._points), _POINTS_A_CALL)

@@ -1,5 +1,7 @@
 """Errors that a user can mend, and the exit codes of the command line."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 from zsd_ray.spec.secrets import redact
@@ -23,6 +25,28 @@ class UserError(_ShownError, ValueError):
     """Bad input: one line that says what came, what is allowed and what to do (exit code 2)."""
 
 
+class DamagedFile(UserError):  # noqa: N818 - what is wrong is the file
+    """A file of an output does not hold what its name promises.
+
+    Args:
+        shown: the file's path or URL, without passwords; why: what is wrong with it.
+        advice: what to do, as the end of the sentence.
+    """
+
+    def __init__(self, shown: str, why: str, advice: str) -> None:
+        super().__init__(f"{shown} is damaged ({why}); {advice}")
+        self.shown, self.why, self.advice = shown, why, advice
+
+    @classmethod
+    def of(cls, error: BaseException, shown: str, advice: str) -> DamagedFile:
+        """What a library said of the content, in one line."""
+        why = redact(" ".join(str(error).split())[:160]) or type(error).__name__
+        return cls(shown, why, advice)
+
+    def __reduce__(self) -> tuple[type[DamagedFile], tuple[str, str, str]]:
+        return type(self), (self.shown, self.why, self.advice)
+
+
 class RunBrokenError(_ShownError, RuntimeError):
     """A run cannot go on (exit code 1); what was decided is kept, and the same command goes on."""
 
@@ -33,6 +57,10 @@ class ImageError(_ShownError, ValueError):
 
 class StoreError(_ShownError, OSError):
     """A store did not answer for as long as it was asked; what it holds may be all right."""
+
+
+class WriteError(StoreError):
+    """A file of an output cannot be written: a full disk, a quota, a folder that is gone."""
 
 
 def some(names: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import fsspec
 
 from zsd_ray.spec.config import StorageConfig
-from zsd_ray.spec.errors import StoreError, UserError
+from zsd_ray.spec.errors import StoreError, UserError, WriteError
 from zsd_ray.spec.secrets import reason, redact
 from zsd_ray.storage.retry import patiently, set_patience
 
@@ -84,6 +84,8 @@ def reason_of(error: BaseException, path: str) -> str:
 
 def user_error(what: str, error: BaseException, path: str, advice: str = "") -> UserError:
     """The UserError that says `what` went wrong, and why."""
+    if isinstance(error, WriteError) and error.__cause__ is not None:
+        error = error.__cause__
     if isinstance(error, StoreError):
         return UserError(f"{what}: {error}; check storage.endpoint, and that it runs")
     return UserError(f"{what}: {reason_of(error, path)}{advice}")

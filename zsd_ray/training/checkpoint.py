@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +9,8 @@ import torch
 from safetensors.torch import load, save
 
 from zsd_ray.results.output import Output
-from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.documents import is_lfs_pointer, parse_json_object
+from zsd_ray.spec.errors import DamagedFile, UserError
 
 _NAME = "training.safetensors"
 
@@ -40,19 +40,26 @@ class Checkpoint:
         """Return the saved state, on the CPU, or None where there is none.
 
         Raises:
-            UserError: it belongs to another configuration.
+            UserError: it belongs to another configuration, or is damaged.
             StoreError: the store does not answer.
         """
         content = self.output.read_bytes(_NAME)
         if content is None:
             return None
-        said = _metadata(content)
-        if said["identity"] != self.identity:
+        shown = self.output.shown(_NAME)
+        try:
+            said = _metadata(content)
+            tensors, stage, step = load(content), int(said["stage"]), int(said["step"])
+            other = said["identity"] != self.identity
+        except Exception as error:  # the library's own; the content is in memory
+            advice = "rename it to start over, or set output.path to a new folder"
+            raise DamagedFile.of(error, shown, advice) from error
+        if other:
             raise UserError(
-                f"{self.output.location(_NAME)} belongs to another training configuration, or to "
+                f"{shown} belongs to another training configuration, or to "
                 "other images; set output.path to a new folder, or delete this one to start over"
             )
-        return State(int(said["stage"]), int(said["step"]), load(content))
+        return State(stage, step, tensors)
 
     def write(self, state: State) -> None:
         """Replace the saved state; a crash while writing leaves the old one."""
@@ -65,5 +72,9 @@ class Checkpoint:
 def _metadata(content: bytes) -> dict[str, str]:
     """The header's own part; the library reads it from files alone."""
     size = int.from_bytes(content[:8], "little")
-    found: dict[str, str] = json.loads(content[8 : 8 + size])["__metadata__"]
+    if is_lfs_pointer(content):
+        raise ValueError("a git-LFS pointer, not the file itself")
+    if size > len(content):
+        raise ValueError("it ends within its header")
+    found: dict[str, str] = parse_json_object(content[8 : 8 + size], "its header")["__metadata__"]
     return found

@@ -12,6 +12,7 @@ from typing import Literal
 
 from zsd_ray.results.output import Output
 from zsd_ray.results.tracking import TrackedRun, Tracker, start_tracker
+from zsd_ray.spec.errors import DamagedFile
 from zsd_ray.spec.identity import resolved, settings
 from zsd_ray.spec.secrets import redacted
 from zsd_ray.spec.train_config import TrainConfig
@@ -87,8 +88,11 @@ class _Session:
         self._first: float | None = None
         self._n_images = self._n_steps = 0
         self._grids: dict[str, str | bytes] = {}
-        earlier = self._output.read_bytes(RECORD)
-        self._run_id = None if earlier is None else json.loads(earlier)["mlflow_run_id"]
+        earlier = self._output.read_json(RECORD)
+        self._run_id = None if earlier is None else earlier.get("mlflow_run_id")
+        if not isinstance(self._run_id, str | None):
+            shown = self._output.shown(RECORD)
+            raise DamagedFile(shown, "mlflow_run_id is no text", "mend or remove it")
         self._write("running")
         self._tracker: Tracker | None = None
 

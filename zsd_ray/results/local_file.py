@@ -1,0 +1,75 @@
+"""Files of an output on this machine's own filesystem: whole or not there, also on a full disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+_OLD_SECONDS = 3600.0
+"""What no driver of today can still be writing."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def write_whole(path: str, content: bytes) -> None:
+    """Write a file under a name of its own, and rename it; raises OSError.
+
+    A name that no other process has: two that write the same file do not take each other's away.
+    """
+    folder, base = os.path.split(path)
+    os.makedirs(folder, exist_ok=True)
+    temporary = f"{folder}/.{base}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        # On a full disk it would keep the room that the next, smaller file needs.
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_over(path: str, content: bytes, error: OSError) -> None:
+    """Write into the room that a file has already, where a full disk has none for another.
+
+    Not atomic, so only for what is better broken than out of date.
+
+    Raises:
+        OSError: `error`, where the disk was not full or the file is shorter.
+    """
+    if error.errno not in _FULL or not os.path.isfile(path) or os.path.getsize(path) < len(content):
+        raise error
+    with open(path, "r+b") as file:
+        file.write(content.ljust(os.path.getsize(path)))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def remove_leftovers(root: str) -> None:
+    """Remove the temporary files that killed writers left in an output and its folders.
+
+    A young one may be another driver's that is being written. Ages are by the filesystem's own
+    clock, which machines may share without sharing theirs.
+    """
+    found = list(_temporary(Path(root)))
+    if not found:
+        return
+    probe = Path(root, f".{uuid.uuid4().hex[:8]}.tmp")
+    probe.touch()
+    now = probe.stat().st_mtime
+    probe.unlink()
+    for leftover in found:
+        try:
+            if now - leftover.stat().st_mtime > _OLD_SECONDS:
+                leftover.unlink()
+        except FileNotFoundError:
+            continue  # another driver was faster
+
+
+def _temporary(root: Path) -> Iterator[Path]:
+    yield from root.glob(".*.tmp")
+    yield from root.glob("*/.*.tmp")

@@ -1,0 +1,142 @@
+"""The parts of an output, one Parquet file each: written with checksums, and read as what they are.
+
+Every reader opens parts here. A file that is no Parquet, that lacks what a part must have, whose
+checksums do not fit or whose numbers cannot be those of a run is a `DamagedFile`, which names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from zsd_ray.results.schema import DECISIONS, SCORES
+from zsd_ray.spec.documents import is_lfs_pointer
+from zsd_ray.spec.errors import DamagedFile
+
+SCHEMAS = {"decisions": DECISIONS, "scores": SCORES, "traces": SCORES, "removed": DECISIONS}
+"""By the folder that the part lies in."""
+
+ADVICE = "the command that made this output sets it aside and decides its images again"
+
+_NEEDED = {
+    # What every version wrote; other columns came later, and are null in older parts.
+    "decisions": ("image_id", "label", "prediction", "correct", "stop_reason", "error"),
+    "scores": tuple(SCORES.names),
+}
+_NEEDED |= {"traces": _NEEDED["scores"], "removed": _NEEDED["decisions"]}
+_COUNTS = ("n_draws", "n_candidates", "n_screen_evaluations", "n_evaluations", "n_spent")
+_PER_CLASS = ("mean_scores", "gaps", "gap_errors", "draws_per_class")
+
+
+def to_bytes(table: pa.Table) -> bytes:
+    """The content of a part."""
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
+    content: bytes = buffer.getvalue().to_pybytes()
+    return content
+
+
+def read(
+    content: bytes, folder: str, columns: Sequence[str], shown: str, n_classes: int | None = None
+) -> pa.Table:
+    """Read columns of a part; one that an earlier version did not write is null.
+
+    Args:
+        folder: what it is a part of, a key of SCHEMAS.
+        shown: its path or URL as messages say it.
+        n_classes: of the run, where it is known; class numbers and lists are held to it.
+
+    Raises:
+        DamagedFile: it is none, or holds what no run writes.
+    """
+    try:
+        if is_lfs_pointer(content):
+            raise ValueError("a git-LFS pointer, not the file itself; run `git lfs pull`")
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        table = _select(file, folder, columns)
+        table.validate(full=True)
+        _check(table, folder, n_classes)
+    except Exception as error:  # pyarrow has many; the content is in memory, so it is the content
+        raise DamagedFile.of(error, shown, ADVICE) from error
+    return table
+
+
+def _select(file: pq.ParquetFile, folder: str, columns: Sequence[str]) -> pa.Table:
+    schema = pa.schema([SCHEMAS[folder].field(name) for name in columns])
+    there = file.schema_arrow.names
+    lacking = [name for name in _NEEDED[folder] if name not in there]
+    if lacking:
+        raise ValueError(f"it has no column {lacking[0]}")
+    table = file.read(columns=[name for name in schema.names if name in there])
+    for name in ("n_evaluations", "n_spent"):
+        if name in table.column_names and table[name].null_count:
+            raise ValueError(f"{name} is missing in a row")
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select(schema.names).cast(schema)
+
+
+def _check(table: pa.Table, folder: str, n_classes: int | None) -> None:
+    """Raise ValueError where a number cannot be one of a run."""
+    most = None if n_classes is None else n_classes - 1
+
+    def each(name: str, check: Callable[[str, pa.ChunkedArray], None]) -> None:
+        if name in table.column_names:
+            check(name, table[name])
+
+    def present(name: str, column: pa.ChunkedArray) -> None:
+        if column.null_count:
+            raise ValueError(f"{name} is missing in a row")
+
+    def classes(name: str, column: pa.ChunkedArray) -> None:
+        _in_range(name, column, 0, most)
+
+    def lists_of_classes(name: str, column: pa.ChunkedArray) -> None:
+        _in_range(name, pc.list_flatten(column), 0, most)
+
+    each("image_id", present)
+    if folder in ("scores", "traces"):
+        for name in ("draw", "t", "alpha", "sigma", "weight", "classes", "eps_error"):
+            each(name, present)
+        each("draw", lambda name, column: _in_range(name, column, 0, None))
+        each("classes", lists_of_classes)
+        if {"classes", "eps_error"} <= set(table.column_names):
+            lengths = [pc.list_value_length(table[name]) for name in ("classes", "eps_error")]
+            if not pc.all(pc.equal(*lengths)).as_py() and len(table):
+                raise ValueError("eps_error has not one value for each of classes")
+        return
+    for name in ("label", "prediction"):
+        each(name, classes)
+    each("top5", lists_of_classes)
+    for name in _COUNTS:
+        each(name, lambda name, column: _in_range(name, column, 0, None))
+    each("draws_per_class", lambda name, column: _in_range(name, pc.list_flatten(column), 0, None))
+    for name in _PER_CLASS:
+        each(name, lambda name, column: _check_length(name, column, n_classes))
+    if {"prediction", "error"} <= set(table.column_names):
+        decided, failed = pc.is_valid(table["prediction"]), pc.is_valid(table["error"])
+        if pc.any(pc.equal(decided, failed)).as_py():
+            raise ValueError("a row has neither a prediction nor an error, or both")
+    if {"prediction", "mean_scores"} <= set(table.column_names):
+        decided = table.filter(pc.is_valid(table["prediction"]))
+        if pc.any(pc.equal(pc.list_value_length(decided["mean_scores"]), 0)).as_py():
+            raise ValueError("a prediction has no mean_scores")
+
+
+def _in_range(name: str, column: pa.ChunkedArray | pa.Array, least: int, most: int | None) -> None:
+    found = pc.min_max(column)
+    low, high = found["min"].as_py(), found["max"].as_py()
+    if low is not None and (low < least or (most is not None and high > most)):
+        odd = low if low < least else high
+        raise ValueError(f"{name} holds {odd}, where {least} to {'any' if most is None else most}")
+
+
+def _check_length(name: str, column: pa.ChunkedArray, n_classes: int | None) -> None:
+    lengths = pc.unique(pc.list_value_length(column).drop_null()).to_pylist()
+    odd = [length for length in lengths if length and length != n_classes]
+    if odd and n_classes is not None:
+        raise ValueError(f"{name} has {odd[0]} values for {n_classes} classes")

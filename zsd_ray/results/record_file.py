@@ -1,0 +1,54 @@
+"""Records in JSON, as dataclasses: what is read back is of the types that were written.
+
+Keys that this version does not know are left out, so that a newer version's record can be looked
+at; a missing key, or a value of another type, is a `DamagedFile`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from zsd_ray.spec.documents import parse_json_object
+from zsd_ray.spec.errors import DamagedFile
+
+T = TypeVar("T")
+
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {}
+
+
+def read_record(cls: type[T], content: bytes | str, shown: str, advice: str) -> T:
+    """Return the record that a JSON file holds.
+
+    Args:
+        cls: a dataclass of plain values.
+        shown: the file as messages say it; advice: what to do where it is none.
+
+    Raises:
+        UserError: it is no JSON object.
+        DamagedFile: it is no such record.
+    """
+    return as_record(cls, parse_json_object(content, shown), shown, advice)
+
+
+def as_record(cls: type[T], tree: Mapping[str, Any], shown: str, advice: str) -> T:
+    """The same of a JSON object that was parsed before."""
+    try:
+        # As JSON: of Python values, strict takes no mapping for a dataclass.
+        found: T = _adapter(cls).validate_json(json.dumps(tree), strict=True)
+        return found
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        why = f"{where}: {first['msg']}" if where else first["msg"]
+        raise DamagedFile(shown, why[:160], advice) from error
+
+
+def _adapter(cls: type[T]) -> TypeAdapter[T]:
+    # Making one takes milliseconds, and `status` may be asked of a thousand runs.
+    if cls not in _ADAPTERS:
+        _ADAPTERS[cls] = TypeAdapter(cls)
+    return _ADAPTERS[cls]
