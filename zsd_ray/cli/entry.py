@@ -6,9 +6,7 @@ import argparse
 import io
 import os
 import select
-import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -31,13 +29,12 @@ from zsd_ray.cli.options import EXIT_CODES
 from zsd_ray.spec.errors import EXIT_OK
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run_command(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     began = time.monotonic()
     _print_any_name()
     options = _parser().parse_args(arguments)
     options.began = began
-    _interrupt_on_terminate()
     try:
         code: int = options.command(options)
         if sys.stdout is not None:
@@ -112,13 +109,3 @@ def _parser() -> argparse.ArgumentParser:
     datasets.add(commands)
     train.add(commands)
     return parser
-
-
-def _interrupt_on_terminate() -> None:
-    """Let SIGTERM (`ray job stop`, Kubernetes, Slurm) end a run as Ctrl-C does: rows are kept."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, interrupt)

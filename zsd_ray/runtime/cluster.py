@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from zsd_ray.runtime.private_ray import start_private
 from zsd_ray.spec.config import ClusterConfig
 from zsd_ray.spec.errors import RunBrokenError, UserError, last_line
 
@@ -61,14 +62,11 @@ def _broken(error: RayError) -> RunBrokenError:
 @contextmanager
 def _connected(config: ClusterConfig, device: str) -> Iterator[None]:
     _check_device(config, device)
-    on_terminate = signal.getsignal(signal.SIGTERM)
-    if config.address is None:
-        _start_private(config)
-    else:
-        _connect(config.address)
-    if threading.current_thread() is threading.main_thread():
-        # Ray puts its own handler here, which ends the process before anything is written.
-        signal.signal(signal.SIGTERM, on_terminate)
+    with _own_handlers():
+        if config.address is None:
+            start_private(config)
+        else:
+            _connect(config.address)
     try:
         _check_gpus(config, device)
         yield
@@ -76,18 +74,46 @@ def _connected(config: ClusterConfig, device: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def _start_private(config: ClusterConfig) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    needed = config.workers.max * config.cpus_per_worker
-    ray.init(
-        # Not None, which would follow RAY_ADDRESS or whatever cluster runs on this machine.
-        address="local",
-        num_cpus=max(os.cpu_count() or 1, needed),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-        _node_ip_address="127.0.0.1",
-    )
+@contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Keep this process's handlers of signals while Ray starts, and let a signal wait for that.
+
+    Ray puts handlers of its own in their place, which end the process before anything is written;
+    a start that is broken off may leave processes behind. A second signal is not kept waiting.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+
+    def wait(number: int, frame: FrameType | None) -> None:
+        if waiting:
+            raise KeyboardInterrupt
+        waiting.append(number)
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in before.items():
+        if callable(handler):
+            signal.signal(number, wait)
+    take, ray._private.utils.set_sigterm_handler = ray._private.utils.set_sigterm_handler, _ignore
+    try:
+        yield
+    except BaseException:
+        ray.shutdown()
+        raise
+    finally:
+        ray._private.utils.set_sigterm_handler = take
+        for number, handler in before.items():
+            if callable(handler):
+                signal.signal(number, handler)
+    if waiting:
+        ray.shutdown()
+        signal.raise_signal(waiting[0])
+
+
+def _ignore(handler: object) -> None:
+    """Instead of Ray's own way to set a handler."""
 
 
 def _connect(address: str) -> None:

@@ -1,0 +1,74 @@
+"""A Ray of this process's own: on loopback only, with names of sockets that are short enough."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+from zsd_ray.spec.config import ClusterConfig
+from zsd_ray.spec.errors import UserError
+
+_LONGEST_SOCKET = 107  # bytes of a Unix socket's path
+_SHORT = "/tmp"  # noqa: S108 - Ray makes a folder of its own in it
+
+
+def start_private(config: ClusterConfig) -> None:
+    """Start a Ray for the workers that `config` names, and connect to it.
+
+    Raises:
+        UserError: no folder for its sockets has a name that is short enough.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    needed = config.workers.max * config.cpus_per_worker
+    with _on_loopback():
+        ray.init(
+            # Not None, which would follow RAY_ADDRESS or whatever cluster runs on this machine.
+            address="local",
+            num_cpus=max(os.cpu_count() or 1, needed),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
+            _temp_dir=_temp_dir(),
+        )
+
+
+def _temp_dir() -> str | None:
+    """Where Ray keeps its sessions: a short path, where its own choice makes none; None: that.
+
+    Raises:
+        UserError: the names of its sockets would be too long.
+    """
+    chosen = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or _SHORT
+    name = f"{chosen}/ray/session_2026-01-01_00-00-00_000000_{os.getpid()}/sockets/plasma_store"
+    if len(os.fsencode(name)) <= _LONGEST_SOCKET:
+        return None
+    if os.access(_SHORT, os.W_OK | os.X_OK):
+        return f"{_SHORT}/ray"
+    most = _LONGEST_SOCKET - len(os.fsencode(name)) + len(os.fsencode(chosen))
+    raise UserError(
+        f"TMPDIR {chosen} is too long for Ray's sockets, and {_SHORT} cannot be written to; set "
+        f"RAY_TMPDIR to a folder whose path has at most {most} characters"
+    )
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let a Ray that is started inside listen on 127.0.0.1 only.
+
+    By itself it takes the machine's own address even where it is told 127.0.0.1, except on systems
+    on which it makes no clusters. It is told that this is one.
+    """
+    constants, name = ray._private.ray_constants, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+    before = os.environ.get(name), constants.ENABLE_RAY_CLUSTER
+    os.environ[name], constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before[1]
+        if before[0] is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before[0]
