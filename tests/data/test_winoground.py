@@ -81,6 +81,13 @@ def test_mistakes_are_told(write: Callable[..., str], tmp_path: Path) -> None:
     path = write(example(0), example(1))
     (tmp_path / "images" / "ex_1_img_0.png").unlink()
     refused(r"lacks 1 of the 4 images .* \(images/ex_1_img_0\.png\)")
-    for line in ("[]", "{", '{"id": 3}'):
+    for line, words in {
+        "[]": "line 3 must hold a JSON object, but holds a list",
+        "{": "line 3 is not valid JSON",
+        '{"id": 3}': "line 3: an example is an object with id, image_0",
+        json.dumps(example(1) | {"id": [1]}): "line 3: an example is .* text or a number",
+        json.dumps(example(1) | {"caption_0": None}): "line 3: an example is .* text or a number",
+        json.dumps(example(1) | {"id": "0"}): "line 3: id 0 is there twice",
+    }.items():
         (Path(path) / "examples.jsonl").write_text(f"{json.dumps(example(0))}\n\n{line}\n")
-        refused("line 3: an example is an object with id, image_0")
+        refused(words)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from zsd_ray.data.binding import (
 from zsd_ray.data.decoding import decode
 from zsd_ray.data.location import Location
 from zsd_ray.data.record_table import RecordTable
+from zsd_ray.spec.documents import parse_json
 from zsd_ray.spec.errors import UserError, some
 
 _STATED = ("shape", "color", "size")
@@ -70,7 +70,8 @@ class ClevrBinding:
     def _scenes(self, name: str) -> Iterator[Mapping[str, Any]]:
         file = f"{self._location.shown}/{name}"
         with self._location.user_errors(file):
-            content = json.loads(self._location.read_bytes(self._location.join(name)))
+            data = self._location.read_bytes(self._location.join(name))
+        content = parse_json(data, file)
         scenes = content.get("scenes", [content]) if isinstance(content, dict) else None
         if not isinstance(scenes, list):
             raise UserError(f"{file}: it holds no scene, and no list of them under `scenes`")
@@ -130,7 +131,7 @@ def _scene(description: Mapping[str, Any], where: str) -> Scene | None:
         things = sorted(description["objects"], key=lambda thing: float(thing["pixel_coords"][0]))
         apart = things[0]["pixel_coords"][0] < things[1]["pixel_coords"][0]
         shapes, colors, sizes = ([str(thing[name]) for thing in things] for name in _STATED)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise UserError(f"{where}: an object has {', '.join(_STATED)}, pixel_coords") from error
     for name, values in zip(_STATED, (shapes, colors, sizes), strict=True):
         odd = next((value for value in values if value not in VALUES[name]), None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from zsd_ray.data.captions import CaptionTable
 from zsd_ray.data.decoding import decode
 from zsd_ray.data.location import Location
 from zsd_ray.data.record_table import RecordTable
+from zsd_ray.spec.documents import parse_json_object
 from zsd_ray.spec.errors import UserError, some
 
 _KEYS = ("id", "image_0", "image_1", "caption_0", "caption_1")
@@ -63,19 +63,18 @@ class Winoground:
 
 def _examples(content: str, file: str) -> Iterator[Mapping[str, Any]]:
     seen = set()
-    for number, line in enumerate(content.splitlines(), start=1):
+    for number, line in enumerate(content.split("\n"), start=1):
         if not line.strip():
             continue
-        try:
-            example = json.loads(line)
-        except ValueError:
-            example = None
-        if not isinstance(example, dict) or not all(key in example for key in _KEYS):
+        example = parse_json_object(line, f"{file}, line {number}")
+        if not all(isinstance(example.get(key), str | int) for key in _KEYS):
             raise UserError(
-                f"{file}, line {number}: an example is an object with {', '.join(_KEYS)}"
+                f"{file}, line {number}: an example is an object with {', '.join(_KEYS)}, each of "
+                "them text or a number"
             )
+        example = {key: str(example[key]) for key in _KEYS}
         if example["id"] in seen:
-            raise UserError(f"{file}, line {number}: id {example['id']!r} is there twice")
+            raise UserError(f"{file}, line {number}: id {example['id']} is there twice")
         if example["caption_0"] == example["caption_1"]:
             raise UserError(f"{file}, line {number}: its captions are the same; they must differ")
         seen.add(example["id"])

@@ -135,7 +135,7 @@ DAMAGED: dict[str, tuple[str, Damage, Damage, str]] = {
         "cifar10",
         array_sets.write_cifar10_pickles,
         lambda root: (root / "test_batch").write_bytes(pickle.dumps([1, 2])),
-        r"no batch of CIFAR",
+        r"the pickle holds no mapping, but a list",
     ),
     "pickle of scaled images": (
         "cifar10",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
@@ -104,12 +104,12 @@ class LabelledRows:
 
     @classmethod
     def matched(cls, rows: ImageRows, n_images: int, labels: Sequence[int]) -> LabelledRows:
-        """Raises ValueError where there are not as many of both."""
+        """Raises ValueError where there are not as many of both, or a label is no whole number."""
         if n_images != len(labels):
             raise ValueError(
                 f"it holds {n_images} images for {len(labels)} labels; take both from one archive"
             )
-        return cls(rows, [int(label) for label in labels])
+        return cls(rows, whole_numbers(labels))
 
 
 class ArrayDataset:
@@ -148,7 +148,22 @@ class ArrayDataset:
         file = bisect_right(self._starts, index) - 1
         with self._location.image_errors(self.records[index].source):
             pixels = self._files[file].read(self._location, index - self._starts[file])
-        return Image.fromarray(np.ascontiguousarray(pixels))
+            return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def whole_numbers(values: Iterable[Any]) -> list[int]:
+    """Labels as integers; raises ValueError where one is none, such as 1.5, NaN or text."""
+    found = list(values)
+    odd = next((each for each in found if not _is_whole(each)), None)
+    if odd is not None:
+        raise ValueError(f"it holds the label {odd!r:.40}; labels are whole numbers")
+    return [int(each) for each in found]
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) or (
+        isinstance(value, float | np.floating) and float(value).is_integer()
+    )
 
 
 def _check_labels(labels: Sequence[int], names: Sequence[str] | None, shown: str) -> None:

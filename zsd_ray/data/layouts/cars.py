@@ -7,7 +7,7 @@ from itertools import product
 
 from zsd_ray.data.catalogue import DatasetSpec
 from zsd_ray.data.layouts.image_files import ImageFiles, check_present
-from zsd_ray.data.layouts.mat_files import column
+from zsd_ray.data.layouts.mat_files import column, numbers
 from zsd_ray.data.location import Location
 from zsd_ray.spec.errors import UserError
 
@@ -41,7 +41,7 @@ def read(
 
 def _read(base: Location, found: Location, images: str, spec: DatasetSpec) -> ImageFiles:
     files = [str(file) for file in column(found, "annotations", "fname")]
-    classes = column(found, "annotations", "class").astype(int)
+    classes = numbers(found, "annotations", "class")
     if classes.min() < 1 or classes.max() > spec.n_classes:
         raise UserError(
             f"{found.shown} holds classes {classes.min()} to {classes.max()}; those of "

@@ -18,6 +18,7 @@ from zsd_ray.data.layouts.arrays import (
     RawRows,
     WholeRows,
     find_folder,
+    whole_numbers,
 )
 from zsd_ray.data.location import Location
 
@@ -78,21 +79,23 @@ def _pickled(label_key: str, location: Location, path: str) -> LabelledRows:
 
 
 def _labels(key: str, opened: IO[bytes]) -> Sequence[int]:
-    labels: Sequence[int] = _part(load_arrays(opened), key)
-    return labels
+    labels = _part(load_arrays(opened), key)
+    if not isinstance(labels, Sequence | np.ndarray):
+        raise ValueError(f"its {key} are no list; take the publisher's batch")
+    return whole_numbers(labels)
 
 
 def _pixels(opened: IO[bytes]) -> Pixels:
-    rows = np.asarray(_part(load_arrays(opened), "data"))
-    if rows.dtype != np.uint8:
-        raise ValueError(f"its data are {rows.dtype}, not bytes; take the publisher's batch")
+    rows = _part(load_arrays(opened), "data")
+    if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8:
+        came = rows.dtype if isinstance(rows, np.ndarray) else f"a {type(rows).__name__}"
+        raise ValueError(f"its data are {came}, not bytes; take the publisher's batch")
     return rows.reshape(-1, *_SHAPE).transpose(0, 2, 3, 1)
 
 
-def _part(batch: Any, key: str) -> Any:
+def _part(batch: Mapping[str | bytes, Any], key: str) -> Any:
     """Of a batch, whose keys are text, or bytes where a program has kept Python 2's."""
-    if isinstance(batch, Mapping):
-        for name in (key, key.encode()):
-            if name in batch:
-                return batch[name]
+    for name in (key, key.encode()):
+        if name in batch:
+            return batch[name]
     raise ValueError(f"the pickle is no batch of CIFAR: it has no {key!r}")

@@ -9,7 +9,7 @@ import numpy as np
 from zsd_ray.data.catalogue import DatasetSpec
 from zsd_ray.data.layouts.arrays import find_folder
 from zsd_ray.data.layouts.image_files import ImageFiles, check_present
-from zsd_ray.data.layouts.mat_files import column
+from zsd_ray.data.layouts.mat_files import numbers
 from zsd_ray.data.location import Location
 from zsd_ray.spec.errors import UserError
 
@@ -33,11 +33,11 @@ def read(
         return None
     base = location.below(folder)
     splits, table, images = (base.below(n) for n in ("setid.mat", "imagelabels.mat", "jpg"))
-    numbers = np.concatenate([column(splits, part) for part in _SPLITS[split]]).astype(int)
-    classes = column(table, "labels").astype(int)
-    if numbers.min() < 1 or numbers.max() > len(classes):
+    chosen = np.concatenate([numbers(splits, part) for part in _SPLITS[split]])
+    classes = numbers(table, "labels")
+    if chosen.min() < 1 or chosen.max() > len(classes):
         raise UserError(
-            f"{splits.shown} names images {numbers.min()} to {numbers.max()}, but {table.shown} "
+            f"{splits.shown} names images {chosen.min()} to {chosen.max()}, but {table.shown} "
             f"has the labels of images 1 to {len(classes)}; put the archive's own files there"
         )
     if classes.min() < 1 or classes.max() > spec.n_classes:
@@ -45,6 +45,6 @@ def read(
             f"{table.shown} holds labels {classes.min()} to {classes.max()}; those of "
             f"{spec.title} are 1 to {spec.n_classes}"
         )
-    labels = {f"image_{number:05d}.jpg": int(classes[number - 1]) - 1 for number in numbers}
+    labels = {f"image_{number:05d}.jpg": int(classes[number - 1]) - 1 for number in chosen}
     check_present(images, labels, splits.shown)
     return ImageFiles(images, labels, spec.label_names)

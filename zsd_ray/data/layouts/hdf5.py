@@ -10,11 +10,19 @@ from typing import IO, Any
 import numpy as np
 
 from zsd_ray.data.catalogue import DatasetSpec
-from zsd_ray.data.layouts.arrays import ArrayDataset, LabelledRows, Pixels, find_folder
+from zsd_ray.data.layouts.arrays import (
+    ArrayDataset,
+    LabelledRows,
+    Pixels,
+    find_folder,
+    whole_numbers,
+)
 from zsd_ray.data.location import Location
 from zsd_ray.data.range_file import open_ranges
 from zsd_ray.spec.errors import UserError
 
+_MOST_LABELS = 100_000_000
+_LARGEST = 4096  # pixels of a side
 _STEM = "camelyonpatch_level_2_split_"
 
 
@@ -30,7 +38,7 @@ class Hdf5Rows:
 
         # Opened for each image: a file that is open when Python ends crashes h5py 3.16.
         with open_ranges(location, self.path) as opened, h5py.File(opened, "r") as file:
-            pixels: Pixels = file[self.name][row]
+            pixels: Pixels = _dataset(file, self.name)[row]
             return pixels
 
 
@@ -65,8 +73,10 @@ def _labels(opened: IO[bytes]) -> list[int]:
     import h5py
 
     with h5py.File(opened, "r") as file:
-        values: list[int] = np.ravel(_dataset(file, "y")[()]).tolist()
-        return values
+        found = _dataset(file, "y")
+        if found.size > _MOST_LABELS or found.dtype.kind not in "iuf":
+            raise ValueError(f"its y is {found.shape} {found.dtype}, not a number for each image")
+        return whole_numbers(np.ravel(found[()]).tolist())
 
 
 def _count(location: Location, path: str) -> int:
@@ -74,14 +84,26 @@ def _count(location: Location, path: str) -> int:
 
     with open_ranges(location, path) as opened, h5py.File(opened, "r") as file:
         found = _dataset(file, "x")
-        if found.ndim != 4 or found.shape[3] != 3 or found.dtype != np.uint8:
+        is_image = found.ndim == 4 and found.shape[3] == 3 and max(found.shape[1:3]) <= _LARGEST
+        if not is_image or found.dtype != np.uint8:
             raise ValueError(
-                f"its x is {found.shape} {found.dtype}, not (images, rows, columns, 3) bytes"
+                f"its x is {found.shape} {found.dtype}, not (images, rows, columns, 3) bytes with "
+                f"up to {_LARGEST} rows and columns"
             )
         return int(found.shape[0])
 
 
 def _dataset(file: Any, name: str) -> Any:
+    """A data set of a file, and of no other file that this one names: links are not followed."""
+    import h5py
+
     if name not in file:
         raise ValueError(f"it has no data set {name!r}, but {', '.join(file) or 'none'}")
-    return file[name]
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"its {name} is a link; put the publisher's file there")
+    found = file[name]
+    if not isinstance(found, h5py.Dataset) or found.shape is None:
+        raise ValueError(f"its {name} is no array; put the publisher's file there")
+    if found.external or found.is_virtual:
+        raise ValueError(f"its {name} lies in other files; put the publisher's file there")
+    return found

@@ -28,6 +28,7 @@ from zsd_ray.data.location import Location
 _PREFIX = {"test": "t10k", "train": "train"}
 _UNSIGNED_BYTES = 8  # their number among the types of a header
 _LONGEST_HEADER = 4 + 4 * 3
+_MOST_UNZIPPED = 2**31  # of the literature's sets the largest has a fortieth
 
 
 def read(
@@ -62,6 +63,8 @@ def _labelled(location: Location, images: str) -> LabelledRows:
         labels = _array(location.read_bytes(classes))
     with location.user_errors(location.show(images)):
         start, (n_images, *shape) = _header(location.read_bytes(images, 0, _LONGEST_HEADER))
+        if len(shape) != 2 or 0 in shape:
+            raise ValueError(f"its images are of {shape} pixels, not of rows and columns")
         rows = RawRows(images, start, math.prod(shape), tuple(shape), (0, 1))
         _check_size(location.size(images) or 0, start + n_images * rows.step)
         return LabelledRows.matched(rows, n_images, labels.tolist())
@@ -69,7 +72,13 @@ def _labelled(location: Location, images: str) -> LabelledRows:
 
 def _unzipped(opened: IO[bytes]) -> Pixels:
     with gzip.GzipFile(fileobj=opened) as file:
-        return _array(file.read())
+        head = file.read(_LONGEST_HEADER)
+        start, sizes = _header(head)
+        n_bytes = start + math.prod(sizes)
+        if n_bytes > _MOST_UNZIPPED:
+            raise ValueError(f"its header says {n_bytes} bytes; unpack so large a file")
+        # One byte more than there may be, so that what goes on behind is seen.
+        return _array(head + file.read(max(0, n_bytes + 1 - len(head))))
 
 
 def _array(data: bytes) -> Pixels:

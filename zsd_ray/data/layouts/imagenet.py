@@ -81,11 +81,11 @@ def _labels(kit: Location, spec: DatasetSpec, number_of: dict[str, int]) -> dict
             f"{truth.shown} holds the class {unknown[0]}, which {meta.shown} gives no WNID of "
             f"{spec.title}; put both files of one devkit there"
         )
-    last = max(number_of.values())
-    if last > len(ids):
+    odd = next((n for n in number_of.values() if not 1 <= n <= len(ids)), None)
+    if odd is not None:
         raise UserError(
             f"{truth.shown} has the classes of {len(ids)} images, and there is an image number "
-            f"{last}; put the archive's own file there"
+            f"{odd}; put the archive's own file there"
         )
     labels = {name: label_of[int(ids[number - 1])] for name, number in number_of.items()}
     return {f"{spec.labels[label]}/{name}": label for name, label in labels.items()}

@@ -48,7 +48,7 @@ def read(
     label_of = {name: label for label, name in enumerate(spec.labels)}
     pattern = re.compile(line)
     labels: dict[str, int] = {}
-    for number, content in enumerate(text.splitlines(), 1):
+    for number, content in enumerate(text.split("\n"), 1):
         if not content.strip():
             continue
         match = pattern.fullmatch(content.strip())
@@ -58,7 +58,12 @@ def read(
                 f"{found.shown}, line {number}: {content.strip()!r} {what} of {spec.title}; put "
                 "the list of the archive there"
             )
-        labels[match["image"] + suffix] = label_of[match["label"]]
+        name, label = match["image"] + suffix, label_of[match["label"]]
+        if labels.setdefault(name, label) != label:
+            raise UserError(
+                f"{found.shown}, line {number}: {name} has another class on a line before; put the "
+                "list of the archive there"
+            )
     if not labels:
         raise UserError(f"{found.shown} lists no images; put the list of the archive there")
     inside = base.below(images)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zsd_ray.data.layouts.arrays import whole_numbers
 from zsd_ray.data.location import Location
 from zsd_ray.spec.errors import UserError
 
@@ -33,3 +34,13 @@ def column(location: Location, *path: str) -> NDArray[Any]:
             raise UserError(f"{shown} has no {'.'.join(path)}; put the archive's own file there")
         found = found[name]
     return np.atleast_1d(found)
+
+
+def numbers(location: Location, *path: str) -> NDArray[np.int64]:
+    """As `column`, of whole numbers; raises UserError where there are none or others."""
+    found = column(location, *path)
+    with location.user_errors(f"{location.shown}: its {'.'.join(path)}"):
+        values = whole_numbers(found.ravel().tolist())
+        if not values:
+            raise ValueError("there are none")
+        return np.array(values, np.int64)

@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 from zsd_ray.data.catalogue import DatasetSpec
 from zsd_ray.data.layouts.arrays import ArrayDataset, LabelledRows, Pixels, WholeRows, find_folder
-from zsd_ray.data.layouts.mat_files import column
+from zsd_ray.data.layouts.mat_files import numbers
 from zsd_ray.data.location import Location
+from zsd_ray.spec.errors import UserError
+
+_ZERO = 10  # what the archive has for the digit 0
 
 
 def read(
@@ -27,7 +30,10 @@ def read(
     if folder is None:
         return None
     file = location.below(posixpath.join(folder, name))
-    digits = column(file, "y").astype(int) % 10
+    digits = numbers(file, "y")
+    if digits.min() < 0 or digits.max() > _ZERO:
+        raise UserError(f"{file.shown} holds a digit that is none of 0 to {_ZERO}")
+    digits %= _ZERO
     with file.user_errors(file.shown):
         rows = WholeRows(file.root, _pixels)
         labelled = LabelledRows.matched(rows, len(rows.pixels(location)), digits.tolist())
