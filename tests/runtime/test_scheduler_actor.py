@@ -12,6 +12,7 @@ from tests.support.pools import Pool
 from zsd_ray.engine.plan import make_plan
 from zsd_ray.results import row_buffer
 from zsd_ray.runtime import scheduler_actor
+from zsd_ray.runtime.epochs import Claim
 from zsd_ray.runtime.scheduler_actor import SchedulerShell
 from zsd_ray.runtime.sink import Sink
 from zsd_ray.spec.config import RunConfig, parse_config
@@ -30,15 +31,18 @@ class Gate:
         self.gate = Path(gate)
         self.parts = []
 
-    def open(self, shard, epoch):
-        pass
+    def last(self, shard):
+        return 0
 
-    def write(self, shard, epoch, part):
+    def open(self, shard, claim):
+        return True
+
+    def write(self, shard, claim, part):
         while not self.gate.exists():
             time.sleep(0.1)
         self.parts.append(part)
 
-    def checkpoint(self, shard, epoch, content):
+    def checkpoint(self, shard, claim, content):
         pass
 
 
@@ -254,9 +258,11 @@ def test_a_scheduler_that_begins_again_knows_what_was_written_and_saved(local_ra
 def test_the_sink_refuses_what_a_dead_schedulers_process_sent(local_ray, tmp_path):
     plan = make_plan(configure(tmp_path))
     sink = Sink.remote(plan.output, False, plan.config.storage)
-    ray.get(sink.open.remote(0, 1))
-    ray.get(sink.checkpoint.remote(0, 1, b"first"))
-    ray.get(sink.open.remote(0, 2))
+    first = Claim(1, token=9)
+    assert ray.get(sink.open.remote(0, first))
+    ray.get(sink.checkpoint.remote(0, first, b"first"))
+    second = Claim(ray.get(sink.last.remote(0)) + 1, token=5)
+    assert ray.get(sink.open.remote(0, second))
     with pytest.raises(ray.exceptions.RayTaskError, match="taken over"):
-        ray.get(sink.checkpoint.remote(0, 1, b"late"))
+        ray.get(sink.checkpoint.remote(0, first, b"late"))
     assert plan.output.read_checkpoints() == [b"first"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections import defaultdict, deque
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from zsd_ray.engine.events import (
 )
 from zsd_ray.engine.plan import Plan
 from zsd_ray.results.row_buffer import RowBuffer
+from zsd_ray.runtime.epochs import Claim
 from zsd_ray.runtime.metrics import Metrics
 from zsd_ray.spec.errors import last_line
 from zsd_ray.spec.records import Decision, MicroBatch, MicroBatchScores
@@ -77,11 +79,9 @@ class SchedulerShell:
         self._plan = plan
         self._shard = shard
         self._sink = sink
-        first_id = time.time_ns()  # above all that an earlier process of this actor gave
         # A part that this actor's last process sent is written, or never will be, before we look.
-        ray.get(sink.open.remote(shard, first_id))
-        self._epoch = first_id
-        self._scheduler = plan.scheduler(shard, n_shards, first_id)
+        self._claim = _claim(sink, shard)
+        self._scheduler = plan.scheduler(shard, n_shards, self._claim.first_id)
         self._buffer = RowBuffer(plan.config.output.flush_seconds)
         self._metrics = Metrics(redact(plan.config.output.path), self._scheduler.counters)
         self._workers: dict[str, int] = {}  # those that called, and their batch sizes
@@ -276,7 +276,7 @@ class SchedulerShell:
     async def _ask_sink(self, method: str, *arguments: Any) -> None:
         while True:
             try:
-                await getattr(self._sink, method).remote(self._shard, self._epoch, *arguments)
+                await getattr(self._sink, method).remote(self._shard, self._claim, *arguments)
                 return
             except ActorUnavailableError:  # Ray repeats most calls by itself, but not every one
                 await asyncio.sleep(_TICK_SECONDS)
@@ -293,6 +293,15 @@ class SchedulerActor(SchedulerShell):
     def __init__(self, shared: bytes, shard: int, n_shards: int) -> None:
         plan, sink = ray.cloudpickle.loads(shared)
         super().__init__(ray.get(plan), sink, shard, n_shards)
+
+
+def _claim(sink: Any, shard: int) -> Claim:
+    """Take over a shard from whatever process had it."""
+    token = secrets.randbits(31)
+    while True:
+        claim = Claim(ray.get(sink.last.remote(shard)) + 1, token)
+        if ray.get(sink.open.remote(shard, claim)):
+            return claim
 
 
 def _answer(request: asyncio.Future[MicroBatch | None], micro_batch: MicroBatch | None) -> None:

@@ -6,6 +6,7 @@ import ray
 
 from zsd_ray.results.output import Output
 from zsd_ray.results.row_buffer import Part
+from zsd_ray.runtime.epochs import Claim, Epochs
 from zsd_ray.spec.config import StorageConfig
 from zsd_ray.spec.errors import UserError
 from zsd_ray.storage import filesystem
@@ -15,31 +16,36 @@ from zsd_ray.storage import filesystem
 class Sink:
     """Owns the output's parts and checkpoints; in a process of its own, so that no answer waits.
 
-    Each call says which process of a scheduler it is from (`epoch`): once a new one has opened its
-    shard, what its dead predecessor sent is refused. A part has one name, so writing it twice does
-    no harm.
+    Each call says which process of a scheduler it is from (its claim): once a new one has opened
+    its shard, what its dead predecessor sent is refused. A part has one name, so writing it twice
+    does no harm.
     """
 
     def __init__(self, output: Output, raw_scores: bool, storage: StorageConfig) -> None:
         filesystem.configure(storage)
         self._output = output
         self._raw_scores = raw_scores
-        self._epochs: dict[int, int] = {}
+        self._epochs = Epochs()
 
-    def open(self, shard: int, epoch: int) -> None:
-        """Take calls of this scheduler process, and no more of those before it."""
-        self._epochs[shard] = max(epoch, self._epochs.get(shard, 0))
+    def last(self, shard: int) -> int:
+        """The epoch of the last process that opened a shard."""
+        return self._epochs.last(shard)
 
-    def write(self, shard: int, epoch: int, part: Part) -> None:
+    def open(self, shard: int, claim: Claim) -> bool:
+        """Take calls of this scheduler process, and no more of those before it; False: of another
+        that counted as far."""
+        return self._epochs.open(shard, claim)
+
+    def write(self, shard: int, claim: Claim, part: Part) -> None:
         """Write rows; raises OSError where the output does not take them."""
-        self._check(shard, epoch)
+        self._check(shard, claim)
         self._output.write_decisions(part.decisions, self._raw_scores, part.name)
 
-    def checkpoint(self, shard: int, epoch: int, content: bytes) -> None:
+    def checkpoint(self, shard: int, claim: Claim, content: bytes) -> None:
         """Replace a shard's checkpoint; raises likewise."""
-        self._check(shard, epoch)
+        self._check(shard, claim)
         self._output.write_checkpoint(shard, content)
 
-    def _check(self, shard: int, epoch: int) -> None:
-        if epoch < self._epochs.get(shard, 0):
+    def _check(self, shard: int, claim: Claim) -> None:
+        if not self._epochs.allows(shard, claim):
             raise UserError("another process of this scheduler has taken over")
