@@ -96,7 +96,6 @@ def test_a_driver_that_ends_while_it_is_watched_leaves_the_place(tmp_path):
 
 
 @pytest.mark.parametrize("beat", [
-    a_beat(seconds_ago=31),
     a_beat(status="finished"),
     a_beat(status="interrupted"),
     replace(Heartbeat.now("one", "running", PROGRESS, NOW), session="of this process"),
@@ -106,6 +105,15 @@ def test_what_nobody_writes_any_more_is_not_watched(tmp_path, beat):
     sleeper = Sleeper()
     refuse(tmp_path, sleeper)
     assert sleeper.slept == 0
+
+
+@pytest.mark.parametrize("seconds", [-86_400, -40, 0, 31, 86_400])
+def test_a_living_driver_is_seen_whatever_its_clock_says(tmp_path, seconds):
+    write(tmp_path, a_beat(seconds_ago=seconds))
+    sleeper = Sleeper({4: lambda: write(tmp_path, a_beat(seconds_ago=seconds - 4))})
+    with pytest.raises(UserError, match="is being written by process 77 on far"):
+        refuse(tmp_path, sleeper)
+    assert sleeper.slept == 4
 
 
 def test_a_process_of_this_machine_is_asked_for(tmp_path):

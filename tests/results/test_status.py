@@ -26,8 +26,9 @@ def output(tmp_path):
     return Output(str(tmp_path / "run"))
 
 
-def beat(output, seconds_ago):
+def beat(output, seconds_ago, **changes):
     found = Heartbeat.now("one", "running", PROGRESS, NOW - timedelta(seconds=seconds_ago))
+    found = replace(found, **changes)
     output.write_bytes("progress.json", found.to_json().encode())
 
 
@@ -53,6 +54,23 @@ def test_before_a_run_has_begun_its_last_stage_is_shown(output):
     assert (status.output, status.n_decided) == (output.location("audit"), 10)
     output.write_run(RUN)
     assert read_status(output.path, NOW).output == output.path
+
+
+@pytest.mark.parametrize("seconds_ago", [75, -3600])
+def test_a_run_on_a_machine_of_another_time_is_watched(output, seconds_ago):
+    output.write_run(RUN)
+    beat(output, seconds_ago, pid_space="far away")
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        if len(slept) == 3:
+            beat(output, seconds_ago - 3, pid_space="far away")
+
+    status = read_status(output.path, NOW, sleep)
+    assert (status.silent, status.n_workers, len(slept)) == (False, 3, 3)
+    status = read_status(output.path, NOW, slept.append)
+    assert (status.silent, len(slept)) == (True, 3 + 8)
 
 
 def test_a_silent_run_has_no_rates(output):

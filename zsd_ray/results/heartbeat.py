@@ -16,8 +16,9 @@ from typing import Self
 
 from zsd_ray.results.output import Output
 from zsd_ray.results.progress import Progress
+from zsd_ray.results.record_file import read_record
 from zsd_ray.results.run_file import Status
-from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.errors import DamagedFile, UserError
 from zsd_ray.spec.secrets import redact, redacted
 from zsd_ray.storage import filesystem
 
@@ -26,7 +27,6 @@ SILENT_SECONDS = 60.0
 """A running run that was not heard of for so long shows no sign of life."""
 
 _NAME = "progress.json"
-_FRESH_SECONDS = 30.0
 _WATCH_SECONDS = 12
 _CLOSE_SECONDS = 10.0
 
@@ -68,9 +68,16 @@ class Heartbeat:
         return json.dumps(redacted(asdict(self)), indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        tree = json.loads(text)
-        return cls(**tree | {"progress": Progress(**tree["progress"])})
+    def from_json(cls, text: bytes | str) -> Self:
+        """The inverse, without keys of a newer version; raises UserError where it is none."""
+        found = read_record(cls, text, _NAME, "it is written anew")
+        try:
+            known = datetime.fromisoformat(found.at).tzinfo is not None
+        except ValueError:
+            known = False
+        if not known:
+            raise DamagedFile(_NAME, f"at {found.at!r} is no time", "it is written anew")
+        return found
 
 
 class Heart:
@@ -119,9 +126,19 @@ def read_heartbeat(path: str) -> Heartbeat | None:
     fs, root = filesystem.open_filesystem(path)
     try:
         content = filesystem.ask(path, lambda: fs.cat_file(f"{root.rstrip('/')}/{_NAME}"))
-        return Heartbeat.from_json(content.decode())
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return Heartbeat.from_json(content)
+    except (FileNotFoundError, IsADirectoryError, PermissionError, UserError):
         return None  # only a display: what cannot be understood is as good as not there
+
+
+def beats(path: str, last: Heartbeat, seconds: int, sleep: Callable[[float], None]) -> bool:
+    """Whether another beat follows the last one within some seconds, by whatever clock."""
+    for _ in range(seconds):
+        sleep(1.0)
+        seen = read_heartbeat(path)
+        if seen is not None and (seen.session, seen.at) != (last.session, last.at):
+            return True
+    return False
 
 
 def refuse_second_driver(
@@ -133,9 +150,9 @@ def refuse_second_driver(
 ) -> None:
     """Return when no other driver is at work on the output at `path`.
 
-    A heartbeat that is a few seconds old may be that of a driver that was just killed, so it is
-    watched for a while. Two drivers that start in the same second do not see each other; their
-    rows are right all the same, and the work is done twice.
+    A heartbeat may be that of a driver that was killed, so it is watched for a while: its age says
+    nothing, because clocks go back and differ among machines. Two drivers that start in the same
+    second do not see each other; their rows are right all the same, and the work is done twice.
 
     Args:
         on_wait: called with one line before the watching.
@@ -144,9 +161,9 @@ def refuse_second_driver(
         UserError: another driver is alive.
     """
     last = read_heartbeat(path)
-    now = (clock or _utc_now)()
-    if last is None or not _may_live(last, now):
+    if last is None or not may_live(last):
         return
+    now = (clock or _utc_now)()
     what = f"output.path {redact(path)}"
     on_wait(
         f"{what} was written to {last.age(now):.0f} s ago by {last.writer}; looking for up to "
@@ -164,9 +181,9 @@ def refuse_second_driver(
             )
 
 
-def _may_live(beat: Heartbeat, now: datetime) -> bool:
+def may_live(beat: Heartbeat) -> bool:
     """Whether another process may still be writing."""
-    if beat.status != "running" or beat.age(now) >= _FRESH_SECONDS:
+    if beat.status != "running":
         return False
     return beat.pid_space != _pid_space() or (beat.pid != os.getpid() and _is_alive(beat.pid))
 

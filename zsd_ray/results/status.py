@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import posixpath
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from zsd_ray.results.heartbeat import SILENT_SECONDS, Heartbeat, read_heartbeat
+from zsd_ray.results.heartbeat import (
+    BEAT_SECONDS,
+    SILENT_SECONDS,
+    Heartbeat,
+    beats,
+    may_live,
+    read_heartbeat,
+)
 from zsd_ray.results.output import Output
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.secrets import redact
 from zsd_ray.storage import filesystem
+
+_LOOK_SECONDS = 8  # more than one beat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +58,12 @@ class RunStatus:
     report: str | None
 
 
-def read_status(path: str, now: datetime | None = None) -> RunStatus:
+def read_status(
+    path: str, now: datetime | None = None, sleep: Callable[[float], None] = time.sleep
+) -> RunStatus:
     """Look at the run whose output is at `path`, or at what comes before it while it has not begun.
+
+    A run whose last beat is old, or not written yet by our clock, is watched for some seconds.
 
     Raises:
         UserError: there is none, or it cannot be read.
@@ -61,11 +76,14 @@ def read_status(path: str, now: datetime | None = None) -> RunStatus:
             raise UserError(
                 f"there is no run at {redact(path)} (no run.json); give the output.path of a run"
             )
-        return read_status(output.location(before[-1]), now)
+        return read_status(output.location(before[-1]), now, sleep)
     beat = read_heartbeat(path)
-    since = beat.age(now or datetime.now(UTC)) if beat else None
+    now = now or datetime.now(UTC)
+    since = beat.age(now) if beat else None
     running = run.status == "running"
-    silent = running and since is not None and since >= SILENT_SECONDS
+    silent = running and beat is not None and _is_silent(path, beat, now, sleep)
+    if running and not silent and since is not None and since >= SILENT_SECONDS:
+        beat, since = read_heartbeat(path) or beat, 0.0  # its clock is behind ours
     return RunStatus(
         output=redact(path),
         status=run.status,
@@ -80,6 +98,17 @@ def read_status(path: str, now: datetime | None = None) -> RunStatus:
         report=redact(output.location("report.html")) if run.ended else None,
         **(_of_beat(run, beat, silent) if running else _of_record(run)),
     )
+
+
+def _is_silent(path: str, beat: Heartbeat, now: datetime, sleep: Callable[[float], None]) -> bool:
+    """Whether a run that should be running gives no sign of life.
+
+    Its clock is another machine's, so an age that cannot be is looked into.
+    """
+    age = (now - datetime.fromisoformat(beat.at)).total_seconds()
+    if -BEAT_SECONDS <= age < SILENT_SECONDS:
+        return False
+    return not may_live(beat) or not beats(path, beat, _LOOK_SECONDS, sleep)
 
 
 def _stages(path: str) -> list[str]:
