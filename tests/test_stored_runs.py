@@ -1,8 +1,12 @@
 """A run that finds its output damaged, its data corrected, or nothing left to do."""
 
+import contextlib
+import errno
 import json
+import os
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,8 +20,10 @@ from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.inputs import Inputs
 from zsd_ray.engine.plan import make_plan
 from zsd_ray.reports import html
-from zsd_ray.results.output import part_name
+from zsd_ray.results import local_file
+from zsd_ray.results.output import Output, part_name
 from zsd_ray.session import WallTime
+from zsd_ray.spec.errors import RunBrokenError, StoreError
 
 INPUTS = Inputs()  # the digits are listed once, and the model is hashed once
 
@@ -231,3 +237,73 @@ def test_seconds_are_those_since_the_command_began(good, tmp_path, decides):
     assert 30 <= totals["startup_seconds"] < totals["seconds"] - 7
     assert 20 <= totals["stage_seconds"] < 21
     assert totals["evaluations_per_second"] < 1
+
+
+# ---- a full disk
+
+
+@pytest.fixture
+def full(monkeypatch, decides):
+    """A disk that is full from the first image on: nothing new can be written."""
+
+    def run_local(plan, update):
+        plan.scheduler()
+
+        def write_whole(path, content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(local_file, "write_whole", write_whole)
+        rows = [outputs.decision(plan, number) for number in plan.todo]
+        plan.output.write_decisions(rows, raw_scores=True, part=part_name())
+
+    monkeypatch.setattr(local, "run_local", run_local)
+    return run_local
+
+
+def test_a_full_disk_is_one_line_and_the_record_says_failed(good, tmp_path, full):
+    folder = tmp_path / "run"
+    shutil.copytree(good, folder)
+    said = []
+    plan = make_plan(outputs.config(folder), INPUTS)
+    with pytest.raises(StoreError) as caught:
+        run_plan(plan, True, None, said.append)
+    assert "cannot be written (No space left on device)" in str(caught.value)
+    assert str(folder) in str(caught.value)
+    assert [line.partition(":")[0] for line in said] == ["the end of the run is not written down"]
+    record = json.loads((folder / "run.json").read_text())
+    assert (record["status"], record["n_done"]) == ("failed", outputs.N_IMAGES - 1)
+    assert record["totals"]["images"] == outputs.N_IMAGES - 1
+
+
+def test_what_broke_a_run_is_said_and_not_what_followed(good, tmp_path, full, monkeypatch):
+    folder = tmp_path / "run"
+    shutil.copytree(good, folder)
+
+    def breaks(plan, update):
+        with contextlib.suppress(StoreError):
+            full(plan, update)
+        raise RunBrokenError("rows cannot be written: No space left on device")
+
+    monkeypatch.setattr(local, "run_local", breaks)
+    with pytest.raises(RunBrokenError, match="rows cannot be written"):
+        run_plan(make_plan(outputs.config(folder), INPUTS), True, None, print)
+
+
+# ---- two drivers
+
+
+def test_drivers_that_prepare_in_the_same_second_leave_each_other_alone(tmp_path):
+    """Each writes and prepares as fast as it can; nothing of the other's is taken away."""
+    output = Output(str(tmp_path / "run"))
+
+    def drive(driver):
+        for n in range(30):
+            output.prepare()
+            output.write_bytes("run.json", b"{}" * 100)
+            output.write_bytes(f"scores/{driver}-{n}.parquet", b"draws")
+
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(drive, driver) for driver in range(4)]:
+            future.result()
+    assert len(list((tmp_path / "run" / "scores").iterdir())) == 4 * 30
+    assert not list((tmp_path / "run").rglob(".*"))

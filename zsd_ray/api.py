@@ -21,9 +21,10 @@ from zsd_ray.results.fresh import free_path
 from zsd_ray.results.heartbeat import refuse_second_driver
 from zsd_ray.results.illustration_file import Illustrations
 from zsd_ray.results.run_file import Status
+from zsd_ray.runtime.job import refuse_relative, refuse_relative_place
 from zsd_ray.session import OnProgress, OnWarning, RunResult, Session, WallTime, as_before
 from zsd_ray.spec.config import ClusterConfig, RunConfig, StorageConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.errors import StoreError, UserError
 from zsd_ray.spec.secrets import redact
 from zsd_ray.storage import filesystem
 
@@ -62,6 +63,7 @@ def run(
         KeyboardInterrupt: what was decided is written, and the same call goes on.
     """
     wall = WallTime(began)
+    refuse_relative(config.model_dump(mode="json"))
     # A mistyped endpoint should not be waited for as an outage is.
     filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
     return run_plan(make_plan(config), local, on_progress, on_warning, wall)
@@ -99,6 +101,7 @@ def run_plan(
         return as_before(plan)
     session = Session(plan, on_progress, on_warning, wall)
     status: Status = "failed"
+    result: RunResult | None = None
     try:
         if plan.todo:
             if local:
@@ -117,7 +120,14 @@ def run_plan(
         filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
         raise
     finally:
-        result = session.close(status)
+        try:
+            result = session.close(status)
+        except StoreError as error:
+            if status == "finished":
+                raise
+            # What broke the run says more than that its end could not be written down either.
+            on_warning(f"the end of the run is not written down: {error}")
+    assert result is not None
     return result
 
 
@@ -183,6 +193,7 @@ def illustrate(
     """
     if n_images < 1:
         raise UserError(f"--images must be at least 1, but came {n_images}")
+    refuse_relative_place("RUN", path)
     run = open_run(path)
     config = run.config
     filesystem.configure(storage or config.storage, retry_seconds=_PLAN_SECONDS)
@@ -222,6 +233,7 @@ def generate(
     """
     from zsd_ray.engine import generate as engine
 
+    refuse_relative(config.model_dump(mode="json"))
     filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
     job = engine.plan_images(config)
     filesystem.configure(config.storage)
@@ -248,6 +260,7 @@ def fid(
     """
     from zsd_ray.engine import fid as engine
 
+    refuse_relative(config.model_dump(mode="json"))
     filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
     job = engine.plan_fid(config)
     filesystem.configure(config.storage)
@@ -283,6 +296,7 @@ def train(
     """
     from zsd_ray.training import run as training
 
+    refuse_relative(config.model_dump(mode="json"))
     execute: training.Execute
     if local:
         from zsd_ray.training.work import train_here

@@ -17,6 +17,7 @@ from zsd_ray.results.feature_parts import FeatureParts
 from zsd_ray.results.probe_record import ProbeRecord
 from zsd_ray.results.probe_rows import Row, best_of, to_parquet
 from zsd_ray.results.tracking import TrackedRun, start_tracker
+from zsd_ray.runtime.job import refuse_relative
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.identity import resolved, settings
 from zsd_ray.spec.probe_config import ProbeConfig, SaveConfig, pooling_name
@@ -66,6 +67,7 @@ def probe(
         UserError: bad input.
         RunBrokenError, StoreError: it cannot go on; the same call does later.
     """
+    refuse_relative(config.model_dump(mode="json"))
     # A mistyped endpoint should not be waited for as an outage is.
     filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
     plan = make_probe_plan(config)

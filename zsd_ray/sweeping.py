@@ -15,6 +15,7 @@ from zsd_ray.engine.suite import CellRun, cell_runs, result_of
 from zsd_ray.results.output import Output
 from zsd_ray.results.suite_table import SweepRecord
 from zsd_ray.results.tracking import TrackedRun, Tracker, start_tracker
+from zsd_ray.runtime.job import refuse_relative
 from zsd_ray.session import OnProgress, OnWarning
 from zsd_ray.spec.config import ClusterConfig, RunConfig
 from zsd_ray.spec.errors import DamagedFile, RunBrokenError, StoreError, UserError
@@ -81,6 +82,7 @@ def sweep(
         UserError: no cell can start, or the suite is none; nothing was started.
         KeyboardInterrupt: what was decided is written, and the same call goes on.
     """
+    refuse_relative({"output": {"path": suite.output.path}})
     filesystem.configure(suite.storage, retry_seconds=_PLAN_SECONDS)
     checked = _check(cell_runs(suite, limit), on_check)
     output = Output(suite.output.path)

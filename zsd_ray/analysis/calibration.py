@@ -20,6 +20,7 @@ from zsd_ray.data.base import spread
 from zsd_ray.reports.calibration import render_calibration
 from zsd_ray.reports.rows import integers
 from zsd_ray.results.calibration_file import Calibration, MethodCalibration
+from zsd_ray.runtime.job import refuse_relative_place
 from zsd_ray.spec.errors import UserError
 from zsd_ray.stats import reliability
 from zsd_ray.stats.evidence import Evidence
@@ -66,6 +67,7 @@ def calibrate(path: str, split: float = 0.5) -> Calibration:
     """
     if not 0 < split < 1:
         raise UserError(f"--split takes a number between 0 and 1, but came {split:g}")
+    refuse_relative_place("RUN", path)
     run = open_run(path)
     images = Images.of(run)
     fit, test = images.parts(split)

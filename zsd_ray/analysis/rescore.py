@@ -26,6 +26,7 @@ from zsd_ray.results.metrics import run_metrics
 from zsd_ray.results.output import Output, part_name
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.results.schema import decisions_table
+from zsd_ray.runtime.job import refuse_relative_place
 from zsd_ray.spec.comparison import Figures, Rescored
 from zsd_ray.spec.config import RunConfig
 from zsd_ray.spec.errors import UserError
@@ -59,6 +60,8 @@ def rescore(
             something is at `output` already.
     """
     start = time.perf_counter()
+    if output is not None:
+        refuse_relative_place("--output", output)
     run = open_run(path)
     config = changed(run.config, weighting, rule, overrides)
     if output is not None and free_path(output) != output.rstrip("/"):

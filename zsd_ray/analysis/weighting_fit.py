@@ -16,6 +16,7 @@ from zsd_ray.analysis.saved_scores import SavedScores, read_scores
 from zsd_ray.analysis.settings import with_profile
 from zsd_ray.diffusion.time_density import bucket_of
 from zsd_ray.results.profile_file import write_profile
+from zsd_ray.runtime.job import refuse_relative_place
 from zsd_ray.spec.comparison import Figures
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.method import FittedOn, TimeProfile
@@ -90,6 +91,7 @@ def fit_from_run(
     """
     if not 0 < fit_share < 1:
         raise UserError(f"--fit-share takes a number between 0 and 1, but came {fit_share:g}")
+    refuse_relative_place("RUN" if output is None else "--output", output or path)
     run = open_run(path)
     images = _Images(run)
     profile = _standardised(images)
