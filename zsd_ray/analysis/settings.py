@@ -48,7 +48,7 @@ def changed(
     # Keys of one rule mean nothing to another.
     tree["pruning"] = own | pruning if pruning.get("rule", own["rule"]) == own["rule"] else pruning
     tree["method"] = _method(config, asked.get("method", {}))
-    return parse_config(RunConfig, tree, "the settings of the replay")
+    return parse_config(RunConfig, tree, "the settings of the replay", saved=True)
 
 
 def with_profile(

@@ -12,17 +12,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from zsd_ray.spec.algorithms import MethodConfig
-from zsd_ray.spec.data import DataConfig
+from zsd_ray.spec.data import DataConfig, refuse_output_among
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.explain import explained
 from zsd_ray.spec.giving_way import choices_of, give_way
 from zsd_ray.spec.method import DiffusionClassifierMethod
 from zsd_ray.spec.pruning import AnytimePruning, PruningConfig
 from zsd_ray.spec.screen import ScreenConfig
-from zsd_ray.spec.section import SAVED, Count, Device, Place, Section
+from zsd_ray.spec.section import SAVED, Count, Device, OutputPlace, Place, Section
 from zsd_ray.spec.tree import apply_override, overridden, read_tree, typed_path
 
 ModelFamily = Literal[
@@ -188,7 +188,7 @@ class OutputConfig(Section):
     every `checkpoint_seconds`.
     """
 
-    path: Place = "runs/run"
+    path: OutputPlace = "runs/run"
     raw_scores: bool = False
     flush_seconds: float = Field(30, gt=0)
     checkpoint_seconds: float = Field(60, gt=0)
@@ -238,6 +238,12 @@ class RunConfig(Section):
     storage: StorageConfig = StorageConfig()
     tracking: TrackingConfig = TrackingConfig()
     seed: int = Field(0, ge=0, lt=2**63)
+
+    @model_validator(mode="after")
+    def _output_is_no_data(self, info: ValidationInfo) -> Self:
+        if not (info.context or {}).get(SAVED):
+            refuse_output_among(self.data, self.output.path)
+        return self
 
     @property
     def draw_method(self) -> DiffusionClassifierMethod:

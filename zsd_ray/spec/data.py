@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import (
@@ -13,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from zsd_ray.spec.secrets import redact
 from zsd_ray.spec.section import SAVED, WHOLE, Count, Place, Section
 
 Reader = Literal[
@@ -136,3 +138,24 @@ def _takers(key: str) -> str:
     """The sources that take a key."""
     sources = [source for source, keys in _KEYS.items() if key in keys]
     return ", ".join([*sources, _NAMED] if key in _KEYS_OF_NAMED else sources)
+
+
+def refuse_output_among(data: DataConfig, output: str) -> None:
+    """Raise ValueError where an output would lie among the files that a source takes for its own.
+
+    A folder of classes would have another class, and one of Parquet more rows.
+    """
+    if data.source not in ("folder", "parquet") or data.path is None:
+        return
+    inner, outer = (_whole(path) for path in (output, data.path))
+    if inner == outer or inner.startswith(outer.rstrip("/") + "/"):
+        raise ValueError(
+            f"output.path {redact(output)} lies in data.path {redact(data.path)}, whose files and "
+            "folders are all taken for data; choose an output.path elsewhere"
+        )
+
+
+def _whole(path: str) -> str:
+    if "://" in path:
+        return path.rstrip("/")
+    return os.path.realpath(os.path.expanduser(path))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, model_validator
 
 from zsd_ray.spec.config import (
     ClusterConfig,
@@ -12,9 +12,9 @@ from zsd_ray.spec.config import (
     StorageConfig,
     TrackingConfig,
 )
-from zsd_ray.spec.data import DataConfig
+from zsd_ray.spec.data import DataConfig, refuse_output_among
 from zsd_ray.spec.probe_config import Pooling, Time
-from zsd_ray.spec.section import Count, Device, Place, Section
+from zsd_ray.spec.section import SAVED, Count, Device, OutputPlace, Section
 
 
 class InceptionExtractor(Section):
@@ -63,7 +63,7 @@ ExtractorConfig = Annotated[
 class FidOutputConfig(Section):
     """Where fid.json goes, and the real images' statistics."""
 
-    path: Place = "runs/fid"
+    path: OutputPlace = "runs/fid"
 
 
 class FidConfig(Section):
@@ -78,6 +78,13 @@ class FidConfig(Section):
     storage: StorageConfig = StorageConfig()
     tracking: TrackingConfig = TrackingConfig(experiment="fid")
     seed: int = Field(0, ge=0, lt=2**63)
+
+    @model_validator(mode="after")
+    def _output_is_no_data(self, info: ValidationInfo) -> Self:
+        if not (info.context or {}).get(SAVED):
+            for data in (self.real, self.generated):
+                refuse_output_among(data, self.output.path)
+        return self
 
     @property
     def device(self) -> str:

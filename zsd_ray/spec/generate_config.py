@@ -13,7 +13,7 @@ from zsd_ray.spec.config import (
     StorageConfig,
     TrackingConfig,
 )
-from zsd_ray.spec.section import Count, Place, Section
+from zsd_ray.spec.section import Count, OutputPlace, Section
 
 
 class SamplerConfig(Section):
@@ -48,7 +48,7 @@ class SamplerConfig(Section):
 class GenerateOutputConfig(Section):
     """Where the images go: parts of Parquet under `path`/images."""
 
-    path: Place = "runs/generated"
+    path: OutputPlace = "runs/generated"
 
 
 class GenerateConfig(Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from zsd_ray.spec.config import (
     ClusterConfig,
@@ -13,8 +13,8 @@ from zsd_ray.spec.config import (
     StorageConfig,
     TrackingConfig,
 )
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.section import Count, Place, Section
+from zsd_ray.spec.data import DataConfig, refuse_output_among
+from zsd_ray.spec.section import SAVED, Count, OutputPlace, Section
 
 
 class Cell(NamedTuple):
@@ -108,7 +108,7 @@ class SaveConfig(Section):
 class ProbeOutputConfig(Section):
     """Where features, rows, the report and the saved probe go."""
 
-    path: Place = "runs/probe"
+    path: OutputPlace = "runs/probe"
 
 
 class ProbeConfig(Section):
@@ -129,6 +129,13 @@ class ProbeConfig(Section):
     storage: StorageConfig = StorageConfig()
     tracking: TrackingConfig = TrackingConfig(experiment="probe")
     seed: int = Field(0, ge=0, lt=2**63)
+
+    @model_validator(mode="after")
+    def _output_is_no_data(self, info: ValidationInfo) -> Self:
+        if not (info.context or {}).get(SAVED):
+            for data in (self.data.train, self.data.test):
+                refuse_output_among(data, self.output.path)
+        return self
 
     @field_validator("pooling", mode="before")
     @classmethod

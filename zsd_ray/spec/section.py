@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
@@ -23,6 +24,8 @@ def _a_place(path: str) -> str:
 
 
 Place = Annotated[str, AfterValidator(_a_place)]
+OutputPlace = Annotated[Place, AfterValidator(os.path.expanduser)]
+"""With ~ as the user's folder, once for everything that is written there or beside it."""
 TimeRange = Annotated[tuple[float, float], AfterValidator(inside_unit_interval)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]

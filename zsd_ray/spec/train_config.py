@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from zsd_ray.spec.config import StorageConfig, TrackingConfig, parse_config
-from zsd_ray.spec.data import DataConfig
+from zsd_ray.spec.data import DataConfig, refuse_output_among
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.giving_way import Choice, errors_of, give_way
-from zsd_ray.spec.section import Count, Fraction, Place, Section
+from zsd_ray.spec.section import SAVED, Count, Fraction, OutputPlace, Section
 from zsd_ray.spec.tree import overridden, read_tree, typed_path
 
 _GROUPS = 8
@@ -191,7 +191,7 @@ class TrainClusterConfig(Section):
 class TrainOutputConfig(Section):
     """Where everything goes, and after how many epochs (of text-to-image: steps) it is written."""
 
-    path: Place = "runs/train"
+    path: OutputPlace = "runs/train"
     checkpoint_every: Count = 10
 
 
@@ -212,6 +212,12 @@ class _Training(Section):
     storage: StorageConfig = StorageConfig()
     tracking: TrackingConfig = TrackingConfig(experiment="train")
     seed: int = Field(0, ge=0, lt=2**63)
+
+    @model_validator(mode="after")
+    def _output_is_no_data(self, info: ValidationInfo) -> Self:
+        if not (info.context or {}).get(SAVED):
+            refuse_output_among(self.data, self.output.path)
+        return self
 
     @property
     @abstractmethod
