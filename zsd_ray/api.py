@@ -13,6 +13,7 @@ from zsd_ray.analysis.pilot import pilot_config, with_pilot
 from zsd_ray.analysis.saved_run import open_run
 from zsd_ray.data.base import choose_subset
 from zsd_ray.engine.plan import Plan, make_plan
+from zsd_ray.engine.plan_sample import plan_sample
 from zsd_ray.engine.stages import with_screen
 from zsd_ray.engine.work import DoAll, do_here
 from zsd_ray.models.registry import fingerprint
@@ -20,6 +21,7 @@ from zsd_ray.results.estimate import MIN_PILOT, Bounds, Estimate, estimate
 from zsd_ray.results.fresh import free_path
 from zsd_ray.results.heartbeat import refuse_second_driver
 from zsd_ray.results.illustration_file import Illustrations
+from zsd_ray.results.plan_sample import PlanSample
 from zsd_ray.results.run_file import Status
 from zsd_ray.runtime.job import refuse_relative, refuse_relative_place
 from zsd_ray.session import OnProgress, OnWarning, RunResult, Session, WallTime, as_before
@@ -323,10 +325,12 @@ def in_fresh_place(config: RunConfig) -> RunConfig:
 class Forecast:
     """What a run will take.
 
+    sample: its first classes, with a label, the prompts and an image of each.
     pilot: the totals of a pilot's run (as those of run.json), estimate: what follows from them.
     """
 
     bounds: Bounds
+    sample: PlanSample
     estimate: Estimate | None = None
     pilot: Mapping[str, Any] | None = None
 
@@ -359,9 +363,10 @@ def forecast(
             f"cluster.gpus_per_worker {config.cluster.gpus_per_worker:g}; both must be above 0"
         )
     filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
-    bounds = make_plan(config).bounds
+    plan = make_plan(config)
+    bounds, first = plan.bounds, plan_sample(plan, config)
     if pilot is None:
-        return Forecast(bounds)
+        return Forecast(bounds, first)
     n_pilot = min(pilot, bounds.n_images)
     if n_pilot < MIN_PILOT:
         raise UserError(
@@ -389,7 +394,7 @@ def forecast(
     if config.screen is not None and config.screen.tree is not None:
         for row in rows:
             row["n_evaluations"] += row["n_screen_evaluations"] or 0
-    return Forecast(bounds, estimate(bounds, rows, price), result.metrics)
+    return Forecast(bounds, first, estimate(bounds, rows, price), result.metrics)
 
 
 def _with(config: RunConfig, **sections: Mapping[str, Any]) -> RunConfig:

@@ -90,7 +90,7 @@ def _plan(options: argparse.Namespace) -> int:
 
     config = load_config(RunConfig, options.config, options.overrides, options.limit)
     from zsd_ray.api import forecast
-    from zsd_ray.reports.forecast import bounds_rows, caveat, estimate_rows
+    from zsd_ray.reports.forecast import bounds_rows, caveat, estimate_rows, sample_lines
     from zsd_ray.reports.lines import aligned
     from zsd_ray.reports.progress_bar import ProgressBar
 
@@ -108,6 +108,7 @@ def _plan(options: argparse.Namespace) -> int:
         print_json(asdict(found))
         return EXIT_OK
     print(aligned(bounds_rows(found.bounds)))
+    print(f"\n{sample_lines(found.sample, found.bounds)}")
     if found.estimate is not None and found.pilot is not None:
         print(f"\n{caveat(found.estimate, options.local)}\n")
         print(aligned(estimate_rows(found.bounds, found.estimate, found.pilot)))

@@ -79,6 +79,15 @@ class RecordTable(Sequence[ImageRecord]):
         table._labels = self._checked(labels)
         return table
 
+    def first_with(self, label: int) -> int | None:
+        """The number of the first image with a label; None where there is none."""
+        found = pc.index(self._labels, value=pa.scalar(label, pa.int32())).as_py()
+        return None if found < 0 else int(found)
+
+    def count_with(self, label: int) -> int:
+        """How many images have a label."""
+        return int(pc.sum(pc.equal(self._labels, label)).as_py() or 0)
+
     def numbers_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """The number of each image by its id, -1 where there is none."""
         found = pc.index_in(pa.array(ids, pa.large_string()), value_set=self._ids)

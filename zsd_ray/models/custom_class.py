@@ -53,12 +53,22 @@ def check_prompts(config: ModelConfig, prompts: Sequence[str]) -> None:
     Raises:
         UserError: it is not there, or has no such labels.
     """
+    label_numbers(config, prompts)
+
+
+def label_numbers(config: ModelConfig, prompts: Sequence[str]) -> list[int]:
+    """The label of each prompt; none where it takes text, or has its labels once it is made.
+
+    Raises:
+        UserError: as `check_prompts`.
+    """
     if takes_text(config):
-        return
-    kind = load_class(config)
-    labels = getattr(kind, "labels", None)
-    if isinstance(labels, list | tuple):  # else it has them once it is made
-        match(dict(enumerate(names_of(labels, config))), len(labels), prompts)
+        return []
+    labels = getattr(load_class(config), "labels", None)
+    if not isinstance(labels, list | tuple):
+        return []
+    texts = dict(enumerate(names_of(labels, config)))
+    return [int(number) for number in match(texts, len(labels), prompts)]
 
 
 def takes_text(config: ModelConfig) -> bool:

@@ -96,6 +96,24 @@ def check_prompts(config: ModelConfig, prompts: Sequence[str]) -> None:
         custom_class.check_prompts(config, prompts)
 
 
+def label_numbers(config: ModelConfig, prompts: Sequence[str]) -> list[int]:
+    """Which of a checked model's own labels these prompts mean; none where it reads text.
+
+    Raises:
+        UserError: it has no such labels.
+    """
+    family = FAMILIES[config.family]
+    if family.takes == "either":
+        from zsd_ray.models import custom_class
+
+        return custom_class.label_numbers(config, prompts)
+    if family.takes == "text":
+        return []
+    names = import_module(family.checks or "zsd_ray.models.labels")
+    numbers = names.label_numbers(check_model(config), config, prompts)
+    return sorted({number for number in numbers.ravel().tolist() if number >= 0})
+
+
 def check_null_prompt(
     config: ModelConfig, wanted: str = "method.normaliser null-prompt", instead: str = "none"
 ) -> None:

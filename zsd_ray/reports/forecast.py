@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from zsd_ray.reports.lines import Rows, amount
+from zsd_ray.reports.lines import Rows, amount, columns
 from zsd_ray.reports.progress_bar import duration
 from zsd_ray.results.estimate import Bounds, Estimate, Likely
+from zsd_ray.results.plan_sample import DataLabel, PlanSample, ShownImage
+
+_LONGEST = 80
+"""Characters of a cell; --json has all."""
 
 
 def bounds_rows(bounds: Bounds) -> Rows:
@@ -31,6 +35,58 @@ def bounds_rows(bounds: Bounds) -> Rows:
         *_audit(bounds),
         *[("identity has" if not n else "", line) for n, line in enumerate(bounds.hashed)],
     ]
+
+
+def sample_lines(sample: PlanSample, bounds: Bounds) -> str:
+    """The first classes and what each is made of, or the first images with their captions."""
+    if sample.images:
+        head = (
+            f"the first {len(sample.images)} of {bounds.n_images:,} images, each with the captions "
+            "that it chooses among (*: the right one):"
+        )
+        return "\n".join([head, *(line for image in sample.images for line in _choice(image))])
+    n = len(sample.classes)
+    head = f"the first {n} of {bounds.n_classes:,} classes, named by {sample.names_from}:"
+    table = [["class", "name", "prompt", "label of the data", "images", "one of them"]]
+    of_model = any(each.model_labels for each in sample.classes)
+    if of_model:
+        table[0].insert(3, "label of the model")
+    for each in sample.classes:
+        prompts, labels = _first(each.prompts), " and ".join(map(_label, each.labels))
+        row = [str(each.number), each.name, prompts, labels or "none", f"{each.n_images:,}"]
+        row.append(each.source or "-")
+        if of_model:
+            row.insert(3, ", ".join(map(str, each.model_labels)))
+        table.append([*map(_short, row[:-1]), row[-1]])
+    return f"{head}\n{columns(table)}"
+
+
+def _choice(image: ShownImage) -> list[str]:
+    """An image and what it is asked: at most five captions, the right one among them."""
+    each = len(image.prompts) // len(image.captions)
+    shown = sorted({*range(min(4, len(image.captions))), image.right or 0})
+    lines = [image.source]
+    for number in shown:
+        mark = "*" if number == image.right else " "
+        lines.append(
+            f"  {mark} {_short(_first(image.prompts[number * each : (number + 1) * each]))}"
+        )
+    more = len(image.captions) - len(shown)
+    return lines + ([f"    and {more:,} more"] if more else [])
+
+
+def _first(prompts: Sequence[str]) -> str:
+    more = len(prompts) - 1
+    return prompts[0] + (f" (and {more:,} more)" if more else "")
+
+
+def _label(label: DataLabel) -> str:
+    """By its name, as the number of a label that is text is only its place among these."""
+    return str(label.number) if label.name is None else repr(label.name)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _audit(bounds: Bounds) -> Rows:
