@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zsd_ray.reports.html import pictures_wanted, render_report
+from tests.hostile import pictures
+from zsd_ray.data.decoding import decode
+from zsd_ray.reports.html import data_uri, pictures_wanted, render_report
 from zsd_ray.reports.rows import Outcomes, choose_traces
 from zsd_ray.results.schema import DECISIONS, SCORES, decisions_table, scores_table
 from zsd_ray.stats.intervals import wilson
@@ -243,6 +245,19 @@ def test_pictures_of_any_mode_and_size(simulate: Callable[..., Any], mode: str) 
     html = render(run)
     assert 'src="data:image/jpeg;base64,' in html
     assert len(html) < 200_000
+
+
+@pytest.mark.parametrize("name", sorted(pictures.sound()))
+def test_a_picture_of_any_file_is_shown(name: str) -> None:
+    shown = data_uri(decode(pictures.sound()[name], name))
+    assert shown is not None
+    assert shown.startswith("data:image/")
+
+
+def test_a_picture_of_unknown_colours_leaves_a_placeholder() -> None:
+    picture = Image.new("P", (8, 8))
+    picture.palette = None
+    assert data_uri(picture) is None
 
 
 def test_traces_mix_wrong_long_and_easy_images(simulated: Any) -> None:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import yaml
 from PIL import Image
 
+from zsd_ray.data.transforms import to_rgb
 from zsd_ray.reports import figures
 from zsd_ray.reports.levels import by_level, level_distances
 from zsd_ray.reports.lines import rule_text
@@ -21,6 +22,7 @@ from zsd_ray.reports.progress_bar import duration
 from zsd_ray.reports.rows import Outcomes, choose_traces, integers
 from zsd_ray.reports.screens import audit_tile
 from zsd_ray.results.run_file import RunFile
+from zsd_ray.spec.errors import ImageError
 from zsd_ray.stats.intervals import wilson
 from zsd_ray.stats.metrics import (
     accuracy,
@@ -272,7 +274,7 @@ def _traces(
                 "image_id": image_id,
                 "caption": caption,
                 "svg": inline(figure, f"trace-{number}", caption),
-                "picture": _data_uri(pictures.get(image_id)),
+                "picture": data_uri(pictures.get(image_id)),
             }
         )
     return cards
@@ -292,18 +294,22 @@ def _wrong_rows(
                 "label": run.classes[row["label"]],
                 "prediction": run.classes[row["prediction"]],
                 "rank": str(place) if place else f"> {len(top5)}",
-                "picture": _data_uri(pictures.get(row["image_id"])),
+                "picture": data_uri(pictures.get(row["image_id"])),
             }
         )
     return found
 
 
-def _data_uri(picture: Image.Image | None) -> str | None:
-    """A picture of at most 256 pixels a side, inside the page."""
+def data_uri(picture: Image.Image | None) -> str | None:
+    """A picture as the model saw it, at most 256 pixels a side, inside the page."""
     if picture is None:
         return None
-    small = picture.convert("RGB")
+    try:
+        small = to_rgb(picture)
+    except ImageError:
+        return None  # its row says why
     small.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
+    small.info.clear()  # what the file said beside its pixels, which a writer may refuse
     # A handful of pixels must stay sharp; a photograph as PNG would be ten times as large.
     kind = "png" if max(small.size) <= 64 else "jpeg"
     buffer = io.BytesIO()
