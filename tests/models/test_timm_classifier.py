@@ -163,7 +163,7 @@ def test_models_that_are_not_there_are_refused(tmp_path, folder):
     assert "has no config.json" in refusal(path=str(tmp_path))
     assert "remove model.pretrained" in refusal(path=str(folder), pretrained="x.safetensors")
     (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "model.safetensors").write_bytes(b"")
+    (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
     assert "names no architecture" in refusal(path=str(tmp_path))
 
 

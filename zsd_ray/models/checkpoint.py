@@ -10,6 +10,7 @@ from pathlib import Path
 
 from zsd_ray.models import source
 from zsd_ray.models.model_json import refuse_code
+from zsd_ray.models.weight_files import check_whole
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
 
@@ -65,7 +66,8 @@ def folder(config: ModelConfig, layout: Layout) -> Path | None:
 def weights_in(found: Path, config: ModelConfig, layout: Layout) -> Path:
     """The weights of a folder; raises UserError."""
     for name in _accepted(config, layout):
-        if (found / name).is_file():
+        if (found / name).exists():
+            check_whole([found / name])
             return found / name
     wanted = " or ".join(_accepted(config, layout))
     raise UserError(f"model.path {found} has no {wanted}{_advice(config)}")
@@ -78,12 +80,13 @@ def file(config: ModelConfig) -> Path | None:
 
 
 def check_file(path: Path, config: ModelConfig) -> Path:
-    """Refuse weights of a kind that may not be loaded."""
+    """Refuse weights of a kind that may not be loaded, and damaged ones."""
     allowed = (SAFE, *_PICKLED) if config.pickle else (SAFE,)
     if path.suffix not in allowed:
         raise UserError(
             f"the weights {path.name} are not a {' or '.join(allowed)} file{_advice(config)}"
         )
+    check_whole([path])
     return path
 
 

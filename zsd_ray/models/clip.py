@@ -8,6 +8,7 @@ of open_clip's own evaluation, whatever temperature a model learned.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from zsd_ray.models.checkpoint import weights_in
 from zsd_ray.models.clip_files import LAYOUT, open_clip, reads_text_by_transformers
 from zsd_ray.models.components import as_rows, chunks, network_dtype, placed
 from zsd_ray.models.library_transform import LibraryTransform
-from zsd_ray.models.loading import loading, refuse_other_shapes
+from zsd_ray.models.loading import loading, refuse_larger, refuse_other_shapes
 from zsd_ray.models.weight_files import check_whole
 from zsd_ray.spec.config import ModelConfig
 
@@ -88,6 +89,11 @@ def load_image_tower(
 def _network(folder: Path, config: ModelConfig) -> Any:
     pretrained = None if folder.is_dir() else config.pretrained
     weights = weights_in(folder, config, LAYOUT) if folder.is_dir() else folder
+    shapes = check_whole([weights])
+    if folder.is_dir():
+        name = _name(folder, config)
+        make = partial(open_clip().create_model, name, load_weights=False, device="meta")
+        refuse_larger(weights, make, shapes, str(folder / LAYOUT.config))
     with loading(f"the weights {weights}"):
         network = open_clip().create_model(
             _name(folder, config),
@@ -96,7 +102,7 @@ def _network(folder: Path, config: ModelConfig) -> Any:
             require_pretrained=True,
         )
         # The library stretches embeddings of places to another size of images or of texts.
-        refuse_other_shapes(weights, network, check_whole([weights]), but=_SCALES)
+        refuse_other_shapes(weights, network, shapes, but=_SCALES)
     return network.eval().requires_grad_(False)
 
 

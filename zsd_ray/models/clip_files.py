@@ -9,6 +9,8 @@ from typing import Any
 from zsd_ray.models import checkpoint, source
 from zsd_ray.models.checkpoint import Layout, nearest
 from zsd_ray.models.model_json import part_of, read_object
+from zsd_ray.models.network_config import check_network
+from zsd_ray.models.weight_files import Shapes, check_whole
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
 
@@ -30,7 +32,8 @@ def check(config: ModelConfig) -> Path:
     """
     folder = checkpoint.folder(config, LAYOUT)
     if folder is not None:
-        _check_architecture(folder / LAYOUT.config)
+        shapes = check_whole([checkpoint.weights_in(folder, config, LAYOUT)])
+        _check_architecture(folder / LAYOUT.config, shapes)
         return folder
     name, library = config.path, open_clip()
     architecture = library.get_model_config(name)
@@ -84,14 +87,19 @@ def reads_text_by_transformers(folder: Path) -> bool:
     return bool(read_object(folder / LAYOUT.config)["model_cfg"]["text_cfg"].get(_TOKENIZER))
 
 
-def _check_architecture(path: Path) -> None:
+def _check_architecture(path: Path, shapes: Shapes) -> None:
     """Refuse a configuration by which the library would fetch or run what it names.
 
+    Args:
+        shapes: of the tensors of its weights; none: they are not known.
+
     Raises:
-        UserError: it is such a one, or none.
+        UserError: it is such a one, or damaged.
     """
     model = part_of(read_object(path), "model_cfg", path)
     text, vision = part_of(model, "text_cfg", path), part_of(model, "vision_cfg", path)
+    for part in (model, text, vision):
+        check_network(path, part, shapes)
     options = text.get("tokenizer_kwargs", {})
     odd = sorted(set(options) - set(_TOKENIZER_OPTIONS)) if isinstance(options, dict) else [options]
     if odd:

@@ -17,6 +17,7 @@ from zsd_ray.diffusion.schedule import DiscreteSchedule
 from zsd_ray.models.loading import loading, refuse_incomplete
 from zsd_ray.models.model_json import read_object
 from zsd_ray.models.torchvision_ops import declare_missing_operators
+from zsd_ray.models.weight_files import files_of_part
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import some
 
@@ -52,6 +53,7 @@ def load_text_encoder(kind: str, folder: Path, config: ModelConfig, dtype: torch
 
 
 def _loaded(kind: Any, folder: Path, config: ModelConfig, **options: Any) -> Any:
+    weights = files_of_part(folder, folder.name.startswith("text_encoder"), config)
     with loading(str(folder)):
         network, info = kind.from_pretrained(
             str(folder),
@@ -59,9 +61,10 @@ def _loaded(kind: Any, folder: Path, config: ModelConfig, **options: Any) -> Any
             variant=config.variant,
             local_files_only=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # which `refuse_incomplete` names
             **options,
         )
-        refuse_incomplete(folder, info)
+        refuse_incomplete(weights[0] if len(weights) == 1 else folder, info)
         return network.eval().requires_grad_(False)
 
 

@@ -20,6 +20,7 @@ class Family:
     pipelines: values of `_class_name` in model_index.json; none: any.
     components: subfolders that it needs; optional: those that it reads where they are.
     classes: (component, the classes that model_index.json may give it), where pipelines differ.
+    t5_tokenizers: those of its tokenizers that are T5's; the others are CLIP's.
     predictions: values of `prediction_type` in the scheduler's configuration; none: it has none.
     schedule: keys that the scheduler's configuration needs where it has a `prediction_type`.
     keys: of ModelConfig, beyond those of every family.
@@ -40,6 +41,7 @@ class Family:
     components: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     classes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    t5_tokenizers: tuple[str, ...] = ()
     predictions: tuple[str, ...] = ("epsilon",)
     schedule: tuple[str, ...] = ("beta_start", "beta_end", "beta_schedule")
     keys: tuple[str, ...] = ()
@@ -101,6 +103,7 @@ FAMILIES = {
             "scheduler",
         ),
         optional=("text_encoder_3", "tokenizer_3"),
+        t5_tokenizers=("tokenizer_3",),
         classes=(("scheduler", ("FlowMatchEulerDiscreteScheduler",)),),
         predictions=(),
         keys=("image_size", "max_prompt_tokens"),
@@ -122,6 +125,7 @@ FAMILIES = {
             "tokenizer_2",
             "scheduler",
         ),
+        t5_tokenizers=("tokenizer_2",),
         classes=(("scheduler", ("FlowMatchEulerDiscreteScheduler",)),),
         predictions=(),
         keys=("image_size", "max_prompt_tokens"),
@@ -135,6 +139,7 @@ FAMILIES = {
         prompt_tokens="120 (Sigma: 300)",
         pipelines=("PixArtAlphaPipeline", "PixArtSigmaPipeline"),
         components=("vae", "transformer", "text_encoder", "tokenizer", "scheduler"),
+        t5_tokenizers=("tokenizer",),
         keys=("image_size", "max_prompt_tokens"),
         abilities=("prompts", "decode", "features"),
     ),
@@ -148,6 +153,7 @@ FAMILIES = {
         prompt_tokens="77",
         pipelines=("IFPipeline",),
         components=("unet", "text_encoder", "tokenizer", "scheduler"),
+        t5_tokenizers=("tokenizer",),
         abilities=("prompts", "decode", "features"),
     ),
     "dit": Family(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from zsd_ray.spec.errors import UserError, some
 from zsd_ray.spec.secrets import redact
 
 _LONGEST = 300
+_MOST_TIMES = 4
 _USELESS = re.compile(r"(^|\.)(position_ids|num_batches_tracked)$")
 """Tensors that older versions of the libraries saved, and which hold no weights."""
 
@@ -42,27 +45,31 @@ def loading(what: str) -> Iterator[None]:
         ) from error
 
 
-def refuse_incomplete(folder: Path, info: Mapping[str, Any]) -> None:
+def refuse_incomplete(where: Path, info: Mapping[str, Any]) -> None:
     """Refuse a network some of whose tensors were not in its files, or were of other shapes.
 
     The libraries give those random values, and only warn.
 
     Args:
+        where: the file of weights, or the folder of several.
         info: what diffusers or transformers say of a loading (`output_loading_info`).
 
     Raises:
         UserError: which tensors.
     """
-    mismatched = [str(each[0]) for each in info.get("mismatched_keys", ())]
+    mismatched = [
+        f"{name} ({_by(came)} in place of {_by(wanted)})"
+        for name, came, wanted in info.get("mismatched_keys", ())
+    ]
     refuse_tensors(
-        folder,
+        where,
         missing=info.get("missing_keys", ()),
         unexpected=info.get("unexpected_keys", ()),
         mismatched=mismatched,
     )
     if errors := info.get("error_msgs"):
         text = " ".join(str(next(iter(errors))).split())[:_LONGEST]
-        raise UserError(f"{folder}: its weights cannot be used ({text}); take another copy")
+        raise UserError(f"{where}: its weights cannot be used ({text}); take another copy")
 
 
 def refuse_tensors(
@@ -80,8 +87,8 @@ def refuse_tensors(
     ):
         if names:
             raise UserError(
-                f"{where}: its weights {what} {some(names)} ({len(names)} in all): damaged, or of "
-                "another model; take another copy"
+                f"{where}: its weights {what} {some(names)} ({len(names):,} of them): damaged, or "
+                "of another model; take another copy"
             )
 
 
@@ -104,6 +111,31 @@ def refuse_other_shapes(
             if name in own and name not in but and tuple(own[name].shape) != shape
         ],
     )
+
+
+def refuse_larger(
+    path: Path, make: Callable[[], torch.nn.Module], shapes: Shapes, what: str
+) -> None:
+    """Refuse a configuration of a network that is far larger than its weights, before it is made.
+
+    Args:
+        make: makes the network, without its weights; here without memory, too.
+        what: the configuration, as messages say it.
+    """
+    if not shapes:
+        return
+    n_wanted, level = 0, logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # open_clip warns that the network has no weights
+    # Not every network can be made so; what is wrong with it shows when it is made in earnest.
+    with suppress(Exception), torch.device("meta"):
+        n_wanted = sum(parameter.numel() for parameter in make().parameters())
+    logging.disable(level)
+    n_there = sum(math.prod(shape) for shape in shapes.values())
+    if n_wanted > _MOST_TIMES * n_there:
+        raise UserError(
+            f"{what} describes a network of {n_wanted:,} numbers, and {path} holds {n_there:,}: "
+            "damaged, or of other weights; take another copy of the model"
+        )
 
 
 def _weights_among(names: Iterable[str]) -> list[str]:

@@ -16,8 +16,9 @@ from zsd_ray.models import registry, source
 from zsd_ray.models.families import FAMILIES
 from zsd_ray.models.labels import match
 from zsd_ray.models.model_json import read_object
+from zsd_ray.models.weight_files import check_whole
 from zsd_ray.spec.config import ModelConfig, parse_config
-from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.errors import UserError, some
 from zsd_ray.spec.probe_config import Pooling
 from zsd_ray.spec.secrets import redact
 
@@ -141,6 +142,41 @@ def read(folder: Path) -> ProbeFile:
     known = {field.name for field in fields(ProbeFile)}
     if set(content) != known:
         raise UserError(f"{path} is not a saved probe of this version; make it again")
-    if not (folder / WEIGHTS).is_file():
+    if not (folder / WEIGHTS).exists():
         raise UserError(f"model.path {folder} lacks {WEIGHTS}")
-    return ProbeFile(**content)
+    probe = _typed(path, content)
+    _check_weights(folder / WEIGHTS, len(probe.labels))
+    return probe
+
+
+def _typed(path: Path, content: dict[str, Any]) -> ProbeFile:
+    """What a probe.json says, each value of its kind."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        probe: ProbeFile = TypeAdapter(ProbeFile).validate_python(content)
+        _ = probe.pooling_section
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise UserError(
+            f"{path}: {where} is not what a saved probe has ({error.errors()[0]['msg']}); make the "
+            "probe again"
+        ) from error
+    if not 0 <= probe.t <= 1:
+        raise UserError(f"{path}: t is {probe.t!r}, and a number from 0 to 1 is expected")
+    return probe
+
+
+def _check_weights(path: Path, n_labels: int) -> None:
+    """Refuse weights that are not those of so many labels."""
+    shapes = check_whole([path])
+    width = (shapes.get("weight", ()) or (0,))[-1]
+    wanted = {"classes": (n_labels,), "weight": (n_labels, width), "bias": (n_labels,)}
+    for name, shape in wanted.items():
+        if shapes.get(name) != shape:
+            raise UserError(
+                f"{path}: the tensor {name} has the shape {shapes.get(name)}, and {INDEX} has "
+                f"{n_labels} labels; make the probe again"
+            )
+    if more := sorted(shapes.keys() - wanted.keys()):
+        raise UserError(f"{path} holds {some(more)}, which no probe has; make the probe again")

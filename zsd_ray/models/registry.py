@@ -7,9 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from zsd_ray.models import source
-from zsd_ray.models.families import FAMILIES, Family
-from zsd_ray.models.model_json import read_object, refuse_code
+from zsd_ray.models import pipeline_folder, source
+from zsd_ray.models.families import FAMILIES
 from zsd_ray.spec.algorithms import AlgorithmMethod
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
@@ -40,40 +39,7 @@ def check_model(config: ModelConfig) -> Path:
     if family.checks:
         return cast(Path, import_module(family.checks).check(config))
     folder = source.resolve(config, (*family.components, *family.optional))
-    index = folder / source.INDEX
-    if not index.is_file():
-        raise UserError(
-            f"model.path {folder} is not a diffusers pipeline folder: it has no {source.INDEX}"
-        )
-    content = read_object(index)
-    pipeline = content.get("_class_name")
-    if family.pipelines and pipeline not in family.pipelines:
-        raise UserError(
-            f"model.path {folder} holds a {pipeline}, and model.family {config.family} takes "
-            f"{', '.join(family.pipelines)}"
-        )
-    for name, allowed in family.classes:
-        kind = (content.get(name) or [None])[-1]
-        if kind not in allowed:
-            raise UserError(
-                f"model.path {folder} has {kind} as its {name}, and model.family {config.family} "
-                f"takes {', '.join(allowed)}"
-            )
-    parts = {name for name, kind in content.items() if isinstance(kind, list) and kind[-1]}
-    if not family.pipelines and parts - set(family.components):
-        raise UserError(
-            f"model.path {folder} holds {', '.join(sorted(parts - set(family.components)))} too, "
-            f"which model.family {config.family} has no use for: it is of another family"
-        )
-    missing = [name for name in family.components if not (folder / name).is_dir()]
-    if missing:
-        raise UserError(f"model.path {folder} lacks the folders {', '.join(missing)}")
-    for name in (*family.components, *family.optional):
-        refuse_code(folder / name)
-        _check_weights(folder / name, config)
-    _check_image_size(folder, config)
-    if family.predictions:
-        _check_schedule(folder / "scheduler" / "scheduler_config.json", family)
+    pipeline_folder.check(folder, family, config)
     return folder
 
 
@@ -250,43 +216,3 @@ def device_of(config: ModelConfig) -> torch.device:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(f"model.device {name}: torch sees no CUDA device; set auto or cpu")
     return torch.device(name)
-
-
-def _check_weights(folder: Path, config: ModelConfig) -> None:
-    if not (folder / "config.json").is_file():
-        return  # a tokenizer or scheduler, or an optional part that is not there
-    kinds = [".safetensors", ".bin"] if config.pickle else [".safetensors"]
-    variant = f".{config.variant}" if config.variant else ""
-    if not any(file.suffix in kinds and variant in file.name for file in folder.iterdir()):
-        wanted = " or ".join(variant + kind for kind in kinds)
-        other = "" if config.pickle else "; .bin files can run code, and need model.pickle: true"
-        raise UserError(f"model.path {folder} has no {wanted} file{other}")
-
-
-def _check_image_size(folder: Path, config: ModelConfig) -> None:
-    """Refuse a size without whole latents, or patches of them."""
-    if config.image_size is None or not (folder / "vae" / "config.json").is_file():
-        return
-    step = 2 ** (
-        len(read_object(folder / "vae" / "config.json").get("block_out_channels", [1])) - 1
-    )
-    transformer = folder / "transformer" / "config.json"
-    if transformer.is_file():
-        # FLUX packs 2 x 2 latents, and says that its patches are of 1.
-        patch = int(read_object(transformer).get("patch_size") or 1)
-        step *= 2 if config.family == "flux" else patch
-    if config.image_size % step:
-        raise UserError(f"model.image_size {config.image_size} must be a multiple of {step}")
-
-
-def _check_schedule(path: Path, family: Family) -> None:
-    """Refuse a schedule that would be read wrongly: the library fills in defaults in silence."""
-    config = read_object(path)
-    prediction = config.get("prediction_type", "epsilon")
-    if prediction not in family.predictions:
-        raise UserError(
-            f"{path}: prediction_type {prediction!r} is not one of {', '.join(family.predictions)}"
-        )
-    absent = [key for key in family.schedule if key not in config]
-    if absent and config.get("trained_betas") is None:
-        raise UserError(f"{path} names no {', '.join(absent)}: not a schedule of this family")

@@ -9,6 +9,7 @@ ObjectNet is scored (Barbu et al. 2019).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from zsd_ray.models.base import Conditioning
 from zsd_ray.models.checkpoint import weights_in
 from zsd_ray.models.components import network_dtype
 from zsd_ray.models.library_transform import LibraryTransform
-from zsd_ray.models.loading import loading, refuse_other_shapes
+from zsd_ray.models.loading import loading, refuse_larger, refuse_other_shapes
 from zsd_ray.models.timm_files import LAYOUT, label_numbers, n_labels, timm
 from zsd_ray.models.weight_files import check_whole
 from zsd_ray.spec.config import ModelConfig
@@ -64,11 +65,12 @@ def load(folder: Path, config: ModelConfig, device: torch.device) -> TimmClassif
     """Load checked files (see `timm_files.check`)."""
     weights = weights_in(folder, config, LAYOUT) if folder.is_dir() else folder
     count = n_labels(folder, config)
+    name = f"local-dir:{folder}" if folder.is_dir() else config.path
+    make, shapes = partial(timm().create_model, name, num_classes=count), check_whole([weights])
+    refuse_larger(weights, make, shapes, f"model.path {config.path}")
     with loading(f"the weights {weights}"):
-        network = timm().create_model(
-            f"local-dir:{folder}" if folder.is_dir() else config.path,
+        network = make(
             pretrained=True,
-            num_classes=count,
             pretrained_cfg_overlay={
                 # This very file, with its own head: of another number of labels timm makes a
                 # random one.
@@ -81,7 +83,7 @@ def load(folder: Path, config: ModelConfig, device: torch.device) -> TimmClassif
             },
         )
         # The library adapts inputs of other channels, and embeddings of places.
-        refuse_other_shapes(weights, network, check_whole([weights]))
+        refuse_other_shapes(weights, network, shapes)
     return TimmClassifier(network.eval().requires_grad_(False), config, device)
 
 

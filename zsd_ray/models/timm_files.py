@@ -14,6 +14,8 @@ from zsd_ray.models import checkpoint, source
 from zsd_ray.models.checkpoint import SAFE, Layout, nearest
 from zsd_ray.models.labels import match
 from zsd_ray.models.model_json import part_of, read_object
+from zsd_ray.models.network_config import check_network
+from zsd_ray.models.weight_files import Shapes, check_whole
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
 
@@ -46,7 +48,8 @@ def check(config: ModelConfig) -> Path:
     """
     folder = checkpoint.folder(config, LAYOUT)
     if folder is not None:
-        _check_architecture(folder / LAYOUT.config)
+        shapes = check_whole([checkpoint.weights_in(folder, config, LAYOUT)])
+        _check_architecture(folder / LAYOUT.config, shapes)
         return folder
     library, name = timm(), config.path
     try:
@@ -72,18 +75,24 @@ def check(config: ModelConfig) -> Path:
     return checkpoint.hub_weights(published.hf_hub_id, config, LAYOUT)
 
 
-def _check_architecture(path: Path) -> None:
+def _check_architecture(path: Path, shapes: Shapes) -> None:
     """Refuse a configuration by which the library would load other weights than the checked ones.
 
+    Args:
+        shapes: of the tensors of its weights; none: they are not known.
+
     Raises:
-        UserError: it is such a one, or names no architecture.
+        UserError: it is such a one, or damaged, or names no architecture.
     """
     content = read_object(path)
+    check_network(path, content, shapes)
     name = content.get("architecture")
     if not (isinstance(name, str) and _PLAIN_NAME.fullmatch(name)):
         raise UserError(f"{path} names no architecture of timm's (architecture: {name!r})")
-    if "model_args" in content:
-        for key in part_of(content, "model_args", path):
+    if content.get("model_args") is not None:
+        options = part_of(content, "model_args", path)
+        check_network(path, options, shapes)
+        for key in options:
             if key.startswith("pretrained") or key in _NOT_OF_NETWORK:
                 raise UserError(
                     f"{path}: model_args.{key} is about loading, and not about the network; "
@@ -145,22 +154,22 @@ def n_labels(folder: Path, config: ModelConfig) -> int:
     if folder.is_dir():
         content = _content(folder)
         count = content.get("num_classes") or _published(content).get("num_classes")
-        if not count:
-            raise UserError(f"{folder / LAYOUT.config} says no num_classes: not a classifier")
-        return int(count)
+        if type(count) is not int or count < 1:
+            raise UserError(
+                f"{folder / LAYOUT.config} says no num_classes of 1 or more: not a classifier"
+            )
+        return count
     published = timm().get_pretrained_cfg(config.path)
     classifier = published.classifier
     first = classifier[0] if isinstance(classifier, tuple | list) else classifier
     if config.pretrained is not None and folder.suffix == SAFE:
-        from safetensors import safe_open
-
-        with safe_open(folder, framework="numpy") as weights:
-            if f"{first}.weight" not in weights.keys():  # noqa: SIM118 - it is no mapping
-                raise UserError(
-                    f"model.pretrained {config.pretrained} has no {first}.weight: not the weights "
-                    f"of a {config.path} classifier"
-                )
-            return int(weights.get_slice(f"{first}.weight").get_shape()[0])
+        shape = check_whole([folder]).get(f"{first}.weight")
+        if shape is None or not shape:
+            raise UserError(
+                f"model.pretrained {config.pretrained} has no {first}.weight: not the weights of a "
+                f"{config.path} classifier"
+            )
+        return shape[0]
     return len(config.labels) if config.labels else int(published.num_classes)
 
 

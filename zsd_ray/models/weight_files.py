@@ -49,7 +49,7 @@ def check_whole(paths: Iterable[Path]) -> Shapes:
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for path in paths:
-        _check_file(path)
+        check_file(path)
         if path.suffix == SAFE:
             shapes |= _header(path)
     return shapes
@@ -96,7 +96,8 @@ def _shards(index: Path, config: ModelConfig) -> list[Path]:
     return paths
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
+    """Refuse a file that is missing, a folder, empty, or a pointer of git-LFS."""
     if not path.is_file():
         what = "is a folder, and a file is expected" if path.is_dir() else "is missing"
         raise UserError(f"{path} {what}; take another copy of the model")

@@ -1,0 +1,160 @@
+"""diffusers pipeline folders, looked at before anything loads them: whole, and of their family.
+
+Headers and configurations only: what is wrong with a folder is said in milliseconds, at the driver,
+and not after a cluster has started.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zsd_ray.models import source, tokenizer_files
+from zsd_ray.models.families import Family
+from zsd_ray.models.model_json import read_object, refuse_code
+from zsd_ray.models.network_config import check_network, check_reals
+from zsd_ray.models.weight_files import check_whole, files_of_part
+from zsd_ray.spec.config import ModelConfig
+from zsd_ray.spec.errors import UserError
+
+_LONGEST_CHAIN = 1_000_000
+_Configs = dict[str, dict[str, Any]]
+
+
+def check(folder: Path, family: Family, config: ModelConfig) -> None:
+    """Check that a folder is a whole pipeline of a family.
+
+    Raises:
+        UserError: what is missing, damaged or does not fit.
+    """
+    _check_index(folder, family, config)
+    missing = [name for name in family.components if not (folder / name).is_dir()]
+    if missing:
+        raise UserError(f"model.path {folder} lacks the folders {', '.join(missing)}")
+    parts = [name for name in (*family.components, *family.optional) if (folder / name).is_dir()]
+    for name in parts:
+        refuse_code(folder / name)
+    networks = [part for part in parts if not part.startswith(("tokenizer", "scheduler"))]
+    configs = {name: _check_network(folder / name, config) for name in networks}
+    for name in parts:
+        if name.startswith("tokenizer"):
+            encoder = configs.get(name.replace("tokenizer", "text_encoder"), {})
+            of_t5 = name in family.t5_tokenizers
+            check_tokenizer = tokenizer_files.check_t5 if of_t5 else tokenizer_files.check_clip
+            check_tokenizer(folder / name, encoder.get("vocab_size"))
+            _check_end(folder / name.replace("tokenizer", "text_encoder") / "config.json", encoder)
+    _check_channels(folder, config, configs)
+    _check_image_size(config, configs)
+    _check_schedule(folder / "scheduler" / "scheduler_config.json", family)
+
+
+def _check_index(folder: Path, family: Family, config: ModelConfig) -> None:
+    """Check what model_index.json says of the pipeline and its parts."""
+    index = folder / source.INDEX
+    if not index.is_file():
+        raise UserError(
+            f"model.path {folder} is not a diffusers pipeline folder: it has no {source.INDEX}"
+        )
+    content = read_object(index)
+    pipeline = content.get("_class_name")
+    if family.pipelines and pipeline not in family.pipelines:
+        raise UserError(
+            f"model.path {folder} holds a {pipeline}, and model.family {config.family} takes "
+            f"{', '.join(family.pipelines)}"
+        )
+    kinds = {name: kind[-1] for name, kind in content.items() if isinstance(kind, list) and kind}
+    for name, allowed in family.classes:
+        if kinds.get(name) not in allowed:
+            raise UserError(
+                f"model.path {folder} has {kinds.get(name)} as its {name}, and model.family "
+                f"{config.family} takes {', '.join(allowed)}"
+            )
+    parts = {name for name, kind in kinds.items() if kind}
+    if not family.pipelines and parts - set(family.components):
+        raise UserError(
+            f"model.path {folder} holds {', '.join(sorted(parts - set(family.components)))} too, "
+            f"which model.family {config.family} has no use for: it is of another family"
+        )
+
+
+def _check_network(folder: Path, config: ModelConfig) -> dict[str, Any]:
+    """Check one network's files; return its configuration."""
+    path = folder / "config.json"
+    content = read_object(path)
+    of_transformers = folder.name.startswith("text_encoder")
+    shapes = check_whole(files_of_part(folder, of_transformers, config))
+    # Quantised weights have other tensors than the network that the configuration describes.
+    check_network(path, content, {} if content.get("quantization_config") else shapes)
+    return content
+
+
+def _check_end(path: Path, encoder: Mapping[str, Any]) -> None:
+    """Refuse an end of text that no token is: its state is what CLIP says of a whole prompt."""
+    n_tokens, end = encoder.get("vocab_size"), encoder.get("eos_token_id")
+    if n_tokens is not None and end is not None and not (type(end) is int and 0 <= end < n_tokens):
+        raise UserError(
+            f"{path}: eos_token_id is {end!r}, and the number of one of its {n_tokens:,} tokens is "
+            "expected"
+        )
+
+
+def _check_channels(folder: Path, config: ModelConfig, configs: _Configs) -> None:
+    """Refuse parts that are not of one model: a network for other latents than the VAE's."""
+    network = "transformer" if "transformer" in configs else "unet"
+    takes = configs[network].get("in_channels")
+    gives = configs.get("vae", {}).get("latent_channels")
+    if takes is None or gives is None:
+        return
+    if config.family == "flux":  # patches of 2 x 2 are its channels
+        gives *= 4
+    if takes != gives:
+        raise UserError(
+            f"{folder}: the {network} takes {takes} channels, and the vae's latents have {gives}: "
+            f"not of one model, or of another kind than model.family {config.family}"
+        )
+
+
+def _check_image_size(config: ModelConfig, configs: _Configs) -> None:
+    """Refuse a size without whole latents, or patches of them."""
+    if config.image_size is None or "vae" not in configs:
+        return
+    step = 2 ** (len(configs["vae"].get("block_out_channels") or [1]) - 1)
+    if "transformer" in configs:
+        # FLUX packs 2 x 2 latents, and says that its patches are of 1.
+        patch = int(configs["transformer"].get("patch_size") or 1)
+        step *= 2 if config.family == "flux" else patch
+    if config.image_size % step:
+        raise UserError(f"model.image_size {config.image_size} must be a multiple of {step}")
+
+
+def _check_schedule(path: Path, family: Family) -> None:
+    """Refuse a schedule that would be read wrongly: the library fills in defaults in silence."""
+    config = read_object(path)
+    _check_numbers(path, config)
+    if not family.predictions:
+        return
+    prediction = config.get("prediction_type", "epsilon")
+    if prediction not in family.predictions:
+        raise UserError(
+            f"{path}: prediction_type {prediction!r} is not one of {', '.join(family.predictions)}"
+        )
+    absent = [key for key in family.schedule if config.get(key) is None]
+    if absent and config.get("trained_betas") is None:
+        raise UserError(f"{path} names no {', '.join(absent)}: not a schedule of this family")
+
+
+def _check_numbers(path: Path, config: Mapping[str, Any]) -> None:
+    """Check those that a schedule is made from."""
+    tiny = math.ulp(0.0)
+    steps = config.get("num_train_timesteps", 1)
+    if type(steps) is not int or not 1 <= steps <= _LONGEST_CHAIN:
+        raise UserError(
+            f"{path}: num_train_timesteps is {steps!r}, and a whole number from 1 to "
+            f"{_LONGEST_CHAIN:,} is expected"
+        )
+    for key in ("beta_start", "beta_end", "trained_betas"):
+        check_reals(path, key, config.get(key), tiny, 1.0)
+    for key in ("sigma_min", "sigma_max", "sigma_data", "rho"):
+        check_reals(path, key, config.get(key), tiny)
