@@ -121,6 +121,16 @@ def test_a_folder_of_images(store: S3, pets: str) -> None:
     assert {record.source for record in data.records} >= {f"{pets}/cat/b c.png"}
 
 
+def test_marks_of_folders_are_classes_only_where_nothing_lies_in_them(store: S3, pets: str) -> None:
+    for key in ("pets/", "pets/cat/", "pets/.cache/"):
+        store.client.put_object(Bucket=store.bucket, Key=key, Body=b"")
+    assert FolderDataset(f"{pets}/").label_names == ["cat", "dog"]
+    for key in ("pets/emu/", "pets/fox/.gitkeep"):
+        store.client.put_object(Bucket=store.bucket, Key=key, Body=b"")
+    with pytest.raises(UserError, match=r"holds 2 class folders without images \(emu, fox\)"):
+        FolderDataset(pets)
+
+
 def test_an_image_that_is_gone_is_the_images_error(store: S3, pets: str) -> None:
     data = FolderDataset(pets)
     number = next(n for n, r in enumerate(data.records) if r.image_id == "cat/a.png")
