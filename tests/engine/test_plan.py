@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from zsd_ray.engine.plan import make_plan
+from zsd_ray.results.run_file import RunFile
 from zsd_ray.spec.config import RunConfig, parse_config
 from zsd_ray.spec.errors import UserError
 
@@ -40,3 +41,17 @@ def test_shares_of_several_schedulers_are_all_images_once(plan):
     images = [list(plan.scheduler(shard, 4)._images) for shard in range(4)]
     assert sorted(itertools.chain(*images)) == sorted(plan.todo)
     assert max(map(len, images)) - min(map(len, images)) <= 1
+
+
+def test_a_run_goes_on_in_its_dtype_on_other_workers(plan):
+    """As one that was begun on processors, or with a GPU before `auto` was the default."""
+    held = RunFile("running", {}, plan.identity, plan.identity_parts, [], {}, 0, 6)
+    plan.output.write_run(held)
+    tree = plan.config.model_dump(mode="json", exclude={"model"})
+    tree["cluster"]["gpus_per_worker"] = 1
+    again = make_plan(parse_config(RunConfig, tree))
+    assert again.config.model.dtype == "float32"
+    assert again.identity == plan.identity
+    tree["model"] = {"dtype": "bfloat16"}
+    with pytest.raises(UserError, match=r"model\.dtype was .float32., now .bfloat16"):
+        make_plan(parse_config(RunConfig, tree))

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 
+from zsd_ray.models import registry
 from zsd_ray.models.registry import check_model, load_model
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
@@ -100,3 +101,14 @@ def test_a_variant_that_is_not_there_is_named(tiny_model):
 
 def test_an_image_size_without_whole_latents_is_refused(tiny_model):
     assert "model.image_size 33 must be a multiple of 2" in check(tiny_model, image_size=33)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "native", "said"), [("bfloat16", False, 1), ("bfloat16", True, 0), ("float16", 0, 0)]
+)
+def test_a_gpu_that_imitates_bfloat16_is_said(dtype, native, said, monkeypatch, recwarn):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
+    registry._say_slow(torch.device("cuda"), ModelConfig(dtype=dtype))
+    expected = "Tesla T4 has no bfloat16 of its own, which is slow there; model.dtype: float16 is"
+    assert [str(each.message).startswith(expected) for each in recwarn] == [True] * said

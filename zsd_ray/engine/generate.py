@@ -23,6 +23,7 @@ from zsd_ray.results.tracking import TrackedRun, start_tracker
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.generate_config import GenerateConfig
 from zsd_ray.spec.identity import NUMERICS, differences, hash_of, resolved, settings
+from zsd_ray.spec.precision import as_before
 from zsd_ray.spec.secrets import redact, redacted
 
 PART = 64
@@ -86,6 +87,9 @@ def plan_images(config: GenerateConfig) -> Job:
     Raises:
         UserError: what is wrong, in one line.
     """
+    output = Output(config.output.path)
+    held = output.read_json(RECORD)
+    config = as_before(config, held.get("identity_parts") if isinstance(held, dict) else None)
     model, family = config.model, FAMILIES[config.model.family]
     if "decode" not in family.abilities:
         able = [name for name, other in FAMILIES.items() if "decode" in other.abilities]
@@ -115,7 +119,6 @@ def plan_images(config: GenerateConfig) -> Job:
         prompts = [""]
     n_images = config.images or len(classes) * (config.images_per_class or 0)
     parts = _identity_parts(config, prompts, classes)
-    output = Output(config.output.path)
     _check_output(output, parts)
     images = ImageParts(output, tuple(classes))
     return Job(config, tuple(prompts), images, n_images, parts)

@@ -42,6 +42,7 @@ from zsd_ray.spec.algorithms import AlgorithmMethod, NoiseDenoiseMethod, NoiseDe
 from zsd_ray.spec.config import ModelConfig, RunConfig
 from zsd_ray.spec.errors import StoreError, UserError, some
 from zsd_ray.spec.identity import differences, hash_of, identity_parts
+from zsd_ray.spec.precision import as_before
 from zsd_ray.spec.records import ImageState
 from zsd_ray.spec.secrets import redact, redacted
 from zsd_ray.stats.rules import make_rule
@@ -243,7 +244,7 @@ def make_plan(config: RunConfig, inputs: Inputs | None = None) -> Plan:
     Raises:
         UserError: what is wrong, in one line; nothing has been started.
     """
-    config = _with_profile(with_defaults(config))
+    config = _with_profile(with_defaults(_as_before(config)))
     check_model(config.model)
     inputs = inputs or Inputs()
     dataset = inputs.dataset(config.data)
@@ -404,6 +405,12 @@ def _clip(method: AlgorithmMethod) -> str | None:
         return fingerprint(ModelConfig(family="clip", **method.clip.model_dump()))
     except UserError as error:
         raise UserError(f"method.clip: {error}") from error
+
+
+def _as_before(config: RunConfig) -> RunConfig:
+    """In the dtype of the run that its output holds, where the configuration names none."""
+    previous = Output(config.output.path).read_run()
+    return as_before(config, previous.identity_parts if previous else None)
 
 
 def _with_profile(config: RunConfig) -> RunConfig:

@@ -21,6 +21,7 @@ from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.errors import UserError, some
 from zsd_ray.spec.identity import differences, hash_of
+from zsd_ray.spec.precision import as_before
 from zsd_ray.spec.probe_config import ProbeConfig
 from zsd_ray.spec.secrets import redact, redacted
 from zsd_ray.spec.section import WHOLE
@@ -102,6 +103,9 @@ def make_probe_plan(config: ProbeConfig) -> ProbePlan:
     Raises:
         UserError: what is wrong, in one line.
     """
+    output = Output(config.output.path)
+    previous = ProbeRecord.read(output)
+    config = as_before(config, previous.identity_parts if previous else None)
     _check_family(config.model)
     checkpoints = _checkpoints(config)
     images: dict[Split, ImageSet] = {
@@ -112,8 +116,6 @@ def make_probe_plan(config: ProbeConfig) -> ProbePlan:
     _check_apart(images["train"], images["test"])
     held_out = _held_out(config, images["train"])
     parts = _identity_parts(config, images)
-    output = Output(config.output.path)
-    previous = ProbeRecord.read(output)
     if previous is not None and previous.identity != hash_of(parts):
         changes = "; ".join(differences(previous.identity_parts, redacted(parts)))
         raise UserError(

@@ -120,7 +120,7 @@ def scheduler_file(folder: Path) -> Path:
 
 def network_dtype(config: ModelConfig) -> torch.dtype:
     """The dtype that the network runs in."""
-    dtype: torch.dtype = getattr(torch, config.dtype)
+    dtype: torch.dtype = getattr(torch, _name(config))
     return dtype
 
 
@@ -132,7 +132,12 @@ def as_rows(hidden: Sequence[torch.Tensor], config: ModelConfig) -> NDArray[Any]
 
 def row_dtype(config: ModelConfig) -> np.dtype[Any]:
     """The dtype of floats in a Conditioning."""
-    return np.dtype("float32" if config.dtype == "float32" else "float16")
+    return np.dtype("float32" if _name(config) == "float32" else "float16")
+
+
+def _name(config: ModelConfig) -> str:
+    """The dtype's name; a model that belongs to no configuration of workers is in float32."""
+    return "float32" if config.dtype == "auto" else config.dtype
 
 
 def chunks(prompts: Sequence[str], at_once: int = _PROMPTS_AT_ONCE) -> Iterator[list[str]]:

@@ -66,10 +66,7 @@ FAMILIES = {
     "sdxl": Family(
         module="zsd_ray.models.sdxl",
         about="Stable Diffusion XL, the base model",
-        example=(
-            "{family: sdxl, path: stabilityai/stable-diffusion-xl-base-1.0, variant: fp16, "
-            "dtype: float16}"
-        ),
+        example="{family: sdxl, path: stabilityai/stable-diffusion-xl-base-1.0, variant: fp16}",
         takes="text",
         prompt_tokens="77",
         pipelines=("StableDiffusionXLPipeline",),
@@ -89,7 +86,7 @@ FAMILIES = {
     "sd3": Family(
         module="zsd_ray.models.sd3",
         about="Stable Diffusion 3 and 3.5, with T5 or without",
-        example="{family: sd3, path: stabilityai/stable-diffusion-3.5-medium, dtype: bfloat16}",
+        example="{family: sd3, path: stabilityai/stable-diffusion-3.5-medium}",
         takes="text",
         prompt_tokens="77 to CLIP, 256 to T5",
         pipelines=("StableDiffusion3Pipeline",),
@@ -112,7 +109,7 @@ FAMILIES = {
     "flux": Family(
         module="zsd_ray.models.flux",
         about="FLUX.1 dev and schnell",
-        example="{family: flux, path: black-forest-labs/FLUX.1-schnell, dtype: bfloat16}",
+        example="{family: flux, path: black-forest-labs/FLUX.1-schnell}",
         takes="text",
         prompt_tokens="77 to CLIP, 512 to T5 (schnell: 256)",
         pipelines=("FluxPipeline",),
@@ -134,7 +131,7 @@ FAMILIES = {
     "pixart": Family(
         module="zsd_ray.models.pixart",
         about="PixArt-alpha and PixArt-Sigma",
-        example="{family: pixart, path: PixArt-alpha/PixArt-XL-2-512x512, dtype: bfloat16}",
+        example="{family: pixart, path: PixArt-alpha/PixArt-XL-2-512x512}",
         takes="text",
         prompt_tokens="120 (Sigma: 300)",
         pipelines=("PixArtAlphaPipeline", "PixArtSigmaPipeline"),
@@ -146,9 +143,7 @@ FAMILIES = {
     "deepfloyd-if": Family(
         module="zsd_ray.models.deepfloyd_if",
         about="DeepFloyd IF, stage I",
-        example=(
-            "{family: deepfloyd-if, path: DeepFloyd/IF-I-XL-v1.0, variant: fp16, dtype: bfloat16}"
-        ),
+        example=("{family: deepfloyd-if, path: DeepFloyd/IF-I-XL-v1.0, variant: fp16}"),
         takes="text",
         prompt_tokens="77",
         pipelines=("IFPipeline",),

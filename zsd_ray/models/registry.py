@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -143,9 +144,24 @@ def load_model(config: ModelConfig) -> Denoiser | Classifier:
     # cuDNN's default rounds float32 to 10 bits, in VAEs and wherever float32 was asked for.
     torch.backends.cudnn.allow_tf32 = False
     device = device_of(config)
+    _say_slow(device, config)
     with loading(f"model.path {redact(config.path)}"):
         model: Denoiser | Classifier = _module(config).load(folder, config, device)
     return model
+
+
+def _say_slow(device: torch.device, config: ModelConfig) -> None:
+    """Warn of a GPU that only imitates bfloat16."""
+    import torch
+
+    if device.type != "cuda" or config.dtype != "bfloat16":
+        return
+    if not torch.cuda.is_bf16_supported(including_emulation=False):
+        warnings.warn(
+            f"{torch.cuda.get_device_name(device)} has no bfloat16 of its own, which is slow there;"
+            " model.dtype: float16 is faster",
+            stacklevel=2,
+        )
 
 
 def encode_prompts(config: ModelConfig, prompts: Sequence[str]) -> Conditioning:

@@ -20,6 +20,7 @@ from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.explain import explained
 from zsd_ray.spec.giving_way import choices_of, give_way
 from zsd_ray.spec.method import DiffusionClassifierMethod
+from zsd_ray.spec.precision import Dtype, with_dtype
 from zsd_ray.spec.pruning import AnytimePruning, PruningConfig
 from zsd_ray.spec.screen import ScreenConfig
 from zsd_ray.spec.section import SAVED, Count, Device, OutputPlace, Place, Section
@@ -81,7 +82,7 @@ class ModelConfig(Section):
     variant: str | None = None
     pickle: bool = False
     pretrained: str | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    dtype: Literal["auto", Dtype] = "auto"
     device: Device = "auto"
     compile: bool | None = None
     max_difference: float | None = Field(None, gt=0)
@@ -243,6 +244,14 @@ class RunConfig(Section):
     def _output_is_no_data(self, info: ValidationInfo) -> Self:
         if not (info.context or {}).get(SAVED):
             refuse_output_among(self.data, self.output.path)
+        return self
+
+    @model_validator(mode="after")
+    def _dtype_of_all_workers(self) -> Self:
+        # What half precision does to other methods' numbers has not been measured.
+        half = isinstance(self.method, DiffusionClassifierMethod)
+        model = with_dtype(self.model, self.cluster.gpus_per_worker, half)
+        object.__setattr__(self, "model", model)  # the section is frozen
         return self
 
     @property

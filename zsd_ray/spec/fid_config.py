@@ -13,6 +13,7 @@ from zsd_ray.spec.config import (
     TrackingConfig,
 )
 from zsd_ray.spec.data import DataConfig, refuse_output_among
+from zsd_ray.spec.precision import with_dtype
 from zsd_ray.spec.probe_config import Pooling, Time
 from zsd_ray.spec.section import SAVED, Count, Device, OutputPlace, Section
 
@@ -52,6 +53,12 @@ class DenoiserExtractor(Section):
     block: str
     t: Time = 0.1
     pooling: Pooling = "mean"
+
+    @model_validator(mode="after")
+    def _float32(self) -> Self:
+        # Two sets are compared by it, on whatever machines.
+        object.__setattr__(self, "model", with_dtype(self.model, 0, half=False))
+        return self
 
 
 ExtractorConfig = Annotated[

@@ -13,6 +13,7 @@ from zsd_ray.spec.config import (
     StorageConfig,
     TrackingConfig,
 )
+from zsd_ray.spec.precision import with_dtype
 from zsd_ray.spec.section import Count, OutputPlace, Section
 
 
@@ -66,6 +67,12 @@ class GenerateConfig(Section):
     storage: StorageConfig = StorageConfig()
     tracking: TrackingConfig = TrackingConfig(experiment="generate")
     seed: int = Field(0, ge=0, lt=2**63)
+
+    @model_validator(mode="after")
+    def _dtype_of_all_workers(self) -> Self:
+        model = with_dtype(self.model, self.cluster.gpus_per_worker)
+        object.__setattr__(self, "model", model)  # the section is frozen
+        return self
 
     @model_validator(mode="after")
     def _one_count(self) -> Self:

@@ -14,6 +14,7 @@ from zsd_ray.spec.config import (
     TrackingConfig,
 )
 from zsd_ray.spec.data import DataConfig, refuse_output_among
+from zsd_ray.spec.precision import with_dtype
 from zsd_ray.spec.section import SAVED, Count, OutputPlace, Section
 
 
@@ -143,6 +144,12 @@ class ProbeConfig(Section):
         if value == "all":
             return _ALL_POOLINGS
         return [value] if isinstance(value, str | Mapping) else value
+
+    @model_validator(mode="after")
+    def _dtype_of_all_workers(self) -> Self:
+        model = with_dtype(self.model, self.cluster.gpus_per_worker)
+        object.__setattr__(self, "model", model)  # the section is frozen
+        return self
 
     @model_validator(mode="after")
     def _saves_what_is_fitted(self) -> Self:
