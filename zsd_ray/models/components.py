@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,21 +26,21 @@ _PROMPTS_AT_ONCE = 64
 def load_network(kind: str, folder: Path, config: ModelConfig, dtype: torch.dtype) -> Any:
     """Load a diffusers model, by the name of its class, from one folder of a pipeline.
 
+    The host holds it once, and beside it the pages of one of its files; a GPU's, not at all.
+
     Raises:
         UserError: its files are damaged, or not all of its tensors are there.
     """
     declare_missing_operators()
     import diffusers
 
-    # diffusers saves memory while loading where accelerate is installed, and else only nags.
-    sparing = importlib.util.find_spec("accelerate") is not None
-    return _loaded(
-        getattr(diffusers, kind),
-        folder,
-        config,
-        torch_dtype=dtype,
-        low_cpu_mem_usage=sparing,
-    )
+    from zsd_ray.models.registry import device_of  # which imports this module's users
+
+    options: dict[str, Any] = {"torch_dtype": dtype, "low_cpu_mem_usage": True}
+    device = device_of(config)
+    if device.type == "cuda":
+        options["device_map"] = {"": device}  # from the file, and never whole on the host
+    return _loaded(getattr(diffusers, kind), folder, config, **options)
 
 
 def load_text_encoder(kind: str, folder: Path, config: ModelConfig, dtype: torch.dtype) -> Any:
