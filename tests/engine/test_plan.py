@@ -45,7 +45,7 @@ def test_shares_of_several_schedulers_are_all_images_once(plan):
 
 def test_a_run_goes_on_in_its_dtype_on_other_workers(plan):
     """As one that was begun on processors, or with a GPU before `auto` was the default."""
-    held = RunFile("running", {}, plan.identity, plan.identity_parts, [], {}, 0, 6)
+    held = RunFile("running", {}, plan.identity, plan.identity_parts, ["0"], {}, 0, 6)
     plan.output.write_run(held)
     tree = plan.config.model_dump(mode="json", exclude={"model"})
     tree["cluster"]["gpus_per_worker"] = 1
