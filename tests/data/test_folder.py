@@ -283,14 +283,15 @@ def test_user_errors(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("linked", [False, True])
-def test_an_empty_class_folder_is_not_left_out(pets: Path, tmp_path: Path, linked: bool) -> None:
+@pytest.mark.parametrize("way", ["empty", "a link to an empty one", "a link to nothing"])
+def test_an_empty_class_folder_is_not_left_out(pets: Path, tmp_path: Path, way: str) -> None:
     """All classes behind it would be called by the name of the one before."""
     (tmp_path / "nothing").mkdir()
-    if linked:
-        (pets / "crow").symlink_to(tmp_path / "nothing")
-    else:
+    if way == "empty":
         (pets / "crow").mkdir()
+    else:
+        (pets / "crow").symlink_to(tmp_path / ("nothing" if "empty" in way else "gone"))
+    (pets / "preview.png").symlink_to(tmp_path / "gone.png")
     with pytest.raises(UserError, match=r"holds 1 class folders without images \(crow\)"):
         open_folder(pets)
 

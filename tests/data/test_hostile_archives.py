@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile import archives
+from tests.hostile import archives, parquet
 from zsd_ray.data.base import ImageDataset
 from zsd_ray.data.classes import resolve_classes
 from zsd_ray.data.open import open_dataset
@@ -136,6 +136,20 @@ def test_what_is_no_file_in_a_class_folder_is_an_image_error(name: str, photogra
     with pytest.raises(ImageError, match=message):
         dataset.read(ids.index("cat/odd.png"))
     assert all(dataset.read(n).size == (4, 3) for n in range(5) if ids[n] != "cat/odd.png")
+
+
+@pytest.mark.parametrize("source", ["webdataset", "parquet", "folder"])
+def test_names_that_are_not_utf8_are_refused(source: str, photographs: Path) -> None:
+    content = {
+        "webdataset": (b"\xff.tar", archives.sample("0") + archives.END),
+        "parquet": (b"\xff.parquet", parquet.good()),
+        "folder": (b"cat/\xff.png", archives.image()),
+    }
+    name, data = content[source]
+    with open(os.fsencode(photographs) + b"/" + name, "wb") as file:
+        file.write(data)
+    with pytest.raises(UserError, match=r"not UTF-8: .*udcff.*; rename it"):
+        opened(photographs, source)
 
 
 def test_a_folder_called_as_an_image_is_none(photographs: Path) -> None:

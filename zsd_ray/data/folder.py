@@ -44,7 +44,7 @@ class FolderDataset:
         n_images = Counter(name.partition("/")[0] for name in images if "/" in name)
         if not n_images:
             raise UserError(_nothing_found(shown, names, images))
-        empty = sorted(folders - set(n_images))
+        empty = sorted(name for name in folders - set(n_images) if not _is_image(name))
         if empty:
             # Left out silently, a class would make the task easier and the accuracy dishonest, and
             # a list of names that is matched by order would name all classes behind it wrong.

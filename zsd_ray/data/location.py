@@ -67,7 +67,8 @@ class Location:
     def folders(self) -> list[str]:
         """Names of the folders directly in this folder that are not hidden, empty or not; sorted.
 
-        Of a store of objects: those that hold something, be it the mark of a folder.
+        So are links that lead nowhere: they may have led to folders. Of a store of objects: what
+        holds something, be it the mark of a folder.
         """
         fs, root = self._opened
         entries = self._ask(lambda: fs.ls(root, detail=True))
@@ -179,7 +180,7 @@ def _is_visible(name: str) -> bool:
 
 def _leads_to_folder(entry: dict[str, Any]) -> bool:
     if entry.get("islink"):
-        return os.path.isdir(entry["name"])
+        return os.path.isdir(entry["name"]) or not os.path.exists(entry["name"])
     return bool(entry["type"] == "directory" or str(entry["name"]).endswith("/"))
 
 

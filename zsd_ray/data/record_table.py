@@ -30,14 +30,14 @@ class RecordTable(Sequence[ImageRecord]):
         labels: as each reader numbers them; None for an image without.
 
     Raises:
-        UserError: two images have one id, or a label is no number of 31 bits.
+        UserError: two images have one id, a name is not UTF-8, or a label no number of 31 bits.
     """
 
     def __init__(
         self, ids: Iterable[str], sources: Iterable[str], labels: Iterable[int | None]
     ) -> None:
-        self._ids = pa.array(ids, pa.large_string())
-        self._sources = pa.array(sources, pa.large_string())
+        self._ids = _texts(ids)
+        self._sources = _texts(sources)
         self._labels = self._checked(labels)
         if pc.count_distinct(self._ids).as_py() < len(self._ids):
             twice = next(id_ for id_, n in Counter(self._ids.to_pylist()).items() if n > 1)
@@ -97,6 +97,16 @@ class RecordTable(Sequence[ImageRecord]):
     def labels_of(self, numbers: NDArray[np.int64]) -> pa.Array:
         """The labels of some images by number, int32, null where an image has none."""
         return self._labels.take(pa.array(numbers))
+
+
+def _texts(names: Iterable[str]) -> pa.LargeStringArray:
+    listed = list(names)
+    try:
+        return pa.array(listed, pa.large_string())
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"a file of the data has a name that is not UTF-8: {redact(error.object)!a}; rename it"
+        ) from error
 
 
 def _is_label(number: int | None) -> bool:
