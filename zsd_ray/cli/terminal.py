@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.secrets import redact, redacted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def print_place(console: Console, name: str, place: str) -> None:
-    console.print(f"{name:11}{place}", soft_wrap=True, markup=False)
+    console.print(f"{name:11}{redact(place)}", soft_wrap=True, markup=False)
 
 
 def print_tracked(console: Console, tracked: TrackedRun | None) -> None:
@@ -29,7 +30,7 @@ def print_tracked(console: Console, tracked: TrackedRun | None) -> None:
 
 
 def print_json(tree: dict[str, Any]) -> None:
-    print(json.dumps(tree, indent=2, ensure_ascii=False))
+    print(json.dumps(redacted(tree), indent=2, ensure_ascii=False))
 
 
 def write_page(path: str, page: str) -> None:
@@ -48,7 +49,7 @@ def make_console(stderr: bool = False) -> Console:
 
 def warn(console: Console) -> Callable[[str], None]:
     return lambda text: console.print(
-        f"warning: {text}", style="yellow", markup=False, soft_wrap=True
+        f"warning: {redact(text)}", style="yellow", markup=False, soft_wrap=True
     )
 
 
@@ -64,4 +65,4 @@ def quieten() -> None:
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
     """One line, without the place in the code that a user has no use for."""
-    print(f"warning: {message}", file=sys.stderr)
+    print(f"warning: {redact(str(message))}", file=sys.stderr)

@@ -72,8 +72,9 @@ def _redacted(value: Any, arguments: bool) -> Any:
             else _redacted(item, arguments or str(key).endswith(("kwargs", "options")))
             for key, item in value.items()
         }
-    if isinstance(value, list):
-        return [_redacted(item, arguments) for item in value]
+    if isinstance(value, list | tuple):
+        found = [_redacted(item, arguments) for item in value]
+        return found if isinstance(value, list) else tuple(found)
     return value
 
 
@@ -81,7 +82,7 @@ def _hidden(value: Any) -> Any:
     """A secret argument: `token: true` tells none, a text or a number does."""
     if isinstance(value, Mapping):
         return {key: _hidden(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_hidden(item) for item in value]
     return value if value is None or isinstance(value, bool) or value == "" else HIDDEN
 
