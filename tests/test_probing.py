@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.images import write_folder
 from tests.support.tiny_models import ddpm
-from zsd_ray import RunConfig, run
+from zsd_ray import RunConfig, probing, run
 from zsd_ray.cli import main
 from zsd_ray.probing import probe
 from zsd_ray.spec.config import parse_config
@@ -151,6 +151,20 @@ def test_a_checkpoint_more_goes_on_and_another_seed_is_refused(finished, checkpo
     assert probe(config(checkpoints, tmp_path / "out"), local=True).rows == result.rows
     with pytest.raises(UserError, match=r"belongs to other probes .*seed was 0, now 1"):
         probe(config(checkpoints, tmp_path / "out", seed=1), local=True)
+
+
+def test_a_finished_run_given_again_keeps_its_times(finished, checkpoints, monkeypatch):
+    output, result = finished
+    started = []
+    monkeypatch.setattr(probing, "start_tracker", lambda *_, **__: started.append(True))
+    wanted = config(checkpoints, output, tracking={"mlflow": f"sqlite:///{output}/m.db"})
+    monkeypatch.setattr(probing, "_now", lambda: "later")
+    again = probe(wanted, local=True)
+    assert started == []
+    assert (again.record.ended, again.record.seconds) == (
+        result.record.ended,
+        result.record.seconds,
+    )
 
 
 def test_what_is_saved_may_be_named(finished, checkpoints):

@@ -67,13 +67,20 @@ def test_every_cell_is_run_and_in_the_table(swept):
     assert float(rows[0]["evaluations_per_image"]) == 30
 
 
+def run_info(tracked):
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracked.uri).get_run(tracked.run_id).info
+
+
 def test_a_second_sweep_does_nothing(swept):
     suite, first, _, _ = swept
-    begun = []
+    begun, before = [], run_info(first.tracked)
     again = sweep(suite, local=True, on_cell=lambda cell, *_: begun.append(cell.name))
     assert begun == []
-    assert again.record.cells == first.record.cells
-    assert again.tracked.run_id == first.tracked.run_id
+    assert again.record == first.record
+    assert again.tracked == first.tracked
+    assert run_info(first.tracked) == before
 
 
 def test_more_images_extend_each_cell(swept, tmp_path):

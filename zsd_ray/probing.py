@@ -12,11 +12,11 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 from zsd_ray.engine.probe_plan import SPLITS, ProbePlan, make_probe_plan
-from zsd_ray.engine.work import DoAll, do_here
+from zsd_ray.engine.work import Counted, DoAll, do_here
 from zsd_ray.results.feature_parts import FeatureParts
 from zsd_ray.results.probe_record import ProbeRecord
 from zsd_ray.results.probe_rows import Row, best_of, to_parquet
-from zsd_ray.results.tracking import TrackedRun, start_tracker
+from zsd_ray.results.tracking import TrackedRun, start_tracker, tracked_before
 from zsd_ray.runtime.job import refuse_relative
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.identity import resolved, settings
@@ -81,8 +81,8 @@ def probe(
     errors: dict[str, str] = {}
     status: Literal["finished", "incomplete", "interrupted", "failed"] = "failed"
     tracked = None
+    do_all = Counted(do_here if local else _crew(config))
     try:
-        do_all = do_here if local else _crew(config)
         _extract(plan, do_all, on_stage)
         errors = _errors(plan)
         rows = _fit(plan, do_all, on_stage)
@@ -94,17 +94,25 @@ def probe(
         raise
     finally:
         found = {kind: best_of(rows, kind) for kind in ("linear", "knn")}
+        same = plan.previous  # given again with nothing left to do: its times stay
+        if same is None or not same.status == status == "finished" or do_all.n_pieces:
+            same = None
+        worked = round(record.seconds + time.monotonic() - started, 3)
         record = replace(
             record,
             status=status,
-            ended=_now(),
-            seconds=round(record.seconds + time.monotonic() - started, 3),
+            ended=_now() if same is None else same.ended,
+            seconds=worked if same is None else same.seconds,
             n_cells=len({(r["checkpoint"], r["t"], r["block"], r["pooling"]) for r in rows}),
             errors=errors,
             best={kind: ranked[0] for kind, ranked in found.items() if ranked},
             saved=saved,
         )
-        tracked = _close(plan, record, rows, on_warning)
+        artifacts = _write(plan, record, rows)
+        if same is None:
+            tracked = _track(config, record, artifacts, on_warning)
+        else:
+            tracked = tracked_before(config.tracking, config.output.path, record.mlflow_run_id)
     if tracked is not None:
         record = replace(record, mlflow_run_id=tracked.run_id)
         record.write(plan.output)
@@ -226,20 +234,29 @@ def _record(plan: ProbePlan) -> ProbeRecord:
     )
 
 
-def _close(
-    plan: ProbePlan, record: ProbeRecord, rows: list[Row], on_warning: Callable[[str], None]
-) -> TrackedRun | None:
-    """Write what it came to: the record, the rows, the report, MLflow."""
+def _write(plan: ProbePlan, record: ProbeRecord, rows: list[Row]) -> dict[str, str | bytes]:
+    """Write what it came to: the record, the rows, the report. Returns what MLflow has of it."""
     import yaml
 
     from zsd_ray.reports.probes import render_probes
 
     record.write(plan.output)
-    config, artifacts = plan.config, {"config.yaml": yaml.safe_dump(record.config, sort_keys=False)}
+    artifacts: dict[str, str | bytes] = {
+        "config.yaml": yaml.safe_dump(record.config, sort_keys=False)
+    }
     if rows:
         plan.output.write_bytes("probes.parquet", to_parquet(rows))
-        artifacts["report.html"] = render_probes(record, rows)
-        plan.output.write_bytes("report.html", artifacts["report.html"].encode())
+        artifacts["report.html"] = page = render_probes(record, rows)
+        plan.output.write_bytes("report.html", page.encode())
+    return artifacts
+
+
+def _track(
+    config: ProbeConfig,
+    record: ProbeRecord,
+    artifacts: Mapping[str, str | bytes],
+    on_warning: Callable[[str], None],
+) -> TrackedRun | None:
     tracker = start_tracker(
         config.tracking,
         config.output.path,

@@ -24,7 +24,7 @@ from zsd_ray.results.heartbeat import Heart
 from zsd_ray.results.metrics import run_metrics
 from zsd_ray.results.progress import Before, Progress, ProgressMeter
 from zsd_ray.results.run_file import RunFile, Status
-from zsd_ray.results.tracking import TrackedRun, Tracker, start_tracker, tracking_uri
+from zsd_ray.results.tracking import TrackedRun, Tracker, start_tracker, tracked_before
 from zsd_ray.spec.errors import ImageError, StoreError
 from zsd_ray.spec.identity import resolved, settings
 from zsd_ray.spec.secrets import redact, redacted
@@ -302,10 +302,8 @@ def as_before(plan: Plan) -> RunResult:
     pictures = _pictures(plan, set(pictures_wanted(table, traces)))
     page = render_report(run, table, traces, pictures)
     output.write_bytes("report.html", page.encode())
-    tracking, tracked = plan.config.tracking, None
-    uri = tracking_uri(tracking.mlflow, plan.config.output.path)
-    if uri is not None and run.mlflow_run_id is not None:
-        tracked = TrackedRun(redact(uri), tracking.experiment, run.mlflow_run_id)
+    config = plan.config
+    tracked = tracked_before(config.tracking, config.output.path, run.mlflow_run_id)
     report = redact(output.location("report.html"))
     return RunResult(run, table, redact(output.path), report, tracked, nothing_to_do=True)
 

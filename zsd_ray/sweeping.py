@@ -14,7 +14,7 @@ from zsd_ray.engine.plan import Plan, make_plan
 from zsd_ray.engine.suite import CellRun, cell_runs, result_of
 from zsd_ray.results.output import Output
 from zsd_ray.results.suite_table import SweepRecord
-from zsd_ray.results.tracking import TrackedRun, Tracker, start_tracker
+from zsd_ray.results.tracking import TrackedRun, Tracker, start_tracker, tracked_before
 from zsd_ray.runtime.job import refuse_relative
 from zsd_ray.session import OnProgress, OnWarning
 from zsd_ray.spec.config import ClusterConfig, RunConfig
@@ -89,6 +89,10 @@ def sweep(
     before = _before(output)
     output.prepare()
     sheet = _Sheet(suite, output, [each.result for each in checked], before)
+    if sheet.record.is_as(before):  # the times stay those of the work
+        sheet.update(status=before["status"], ended=before["ended"])
+        run_id = sheet.record.mlflow_run_id
+        return _result(output, sheet, tracked_before(suite.tracking, output.path, run_id))
     tracker = _parent(suite, sheet.record, on_warning)
     parent = tracker.run_id() if tracker is not None else None
     sheet.update(mlflow_run_id=parent)
@@ -107,12 +111,12 @@ def sweep(
     finally:
         sheet.update(status=status, ended=_now())
         tracked = _close(tracker, sheet)
-    return SweepResult(
-        record=sheet.record,
-        output=redact(output.path),
-        report=redact(output.location("report.html")),
-        tracked=tracked,
-    )
+    return _result(output, sheet, tracked)
+
+
+def _result(output: Output, sheet: _Sheet, tracked: TrackedRun | None) -> SweepResult:
+    report = redact(output.location("report.html"))
+    return SweepResult(sheet.record, redact(output.path), report, tracked)
 
 
 def _before(output: Output) -> dict[str, object]:

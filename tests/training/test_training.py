@@ -326,8 +326,10 @@ def test_mlflow_has_the_losses_and_the_grids(tmp_path):
     assert [file.path for file in client.list_artifacts(tracked.run_id)] == [
         "samples-epoch-0002.png"
     ]
-    again = train_local(config).tracked
-    assert again.run_id == tracked.run_id
+    assert train_local(config).tracked == tracked
+    later = client.get_run(tracked.run_id)
+    assert later.info == run.info  # also its end
+    assert later.data.metrics == run.data.metrics
 
 
 def test_a_training_in_s3_goes_on(s3, monkeypatch):

@@ -141,7 +141,9 @@ def generate(
     todo = sorted(set(range(job.n_parts)) - job.parts.done())
     done = job.n_images - sum(len(job.numbers(part)) for part in todo)
     config = job.config
-    tracker = start_tracker(config.tracking, config.output.path, settings(config), on_warning)
+    tracker = None
+    if todo:  # else nothing new is to be told
+        tracker = start_tracker(config.tracking, config.output.path, settings(config), on_warning)
     n_evaluations, sheet = 0, b""
     status: Literal["FINISHED", "FAILED", "KILLED"] = "FAILED"
     tracked = None

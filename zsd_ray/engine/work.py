@@ -34,3 +34,15 @@ def do_here(make: Callable[[], Work[Any, Any]], pieces: Sequence[Any]) -> Iterat
     work = make()
     for piece in pieces:
         yield work(piece)
+
+
+class Counted:
+    """A `DoAll` that knows how many pieces it was given."""
+
+    def __init__(self, do_all: DoAll) -> None:
+        self.n_pieces = 0
+        self._do_all = do_all
+
+    def __call__(self, make: Callable[[], Work[Any, Any]], pieces: Sequence[Any]) -> Iterator[Any]:
+        self.n_pieces += len(pieces)
+        return self._do_all(make, pieces)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,8 +35,17 @@ class SweepRecord:
     def n_whole(self) -> int:
         return sum(cell.status == "finished" for cell in self.cells)
 
+    def is_as(self, before: Mapping[str, Any]) -> bool:
+        """Whether the earlier sweep whose record is `before` came to its end with just this."""
+        plain = self._plain()
+        ended = before.get("status") in ("finished", "incomplete") and before.get("ended")
+        return bool(ended) and all(plain[key] == before.get(key) for key in ("config", "cells"))
+
+    def _plain(self) -> dict[str, Any]:
+        return asdict(self) | {"cells": [_plain(cell) for cell in self.cells]}
+
     def write(self, output: Output) -> None:
-        plain = asdict(self) | {"cells": [_plain(cell) for cell in self.cells]}
+        plain = self._plain()
         text = json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
         output.write_bytes("sweep.json", text.encode())
         output.write_bytes("table.csv", table_csv(self.cells).encode())

@@ -65,6 +65,20 @@ def tracking_uri(setting: str, output_path: str) -> str | None:
     return f"sqlite:///{folder / 'mlflow.db'}"
 
 
+def tracked_before(
+    tracking: TrackingConfig, output_path: str, run_id: str | None
+) -> TrackedRun | None:
+    """Where an earlier session of a finished piece of work is; MLflow is not asked.
+
+    What is given again when it is finished leaves its run in MLflow as it is: the end is that of
+    the work.
+    """
+    uri = tracking_uri(tracking.mlflow, output_path)
+    if uri is None or run_id is None:
+        return None
+    return TrackedRun(redact(uri), fit_value(tracking.experiment, LONGEST_EXPERIMENT), run_id)
+
+
 def start_tracker(
     tracking: TrackingConfig,
     output_path: str,

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Literal
 
 from zsd_ray.results.output import Output
-from zsd_ray.results.tracking import TrackedRun, Tracker, start_tracker
+from zsd_ray.results.tracking import TrackedRun, Tracker, start_tracker, tracked_before
 from zsd_ray.spec.errors import DamagedFile
 from zsd_ray.spec.identity import resolved, settings
 from zsd_ray.spec.secrets import redacted
@@ -89,6 +89,7 @@ class _Session:
         self._n_images = self._n_steps = 0
         self._grids: dict[str, str | bytes] = {}
         earlier = self._output.read_json(RECORD)
+        self._was_finished = earlier is not None and earlier.get("status") == "finished"
         self._run_id = None if earlier is None else earlier.get("mlflow_run_id")
         if not isinstance(self._run_id, str | None):
             shown = self._output.shown(RECORD)
@@ -118,16 +119,25 @@ class _Session:
 
     def close(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> TrainResult:
         seconds = time.monotonic() - self._start
-        tracked = None
-        self._start_tracker()
-        if self._tracker is not None:
-            totals = {"seconds": seconds, "steps": self._n_steps}
-            tracked = self._tracker.close(totals, self._grids, status)
+        config = self._config
+        if self._was_finished and status == "FINISHED" and not self._n_steps:
+            tracked = tracked_before(config.tracking, config.output.path, self._run_id)
+        else:
+            tracked = self._close_tracker(seconds, status)
         if tracked is not None:
             self._run_id = tracked.run_id
         self._write(status.lower())
         place = redacted(self._output.path)
         return TrainResult(redacted(self._output.location("model")), place, seconds, tracked)
+
+    def _close_tracker(
+        self, seconds: float, status: Literal["FINISHED", "FAILED", "KILLED"]
+    ) -> TrackedRun | None:
+        self._start_tracker()
+        if self._tracker is None:
+            return None
+        totals = {"seconds": seconds, "steps": self._n_steps}
+        return self._tracker.close(totals, self._grids, status)
 
     def _write(self, status: str) -> None:
         record = {
