@@ -226,6 +226,23 @@ def test_a_run_that_breaks_off_gives_exit_code_1(monkeypatch, capsys, tmp_path):
     assert "every worker is lost" in capsys.readouterr().err
 
 
+def test_a_fault_of_ours_gives_exit_code_70_and_a_run_that_failed(monkeypatch, capsys, tmp_path):
+    def fail(*_, **__):
+        raise KeyError("surprise")
+
+    monkeypatch.setattr("zsd_ray.engine.local.run_local", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    out = tmp_path / "run"
+    assert main(["run", CONFIG, "--limit=1", f"--set=output.path={out}", *FAST]) == 70
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert line.startswith("zsd-ray: error: unexpected KeyError: 'surprise'")
+    (log,) = tmp_path.glob("zsd-ray-error-*.log")
+    assert str(log) in line
+    assert "in run_plan" in log.read_text()
+    assert json.loads((out / "run.json").read_text())["status"] == "failed"
+
+
 # ---- status
 
 
