@@ -1,10 +1,12 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from zsd_ray.diffusion.draws import STRATA, noise, times, uniform
+from zsd_ray.diffusion.draws import STRATA, noise, staged_order, times, uniform
 from zsd_ray.diffusion.time_density import TimeDensity
 
 DENSITY = TimeDensity(np.array([0.2, 0.3, 0.7, 0.8]), np.array([0.5, 0.3, 0.2]))
@@ -191,3 +193,56 @@ def test_other_numbers_are_uniform_addressed_and_no_times():
     assert stats.kstest(found.ravel(), "uniform").pvalue > 0.01
     np.testing.assert_array_equal(found[5:9], uniform(7, "cat/1.png", range(5, 9), (3,)))
     assert not np.any(found[:, 0] == times(7, "cat/1.png", range(400)))
+
+
+def of_the_published_code(n_samples):
+    """The steps that Li et al.'s eval_prob_adaptive.py adds at each stage, of a chain of 1,000."""
+    most = n_samples[-1]
+    grid = range(1000 // most // 2, 1000, 1000 // most)[:most]
+    seen, stages = set(), []
+    for n in n_samples:
+        new = set(grid[most // n // 2 :: most // n][:n]) - seen
+        seen |= new
+        stages.append(new)
+    return stages
+
+
+def steps(numbers, stages, **options):
+    t = times(0, "any", numbers, "grid", (0, 1), grid_points=stages[-1], **options)
+    return np.floor(1000 * t).astype(int).tolist()
+
+
+# Those of its commands whose stages contain each other: CIFAR-10, pets, STL-10; and 100/20.
+@pytest.mark.parametrize("stages", [(50, 500), (25, 250), (100, 500), (20, 100)])
+def test_a_grid_in_stages_is_that_of_the_published_code(stages):
+    numbers = [range(a, b) for a, b in pairwise((0, *stages))]
+    found = [set(steps(each, stages, grid_stages=stages)) for each in numbers]
+    assert found == of_the_published_code(stages)
+    first = steps(range(stages[0]), stages, grid_stages=stages)
+    assert np.mean(first) == pytest.approx(500, abs=2)
+    if stages == (20, 100):  # what it was in van der Corput's order alone
+        assert np.mean(steps(range(20), stages)) == pytest.approx(466, abs=1)
+
+
+# The others, for Food-101 and ImageNet: ours have the number of draws that they name.
+@pytest.mark.parametrize("stages", [(20, 50, 100, 500), (50, 100, 500, 1000), (7, 60, 100)])
+def test_stages_that_do_not_contain_each_other_are_nested_and_even(stages):
+    order = staged_order(stages[-1], stages)
+    assert sorted(order) == list(range(stages[-1]))
+    for stage in stages:
+        so_far = np.sort(order[:stage])
+        assert so_far.mean() == pytest.approx((stages[-1] - 1) / 2, rel=0.02)
+        # Nowhere is a gap of more than two of its slices.
+        assert np.diff(so_far, prepend=-1, append=stages[-1]).max() <= 2 * stages[-1] / stage + 1
+    first = of_the_published_code(stages)[0]
+    if 1000 % stages[0] == 0:
+        assert set(steps(range(stages[0]), stages, grid_stages=stages)) == first
+
+
+def test_antithetic_pairs_have_a_point_in_two_draws():
+    one = steps(range(20), (20, 100), grid_stages=(20, 100))
+    pairs = times(
+        0, "any", range(40), "grid", (0, 1),
+        grid_points=100, grid_stages=(40, 200), antithetic=True,
+    )  # fmt: skip
+    assert np.floor(1000 * pairs).astype(int).tolist() == np.repeat(one, 2).tolist()

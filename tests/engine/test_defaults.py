@@ -136,3 +136,14 @@ def test_an_objectnet_class_is_all_of_its_imagenet_labels_to_a_supervised_model(
     assert classes[0] == "n02708093 | n03196217"
     assert len(classes) == 113
     assert named("objectnet").classes[0] == "alarm clock"
+
+
+def test_a_grid_has_the_stages_of_the_rule_that_has_some():
+    def stages(rule, **keys):
+        config = settle("stable-diffusion", pruning=rule, method={"timesteps": "grid", **keys})
+        return config.method.grid_stages
+
+    assert stages({"rule": "li"}) == [50, 500]
+    assert stages({"rule": "li", "draws": [20, 100]}, grid_points=100) == [20, 100]
+    assert stages({"rule": "li"}, grid_stages=[7]) == [7]
+    assert stages({"rule": "none"}) is None

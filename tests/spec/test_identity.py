@@ -1,5 +1,6 @@
 import pytest
 
+from zsd_ray.engine.defaults import with_defaults
 from zsd_ray.spec.config import RunConfig, parse_config
 from zsd_ray.spec.identity import differences, hash_of, identity_parts, resolved
 from zsd_ray.spec.secrets import redacted
@@ -86,3 +87,17 @@ def test_passwords_in_urls_are_hidden_everywhere():
     assert "SIG" not in redacted("https://host/data.parquet?sig=SIG")
     assert "pa/ss" not in redacted("https://u:pa/ss@host/x")
     assert redacted({"a": ["no url", 3]}) == {"a": ["no url", 3]}
+
+
+def test_grids_under_li_are_others_than_before_they_had_stages_and_no_others():
+    def filled(method, pruning):
+        config = with_defaults(parse_config(RunConfig, {"method": method, "pruning": pruning}))
+        return identity_parts(config, ("a", "b"), (0, 1), "f")
+
+    grid, stages = {"timesteps": "grid", "weighting": "simple"}, {"rule": "li", "draws": [2, 4]}
+    found = filled(grid, stages)
+    assert found["method"]["grid_stages"] == [2, 4]
+    before = {key: of for key, of in found["method"].items() if key != "grid_stages"}
+    assert hash_of(found) != hash_of({**found, "method": before}) == "dec3696e2f5ca880"
+    assert hash_of(filled(grid, {"rule": "none"})) == "234f6822e0d3d56a"
+    assert hash_of(filled({"weighting": "simple"}, stages)) == "6d82f2ffb4c95697"

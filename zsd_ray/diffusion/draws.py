@@ -8,6 +8,7 @@ the same noise ("shared noise", Clark & Jaini 2023, section 3), and a draw trave
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -59,6 +60,7 @@ def times(
     *,
     antithetic: bool = False,
     grid_points: int | None = None,
+    grid_stages: Sequence[int] = (),
     density: TimeDensity | None = None,
 ) -> NDArray[np.float64]:
     """Return t of each draw, (len(draws),) float64 inside `t_range`.
@@ -71,19 +73,21 @@ def times(
     importance: likewise in slices of equal mass of `density`, over `t_range`. Each t alone has that
     density; scores are multiplied with its `correction` to estimate the same quantity.
     grid: the middles of `grid_points` equal slices (Li et al. 2023: "evenly spaced"),
-    the same for every image, in van der Corput's order, in which those so far are always spread;
-    then again from the first. Not random: the mean over draws is a quadrature, exact for no t that
-    falls between.
+    the same for every image, in van der Corput's order, in which those so far are always spread, or
+    in the order of `staged_order`; then again from the first. Not random: the mean over draws is a
+    quadrature, exact for no t that falls between.
 
     Args:
         antithetic: two draws that follow each other, 2i and 2i + 1, share the t of number i.
+        grid_stages: numbers of draws after which those so far are to be evenly spaced and centred.
     """
     numbers = [draw // 2 for draw in draws] if antithetic else list(draws)
     if rule == "uniform":
         unit = [_generator(seed, image_id, _TIME, number).random() for number in numbers]
     elif rule == "grid":
         assert grid_points is not None
-        order = spread_order(grid_points)
+        each = 2 if antithetic else 1
+        order = staged_order(grid_points, tuple(-(-stage // each) for stage in grid_stages))
         unit = [(order[number % grid_points] + 0.5) / grid_points for number in numbers]
     else:
         unit = [_stratified(seed, image_id, number) for number in numbers]
@@ -112,3 +116,22 @@ def spread_order(n: int) -> NDArray[np.intp]:
     n_bits = max(1, (n - 1).bit_length())
     backwards = [int(f"{number:0{n_bits}b}"[::-1], 2) for number in range(n)]
     return np.argsort(np.argsort(backwards))
+
+
+@lru_cache(maxsize=16)
+def staged_order(n: int, stages: tuple[int, ...]) -> NDArray[np.intp]:
+    """Return 0 .. n - 1 so that the first stages[i] are the middles of as many equal slices.
+
+    As in the published code of Li et al. 2023 (eval_prob_adaptive.py), where a stage whose points
+    do not contain those before draws all of its own and so has more draws than its number says.
+    Here stages are nested: it draws what it lacks, evenly among its own points. Between two stages,
+    and after the last, points follow in van der Corput's order.
+    """
+    order: list[int] = []
+    for stage in [*sorted({stage for stage in stages if stage < n}), n]:
+        own = [(2 * i + 1) * n // (2 * stage) for i in range(stage)]
+        own = [point for point in own if point not in order]
+        lacking = stage - len(order)
+        new = [own[(2 * i + 1) * len(own) // (2 * lacking)] for i in range(lacking)]
+        order += [new[place] for place in spread_order(lacking).tolist()]
+    return np.asarray(order)

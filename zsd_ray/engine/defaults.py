@@ -12,7 +12,7 @@ from zsd_ray.spec.algorithms import AlgorithmMethod, MethodConfig
 from zsd_ray.spec.config import ModelConfig, PromptConfig, RunConfig
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.method import DiffusionClassifierMethod
-from zsd_ray.spec.pruning import NoPruning, VotePruning
+from zsd_ray.spec.pruning import LiPruning, NoPruning, VotePruning
 
 _ONE_DRAW = NoPruning(rule="none", draws=1)
 
@@ -144,15 +144,19 @@ def prompt_defaults(model: ModelConfig, prompts: PromptConfig) -> PromptConfig:
 
 
 def _method(config: RunConfig) -> MethodConfig:
-    """With a grid of as many points as the rule can come to, and no more."""
+    """With a grid of as many points as the rule can come to, and no more, in its own stages."""
     method = config.method
     if isinstance(method, AlgorithmMethod):
         return method
-    if method.timesteps != "grid" or method.grid_points is not None:
+    if method.timesteps != "grid":
         return method
-    most = config.pruning.most_draws
-    points = -(-most // 2) if method.antithetic else most
-    return method.model_copy(update={"grid_points": points})
+    filled: dict[str, Any] = {}
+    if method.grid_points is None:
+        most = config.pruning.most_draws
+        filled["grid_points"] = -(-most // 2) if method.antithetic else most
+    if method.grid_stages is None and isinstance(config.pruning, LiPruning):
+        filled["grid_stages"] = list(config.pruning.draws)
+    return method.model_copy(update=filled)
 
 
 def _is_one_draw(config: RunConfig) -> bool:

@@ -80,6 +80,7 @@ class DiffusionClassifier:
             config.times,
             antithetic=config.antithetic,
             grid_points=config.grid_points,
+            grid_stages=config.grid_stages or (),
             density=self._density,
         )
         weight = self._weights(t)

@@ -58,6 +58,7 @@ _DATA_WITHOUT_EFFECT = {
 }
 _METHOD_WITHOUT_EFFECT = {
     "grid_points": None,
+    "grid_stages": None,
     "antithetic": False,
     "normaliser": "none",
     "fitted": None,

@@ -84,8 +84,8 @@ class DiffusionClassifierMethod(Section):
 
     `classifier` is a baseline's own score (models/base.py), and takes no other key. `profile` is a
     file, of which `fitted` is the content; a run without either makes its own from a pilot.
-    `grid_points` follows from the rule where it is not set. `t_range` is by default what the
-    profile finds informative where the weighting is standardised, else FULL_RANGE.
+    `grid_points` and `grid_stages` follow from the rule where they are not set. `t_range` is by
+    default what the profile finds informative where the weighting is standardised, else FULL_RANGE.
     """
 
     name: Literal["diffusion-classifier", "classifier"] = "diffusion-classifier"
@@ -93,6 +93,7 @@ class DiffusionClassifierMethod(Section):
     loss: Loss = "l2"
     timesteps: Timesteps = "stratified"
     grid_points: Count | None = None
+    grid_stages: Annotated[list[Count], Field(min_length=1)] | None = None
     antithetic: bool = False
     t_range: tuple[float, float] | Literal["auto"] = "auto"
     normaliser: Literal["none", "null-prompt"] = "none"
@@ -121,6 +122,7 @@ class DiffusionClassifierMethod(Section):
                 "timesteps": "stratified",
                 "t_range": FULL_RANGE if self.t_range == "auto" else self.t_range,
                 "grid_points": None,
+                "grid_stages": None,
                 "antithetic": False,
                 "normaliser": "none",
             }
@@ -184,10 +186,11 @@ class DiffusionClassifierMethod(Section):
                 "antithetic draws share a t in pairs, which only pays with timesteps stratified, "
                 "importance or grid, but came with uniform"
             )
-        if self.grid_points is not None and self.timesteps != "grid":
-            raise ValueError(
-                f"grid_points is for timesteps grid, but came with {self.timesteps}; remove it"
-            )
+        for key in ("grid_points", "grid_stages"):
+            if getattr(self, key) is not None and self.timesteps != "grid":
+                raise ValueError(
+                    f"{key} is for timesteps grid, but came with {self.timesteps}; remove it"
+                )
         if self.fitted is not None:
             self.check_fits(self.fitted)
         return self

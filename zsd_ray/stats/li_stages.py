@@ -14,7 +14,8 @@ class LiStages:
     """After draws[i] draws in all, the keep[i] classes of least mean score stay.
 
     Draws are nested: stage i adds draws[i] - draws[i-1] to those that its classes already have
-    (the published code draws anew at some stages and spends more).
+    (the published code draws anew at some stages and spends more). Which t they have on a grid is
+    said in diffusion/draws.py, staged_order.
     """
 
     may_wait = False
