@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
+from zsd_ray.data.transforms import to_rgb
 from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.plan import Plan
 from zsd_ray.results.audit import read_audit
@@ -309,12 +310,12 @@ def as_before(plan: Plan) -> RunResult:
 
 
 def _pictures(plan: Plan, wanted: set[str]) -> dict[str, Image.Image]:
-    """The pictures that the report shows, where they can still be read."""
+    """The pictures that the report shows, as the model saw them, where they can still be read."""
     pictures = {}
     for number, record in enumerate(plan.records):
         if record.image_id in wanted:
             try:
-                pictures[record.image_id] = plan.dataset.read(number)
+                pictures[record.image_id] = to_rgb(plan.dataset.read(number))
             except (ImageError, StoreError):
                 continue  # the report leaves a blank for it; its row has the error
     return pictures

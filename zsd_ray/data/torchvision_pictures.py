@@ -31,6 +31,7 @@ def as_torchvision(picture: Image.Image) -> Image.Image:
         ImageError: a level is not finite, which has no reading at all.
     """
     check_finite(picture)
+    picture.info.pop("transparency", None)  # changes no pixel of RGB, and Pillow warns of some
     plain = picture.convert("RGB")
     plain.info = {}  # no EXIF block turns it, no colour of it is transparent
     return plain
