@@ -6,11 +6,11 @@ from functools import partial
 from typing import IO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from zsd_ray.data.arrow_kinds import is_list_of_text, plain
 from zsd_ray.data.captions import CaptionTable
 from zsd_ray.data.parquet import ParquetDataset
+from zsd_ray.data.parquet_file import open_file
 from zsd_ray.spec.errors import UserError
 
 
@@ -76,7 +76,7 @@ class CaptionedParquet(ParquetDataset):
 
 def _captions(column: str, label_column: str | None, opened: IO[bytes]) -> list[list[str]]:
     """The captions of one file, whose labels are numbers."""
-    with pq.ParquetFile(opened) as file:
+    with open_file(opened) as file:
         schema = file.schema_arrow
         if label_column is not None and not _is_number(schema.field(label_column).type):
             raise UserError(
@@ -90,8 +90,8 @@ def _captions(column: str, label_column: str | None, opened: IO[bytes]) -> list[
             )
         if not is_list_of_text(schema.field(column).type):
             raise UserError(
-                f"data.caption_column {column!r} is {schema.field(column).type}; captions are "
-                "list<string>"
+                f"data.caption_column {column!r} is {schema.field(column).type!s:.80}; captions "
+                "are list<string>"
             )
         values: list[list[str]] = file.read(columns=[column]).column(column).to_pylist()
         return values

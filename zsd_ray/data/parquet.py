@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 import warnings
 from bisect import bisect_right
@@ -11,21 +10,19 @@ from collections.abc import Sequence
 from functools import partial
 from typing import IO, Any
 
-import pyarrow.parquet as pq
 from PIL import Image
 
 from zsd_ray.data.decoding import decode
 from zsd_ray.data.location import Location
+from zsd_ray.data.parquet_file import open_file, rows_of_groups
 from zsd_ray.data.parquet_images import ImageColumn, RowGroup, place_of
 from zsd_ray.data.parquet_labels import LabelColumn
 from zsd_ray.data.record_table import RecordTable
 from zsd_ray.data.shards import Shard, find_shards
-from zsd_ray.spec.documents import is_lfs_pointer
 from zsd_ray.spec.errors import ImageError, UserError
 
 SUFFIXES = (".parquet",)
 _KEPT_ROW_GROUPS = 2
-_FEW = 1_000_000  # rows that are believed of any file: nulls and repeated values take no bytes
 
 
 class ParquetDataset:
@@ -151,17 +148,8 @@ def _look_into(
     Returns:
         The rows of each of its row groups; how many are nothing but paths; the first of those.
     """
-    size = opened.seek(0, io.SEEK_END)
-    opened.seek(0)
-    if is_lfs_pointer(opened.read(64)):
-        raise ValueError("it is a git-LFS pointer, not the file itself; run `git lfs pull`")
-    opened.seek(0)
-    with pq.ParquetFile(opened) as file:
+    with open_file(opened) as file:
         images.check(file.schema_arrow, name)
-        groups = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-        n_rows = file.metadata.num_rows
-        if n_rows != sum(groups) or min(groups, default=0) < 0 or n_rows > max(size, _FEW):
-            raise ValueError(f"its {size} bytes cannot hold the {n_rows} rows that it claims")
         elsewhere = images.first_path(file)
         labels.read(file, name)  # last: nothing is added twice when the file is read again
-        return groups, *elsewhere
+        return rows_of_groups(file), *elsewhere

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from zsd_ray.data.arrow_kinds import is_bytes, is_text
 from zsd_ray.data.location import Location
+from zsd_ray.data.parquet_file import open_file
 from zsd_ray.spec.errors import ImageError, UserError
 from zsd_ray.storage.inside import is_inside
 
@@ -51,7 +52,7 @@ class ImageColumn:
         only_paths = _has_paths(kind) and pa.types.is_null(encoded)
         if not (only_paths or is_bytes(encoded)):
             raise UserError(
-                f"data.image_column {self.name!r} of {file} is {kind}; an image column holds "
+                f"data.image_column {self.name!r} of {file} is {kind!s:.80}; an image column holds "
                 "encoded images, as binary or struct<bytes, path>"
             )
 
@@ -82,7 +83,7 @@ class ImageColumn:
 
     def read(self, opened: IO[bytes], number: int) -> RowGroup:
         """One row group, and nothing but this column."""
-        with pq.ParquetFile(opened) as file:
+        with open_file(opened) as file:
             kind = file.schema_arrow.field(self.name).type
             if not pa.types.is_struct(kind):
                 return RowGroup(file.read_row_group(number, columns=[self.name])[self.name], None)

@@ -43,7 +43,7 @@ class LabelColumn:
             return
         if not (is_text(kind) or is_whole_number(kind)):
             raise UserError(
-                f"data.label_column {self._column!r} of {name} is {kind}; labels are ints or "
+                f"data.label_column {self._column!r} of {name} is {kind!s:.80}; labels are ints or "
                 "strings"
             )
         value_type = str if is_text(kind) else int
@@ -100,9 +100,9 @@ def _class_label(schema: pa.Schema, column: str) -> list[str] | None:
         return None  # another layout of this metadata, or another type of column
     if not isinstance(names, list) or not names:
         return None
-    if not all(isinstance(name, str) and _is_utf8(name) for name in names):
+    if not all(isinstance(name, str | int) and _is_utf8(str(name)) for name in names):
         raise ValueError(f"its metadata names the labels of {column!r} by something else than text")
-    return names
+    return [str(name) for name in names]
 
 
 def _is_utf8(text: str) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import IO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from zsd_ray.data.catalogue import DatasetSpec
 from zsd_ray.data.layouts.label_order import order_labels
 from zsd_ray.data.location import Location
 from zsd_ray.data.parquet import SUFFIXES, ParquetDataset
+from zsd_ray.data.parquet_file import open_file
 from zsd_ray.data.shards import find_split
 
 
@@ -40,7 +41,7 @@ def read(
         return None
     first = files[0]
     with place.user_errors(f"{first.name} of data.path {place.shown} as Parquet"):
-        schema: pa.Schema = place.read(first.path, pq.read_schema)
+        schema = place.read(first.path, _schema)
     image, label = (_present(columns, schema) for columns in (image_column, label_column))
     assert image is not None
     dataset = ParquetDataset(place, image, label, files)
@@ -48,6 +49,11 @@ def read(
     ordered = kind is not None and pa.types.is_integer(kind)
     order_labels(dataset, spec, f"data.path {place.shown}", ordered)
     return dataset
+
+
+def _schema(opened: IO[bytes]) -> pa.Schema:
+    with open_file(opened) as file:
+        return file.schema_arrow
 
 
 def _present(columns: Sequence[str], schema: pa.Schema) -> str | None:
