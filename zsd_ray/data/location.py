@@ -72,8 +72,9 @@ class Location:
         """
         fs, root = self._opened
         entries = self._ask(lambda: fs.ls(root, detail=True))
-        paths = (str(each["name"]) for each in entries if _leads_to_folder(each))
-        names = (posixpath.basename(path.rstrip("/")) for path in paths if path.rstrip("/") != root)
+        start = f"{root.rstrip('/')}/" if root else ""
+        paths = (str(each["name"]).rstrip("/") for each in entries if _leads_to_folder(each))
+        names = (path.removeprefix(start) for path in paths if path.startswith(start))
         return sorted(name for name in names if _is_visible(name))
 
     def glob(self) -> list[str]:

@@ -7,6 +7,7 @@ from importlib import import_module
 from zsd_ray.data.base import ImageDataset
 from zsd_ray.data.catalogue import open_named
 from zsd_ray.data.corruption import CorruptedDataset
+from zsd_ray.data.location import Location
 from zsd_ray.data.torchvision_pictures import TorchvisionDataset
 from zsd_ray.spec.data import DataConfig, keys_of
 from zsd_ray.spec.errors import UserError
@@ -31,7 +32,8 @@ def open_dataset(config: DataConfig) -> ImageDataset:
     """
     dataset = open_named(config) if config.is_named else _read(config)
     if not dataset.records:
-        raise UserError(f"data.source {config.source} holds no images; choose another data.path")
+        at = "" if config.path is None else f" at data.path {Location(config.path).shown}"
+        raise UserError(f"data.source {config.source} holds no images{at}; choose another place")
     if config.compatible is not None:
         dataset = TorchvisionDataset(dataset)
     if config.corruption is not None:
