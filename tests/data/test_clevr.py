@@ -165,6 +165,11 @@ def test_mistakes_are_told(write: Callable[..., str], tmp_path: Path) -> None:
     refused(r"a\.json: it holds no scene")
     scene.write_text("{")
     refused(r"a\.json is not valid JSON")
+    scene.write_text(json.dumps(description("\ud800", [CUBE, SPHERE])))
+    refused(r"a\.json: the image_filename '.ud800' is no text")
+    huge = CUBE | {"pixel_coords": [10**400, 1, 1]}
+    scene.write_text(json.dumps(description("a.png", [huge, SPHERE])))
+    refused("an object has shape, color, size, pixel_coords")
     scene.unlink()
     (tmp_path / "scenes" / "b.json").unlink()
     refused(r"has 0 scenes in scenes/\*\.json, and none suits")

@@ -87,6 +87,9 @@ def test_mistakes_are_told(write: Callable[..., str], tmp_path: Path) -> None:
         '{"id": 3}': "line 3: an example is an object with id, image_0",
         json.dumps(example(1) | {"id": [1]}): "line 3: an example is .* text or a number",
         json.dumps(example(1) | {"caption_0": None}): "line 3: an example is .* text or a number",
+        json.dumps(
+            example(1) | {"caption_1": "half \ud800"}
+        ): r"line 3: its caption_1 'half .ud800'",
         json.dumps(example(1) | {"id": "0"}): "line 3: id 0 is there twice",
     }.items():
         (Path(path) / "examples.jsonl").write_text(f"{json.dumps(example(0))}\n\n{line}\n")

@@ -22,7 +22,7 @@ from zsd_ray.data.binding import (
 from zsd_ray.data.decoding import decode
 from zsd_ray.data.location import Location
 from zsd_ray.data.record_table import RecordTable
-from zsd_ray.spec.documents import parse_json
+from zsd_ray.spec.documents import is_utf8, parse_json
 from zsd_ray.spec.errors import UserError, some
 
 _STATED = ("shape", "color", "size")
@@ -90,6 +90,8 @@ class ClevrBinding:
             for description in self._scenes(file) if file.endswith(".json") else ():
                 n_scenes += 1
                 name = str(description["image_filename"])
+                if not is_utf8(name):
+                    raise UserError(f"{shown}/{file}: the image_filename {name!a:.80} is no text")
                 scene = _scene(description, f"{shown}/{file}, {name}")
                 if scene is None or not asked.suits(scene):
                     continue

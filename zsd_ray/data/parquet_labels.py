@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from zsd_ray.data.arrow_kinds import is_text, is_whole_number, plain
 from zsd_ray.data.label_names import number_labels
-from zsd_ray.spec.documents import parse_json
+from zsd_ray.spec.documents import is_utf8, parse_json
 from zsd_ray.spec.errors import UserError
 
 
@@ -100,13 +100,6 @@ def _class_label(schema: pa.Schema, column: str) -> list[str] | None:
         return None  # another layout of this metadata, or another type of column
     if not isinstance(names, list) or not names:
         return None
-    if not all(isinstance(name, str | int) and _is_utf8(str(name)) for name in names):
+    if not all(isinstance(name, str | int) and is_utf8(str(name)) for name in names):
         raise ValueError(f"its metadata names the labels of {column!r} by something else than text")
     return [str(name) for name in names]
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        return bool(text.encode()) or not text
-    except UnicodeEncodeError:  # JSON may hold half a surrogate
-        return False

@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple
 from zsd_ray.data.location import Location
 from zsd_ray.data.range_file import open_ranges
 from zsd_ray.data.tar_members import read_members
-from zsd_ray.spec.documents import is_lfs_pointer, parse_json_object
+from zsd_ray.spec.documents import is_lfs_pointer, is_utf8, parse_json_object
 
 EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "ppm", "tif", "tiff")
 _LARGEST_LABEL = 16 * 1024 * 1024  # bytes of a .cls or .json
@@ -97,7 +97,7 @@ def _files(members: Iterable[tarfile.TarInfo]) -> Iterator[tuple[str, str, tarfi
     """The key and extension of each file; hidden files and notes on the whole tar are left out."""
     seen = set()
     for member in members:
-        if not _is_text(member.name):
+        if "\0" in member.name or not is_utf8(member.name):
             raise ValueError(f"its member {member.name!a} has a name that is not UTF-8; rename it")
         name = posixpath.normpath(member.name).lstrip("/")
         folder, base = posixpath.split(name)
@@ -112,13 +112,6 @@ def _files(members: Iterable[tarfile.TarInfo]) -> Iterator[tuple[str, str, tarfi
             raise ValueError(f"it holds {name} twice; give each sample a key of its own")
         seen.add(name)
         yield posixpath.join(folder, stem), extension.lower(), member
-
-
-def _is_text(name: str) -> bool:
-    try:
-        return "\0" not in name and bool(name.encode())
-    except UnicodeEncodeError:  # tarfile keeps what it cannot decode as surrogates
-        return False
 
 
 def _read(opened: IO[bytes], member: tarfile.TarInfo) -> bytes:
@@ -138,7 +131,7 @@ def _number(data: bytes, name: str) -> int:
 def _label(value: Any, name: str) -> int | str | None:
     if value is not None and not isinstance(value, int | str):
         raise ValueError(f"its {name} has a label {value!r}; labels are ints or strings")
-    if isinstance(value, str) and not _is_text(value):
+    if isinstance(value, str) and not is_utf8(value):
         raise ValueError(f"its {name} has a label {value!a}, which is no text")
     return int(value) if isinstance(value, bool) else value
 

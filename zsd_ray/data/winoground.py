@@ -11,7 +11,7 @@ from zsd_ray.data.captions import CaptionTable
 from zsd_ray.data.decoding import decode
 from zsd_ray.data.location import Location
 from zsd_ray.data.record_table import RecordTable
-from zsd_ray.spec.documents import parse_json_object
+from zsd_ray.spec.documents import is_utf8, parse_json_object
 from zsd_ray.spec.errors import UserError, some
 
 _KEYS = ("id", "image_0", "image_1", "caption_0", "caption_1")
@@ -73,6 +73,9 @@ def _examples(content: str, file: str) -> Iterator[Mapping[str, Any]]:
                 "them text or a number"
             )
         example = {key: str(example[key]) for key in _KEYS}
+        odd = next((key for key, text in example.items() if not is_utf8(text)), None)
+        if odd is not None:
+            raise UserError(f"{file}, line {number}: its {odd} {example[odd]!a:.80} is no text")
         if example["id"] in seen:
             raise UserError(f"{file}, line {number}: id {example['id']} is there twice")
         if example["caption_0"] == example["caption_1"]:

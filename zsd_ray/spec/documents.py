@@ -23,6 +23,15 @@ def is_lfs_pointer(head: bytes) -> bool:
     return head.startswith(_LFS_POINTER)
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a text can be written: JSON may hold half a pair, and a file's name any bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def parse_json(data: bytes | str, shown: str) -> Any:
     """Return the value of a JSON text.
 
