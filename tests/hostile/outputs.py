@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,9 @@ from zsd_ray.spec.config import RunConfig, parse_config
 from zsd_ray.spec.identity import resolved
 from zsd_ray.spec.records import Decision, ImageState, RawDraw
 
-N_IMAGES, N_DRAWS, N_CLASSES = 9, 4, 10
+N_IMAGES, N_DRAWS, N_CLASSES = 24, 4, 10
 PARTS = ("part-a.parquet", "part-b.parquet")
-"""Images 0 to 3 are in the first, 4 to 7 in the second, and the last is not decided."""
+"""Four images are in the first, the others but one in the second, and the last is not decided."""
 
 _COUNTERS = {"n_scored": 10, "n_rows": 10, "n_micro_batches": 1, "n_retries": 0}
 
@@ -130,7 +129,7 @@ def state(image_id: str, **changes: Any) -> ImageState:
 
 def _progress() -> Progress:
     return Progress(
-        n_images=N_IMAGES, n_decided=8, n_errors=0, n_labelled=8, n_correct=8, n_scored=10,
+        n_images=N_IMAGES, n_decided=23, n_errors=0, n_labelled=23, n_correct=23, n_scored=10,
         evaluations_per_second=1.0, images_per_second=1.0, n_workers=1, seconds=2.0,
     )  # fmt: skip
 
@@ -358,7 +357,7 @@ def damage(folder: Path, rng: random.Random) -> str:
     elif kind == "gone":
         path.unlink()
     elif kind == "swap":  # with another file of the output
-        shutil.copyfile(rng.choice(files), path)
+        path.write_bytes(rng.choice(files).read_bytes())
     elif content:
         for _ in range(rng.randint(1, 4)):
             place = rng.randrange(len(content) or 1)

@@ -28,6 +28,8 @@ def replay(
     elimination = Elimination(rule, errors_DK.shape[1], keep_raw=False, candidates=candidates)
     if elimination.outcome is not None:  # of one candidate, which had no draw
         return elimination.outcome
+    if not len(errors_DK):
+        return None
     unknown = np.isnan(errors_DK)
     given_K = np.where(unknown.any(axis=0), unknown.argmax(axis=0), len(errors_DK))
     fed_K = np.zeros(len(given_K), dtype=np.int64)

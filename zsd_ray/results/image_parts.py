@@ -50,7 +50,9 @@ class ImageParts:
         ]
         table = pa.table([images, labels, named], schema=self._schema())
         buffer = pa.BufferOutputStream()
-        pq.write_table(table, buffer, compression="none")  # PNG is compressed
+        pq.write_table(
+            table, buffer, compression="none", write_page_checksum=True
+        )  # PNG is compressed
         self.output.write_bytes(f"{FOLDER}/{_name(part)}", buffer.getvalue().to_pybytes())
 
     def read(self, part: int) -> list[Picture]:
@@ -60,7 +62,8 @@ class ImageParts:
         try:
             if content is None:
                 raise ValueError("it is gone")
-            column = pq.read_table(pa.BufferReader(content))["image"].to_pylist()
+            file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+            column = file.read(columns=["image"])["image"].to_pylist()
             return [np.asarray(Image.open(io.BytesIO(image["bytes"]))) for image in column]
         except Exception as error:  # of pyarrow and of PIL; the content is in memory
             advice = "rename or remove it, and its images are made again"

@@ -1,0 +1,175 @@
+"""Questions to a damaged output end in one line that names the file."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.hostile import outputs
+from zsd_ray.cli import main
+from zsd_ray.results.checkpoint import Checkpoint
+from zsd_ray.results.feature_parts import FeatureParts
+from zsd_ray.results.fid_file import FidEntry, RealStatistics, read_entries, write_entry
+from zsd_ray.results.heartbeat import read_heartbeat
+from zsd_ray.results.image_parts import ImageParts
+from zsd_ray.results.output import Output
+from zsd_ray.results.probe_record import ProbeRecord
+from zsd_ray.spec.errors import DamagedFile, UserError
+from zsd_ray.spec.probe_config import Cell
+from zsd_ray.stats.moments import Moments
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("good") / "run"
+    outputs.good_output(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(good, tmp_path):
+    """A copy by links: what is damaged is written anew."""
+    for path in good.rglob("*"):
+        if path.is_file():
+            place = tmp_path / "run" / path.relative_to(good)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(path.read_bytes())
+    return tmp_path / "run"
+
+
+def test_a_good_output_answers(folder):
+    commands = ("status", "calibrate", "rescore", "fit standardised", "fit learned")
+    assert [main([*command.split(), str(folder)]) for command in commands] == [0] * 5
+
+
+COMMANDS = {
+    "decisions": ["calibrate", "fit standardised", "rescore"],
+    "scores": ["rescore", "fit learned"],
+    "run.json": ["status", "compare", "shape-bias", "pairs"],
+}
+
+
+@pytest.mark.parametrize(("file", "name"), [
+    case for case in outputs.CASES if case[0].partition("/")[0] in COMMANDS
+])  # fmt: skip
+def test_a_question_to_a_damaged_output_is_one_line(file, name, folder, capsys):
+    outputs.OF_FILE[file][name](folder / file)
+    capsys.readouterr()
+    named = 0
+    for command in COMMANDS[file.partition("/")[0]]:
+        words = [*command.split(), str(folder)]
+        code = main([*words, str(folder)] if command == "compare" else words)
+        (line,) = capsys.readouterr().err.strip().splitlines() or [""]
+        named += file in line
+        assert (code, "\n" in line) in ((0, False), (2, False)), line
+    assert named or name == "config_a_text"  # `status` needs no configuration
+
+
+@pytest.mark.parametrize("name", sorted(outputs.OF_FILE["progress.json"]))
+def test_a_heartbeat_that_cannot_be_understood_is_as_good_as_none(name, folder, capsys):
+    outputs.OF_FILE["progress.json"][name](folder / "progress.json")
+    assert read_heartbeat(str(folder)) is None
+    assert main(["status", str(folder)]) == 0
+    assert "interrupted" in capsys.readouterr().out
+
+
+def test_images_whose_draws_are_gone_are_beyond_a_replay(folder, capsys):
+    (folder / "scores" / outputs.PARTS[1]).unlink()
+    capsys.readouterr()
+    assert main(["rescore", str(folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["n_beyond"], found["after"]["images"]) == (outputs.N_IMAGES - 5, 4)
+
+
+def test_records_of_a_newer_version_can_be_looked_at(folder, capsys):
+    for name in ("run.json", "progress.json"):
+        tree = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps(tree | {"colour": {"of": ["the", "sky"]}}))
+    assert main(["status", str(folder)]) == 0
+    assert read_heartbeat(str(folder)) is not None
+
+
+# ---- the records and parts of other commands
+
+
+ENTRY = FidEntry("one", {}, 2, 2, 3, 1.0, None, None, None, 0.1, None, 2, 1, 0.5)
+
+
+def write_features(output):
+    features = {Cell(0.5, "mid", "mean"): np.ones((2, 3), np.float32)}
+    FeatureParts(output, "c").write("train", 0, [0, 1], [1, 0], features, {"x": "truncated"})
+
+
+def read_features(output):
+    store = FeatureParts(output, "c")
+    store.errors("train", [0])
+    return store.read("train", [0], Cell(0.5, "mid", "mean"))
+
+
+def real(output):
+    moments = Moments(4, np.zeros(3), np.eye(3))
+    RealStatistics(moments, np.zeros((2, 3), np.float32)).write(output, "id")
+
+
+def probes(output):
+    ProbeRecord("finished", {}, "i", {}, {}, {}, "2026-11-30T00:00:00+00:00").write(output)
+
+
+RECORDS = {
+    "fid.json": (lambda output: write_entry(output, ENTRY), read_entries),
+    "probe.json": (probes, ProbeRecord.read),
+    "real/id.safetensors": (real, lambda output: RealStatistics.read(output, "id")),
+    "features/c/train/00000.safetensors": (write_features, read_features),
+    "images/part-000000.parquet": (
+        lambda output: ImageParts(output, ()).write(0, [np.zeros((4, 4), np.uint8)] * 2, [0, 1]),
+        lambda output: ImageParts(output, ()).read(0),
+    ),
+}
+HARMLESS = {("fid.json", "flipped")}
+"""Another letter in a text."""
+
+
+@pytest.mark.parametrize("name", sorted(outputs.ANY))
+@pytest.mark.parametrize("file", sorted(RECORDS))
+def test_a_damaged_record_is_named(file, name, tmp_path):
+    output = Output(str(tmp_path))
+    write, read = RECORDS[file]
+    write(output)
+    assert read(output) is not None
+    outputs.ANY[name](tmp_path / file)
+    if (file, name) in HARMLESS:
+        read(output)
+        return
+    with pytest.raises(UserError) as caught:
+        read(output)
+    assert file in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ['{"sets": 3}', '{"sets": [1]}', "{}", "[]", "null", "{"])
+def test_fid_json_of_other_things_is_named(tmp_path, text):
+    (tmp_path / "fid.json").write_text(text)
+    with pytest.raises(UserError, match=r"fid\.json"):
+        read_entries(Output(str(tmp_path)))
+
+
+# ---- stores that cannot rename
+
+
+@pytest.mark.parametrize("kind", ["local", "memory"])
+def test_setting_aside_keeps_the_content(kind, tmp_path):
+    output = Output(str(tmp_path) if kind == "local" else f"memory://{tmp_path.name}/run")
+    for content in (b"one", b"two"):
+        output.write_bytes("scores/a.parquet", content)
+        name = output.set_aside("scores/a.parquet", "damaged")
+        assert name is not None
+        assert output.read_bytes(name) == content
+        assert output.part_names("scores") == []
+    assert name == "scores/a.parquet.damaged-2"
+    assert output.set_aside("scores/a.parquet", "damaged") is None
+
+
+def test_a_checkpoint_tells_whose_it_is(folder):
+    content = (folder / "checkpoints" / "0.parquet").read_bytes()
+    with pytest.raises(DamagedFile, match=r"0\.parquet is damaged \(it is of another run\)"):
+        Checkpoint.read(content, "0.parquet", "another", outputs.N_CLASSES)
