@@ -88,6 +88,10 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, capsys):
     assert f"--decisions {tmp_path}/x.csv: there is no such file" in line
     line = refused(capsys, "shape-bias", run, f"--html={tmp_path}/no/page.html")
     assert "cannot be written" in line
+    (tmp_path / "own.yaml").write_text("seed: 1")
+    line = refused(capsys, "shape-bias", run, f"--html={tmp_path}/own.yaml")
+    assert "is no page, and is kept" in line
+    assert (tmp_path / "own.yaml").read_text() == "seed: 1"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
 import json
+import os
+import stat
 
 import pytest
 
@@ -53,8 +55,8 @@ def change(**keys):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", ["is no profile", "not JSON"]),
-        ("[1]", ["is no profile", "no JSON object"]),
+        ("{", ["is not valid JSON"]),
+        ("[1]", ["must hold a JSON object", "a list"]),
         ("{}", ["edges", "required"]),
         (change(edges=[0.5, 0.2, 0.7]), ["edges must be", "rise"]),
         (change(edges=[0.5]), ["edges must be two or more"]),
@@ -80,6 +82,24 @@ def test_a_place_that_cannot_be_written_to_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         write_profile(str(tmp_path / "file" / "p.json"), PROFILE)
+
+
+def test_only_a_profile_is_replaced(tmp_path):
+    path = tmp_path / "p.json"
+    write_profile(str(path), PROFILE)
+    write_profile(str(path), PROFILE)
+    path.write_text("seed: 1")
+    with pytest.raises(UserError, match="is no profile, and is kept"):
+        write_profile(str(path), PROFILE)
+    assert path.read_text() == "seed: 1"
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path):
+    """As root, /dev/null was."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="something that is no file is there"):
+        write_profile(str(tmp_path / "pipe"), PROFILE)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
 def test_a_place_that_cannot_be_read_is_said(tmp_path):

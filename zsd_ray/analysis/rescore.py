@@ -34,6 +34,7 @@ from zsd_ray.spec.identity import hash_of, resolved
 from zsd_ray.spec.method import DiffusionClassifierMethod
 from zsd_ray.spec.records import Decision
 from zsd_ray.spec.secrets import redact
+from zsd_ray.spec.section import a_place
 from zsd_ray.stats.rules import make_rule
 
 BEYOND = "beyond-scores"
@@ -64,11 +65,20 @@ def rescore(
         refuse_relative_place("--output", output)
     run = open_run(path)
     config = changed(run.config, weighting, rule, overrides)
+    if output is not None:
+        _check_place(output)
     if output is not None and free_path(output) != output.rstrip("/"):
         raise UserError(f"there is something at {redact(output)}; choose another --output")
     place = None if output is None else Output(output)
     found = rescored(run, read_scores(run), config, place)
     return replace(found, seconds=round(time.perf_counter() - start, 3))
+
+
+def _check_place(output: str) -> None:
+    try:
+        a_place(output)
+    except ValueError as error:
+        raise UserError(f"--output {error}") from error
 
 
 def rescored(

@@ -34,11 +34,22 @@ def print_json(tree: dict[str, Any]) -> None:
 
 
 def write_page(path: str, page: str) -> None:
-    """Write what --html asks for."""
+    """Write what --html asks for; of files, only another page is replaced."""
+    file = Path(path)
     try:
-        Path(path).write_text(page, encoding="utf-8")
+        if file.is_file() and not _begins_as_page(file):
+            raise UserError(
+                f"--html {path} cannot be written: what is there is no page, and is kept; choose "
+                "another file"
+            )
+        file.write_text(page, encoding="utf-8")
     except OSError as error:
         raise UserError(f"--html {path} cannot be written: {error.strerror}") from error
+
+
+def _begins_as_page(file: Path) -> bool:
+    with file.open("rb") as content:
+        return content.read(15).lower() in (b"", b"<!doctype html>")
 
 
 def make_console(stderr: bool = False) -> Console:

@@ -17,7 +17,10 @@ def write_whole(path: str, content: bytes) -> None:
     """Write a file under a name of its own, and rename it; raises OSError.
 
     A name that no other process has: two that write the same file do not take each other's away.
+    What is no file (/dev/null, a pipe) is not replaced by one.
     """
+    if os.path.lexists(path) and not os.path.isdir(path) and not os.path.isfile(path):
+        raise FileExistsError(errno.EEXIST, "something that is no file is there", path)
     folder, base = os.path.split(path)
     os.makedirs(folder, exist_ok=True)
     temporary = f"{folder}/.{base}.{uuid.uuid4().hex[:8]}.tmp"

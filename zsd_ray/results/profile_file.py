@@ -8,6 +8,7 @@ import os
 from zsd_ray.results.output import Output
 from zsd_ray.spec.config import parse_config
 from zsd_ray.spec.documents import parse_json_object
+from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.method import TimeProfile
 from zsd_ray.spec.secrets import redact
 from zsd_ray.storage import filesystem
@@ -31,11 +32,12 @@ def read_profile(path: str) -> TimeProfile | None:
 
 
 def write_profile(path: str, profile: TimeProfile) -> None:
-    """Write a profile, whole or not at all.
+    """Write a profile, whole or not at all; only another profile is replaced.
 
     Raises:
-        UserError: the place cannot be written to.
+        UserError: the place cannot be written to, or something else is there.
     """
+    _refuse_other(path)
     folder, name = os.path.split(path)
     text = json.dumps(profile.model_dump(mode="json"), indent=1) + "\n"
     try:
@@ -43,3 +45,14 @@ def write_profile(path: str, profile: TimeProfile) -> None:
     except Exception as error:  # likewise
         what = f"the profile {redact(path)} cannot be written"
         raise filesystem.user_error(what, error, path) from error
+
+
+def _refuse_other(path: str) -> None:
+    try:
+        if "://" in path or os.path.isfile(path):
+            read_profile(path)
+    except UserError as error:
+        raise UserError(
+            f"the profile {redact(path)} cannot be written: what is there is no profile, and is "
+            "kept; choose another place"
+        ) from error

@@ -17,13 +17,14 @@ def inside_unit_interval(t_range: tuple[float, float]) -> tuple[float, float]:
     return t_range
 
 
-def _a_place(path: str) -> str:
-    if not path.strip():
+def a_place(path: str) -> str:
+    """A path or URL as it came; raises ValueError where it names no place."""
+    if not path.strip() or path.startswith("://"):
         raise ValueError(f"takes a file, a folder or a URL, but came {path!r}")
     return path
 
 
-Place = Annotated[str, AfterValidator(_a_place)]
+Place = Annotated[str, AfterValidator(a_place)]
 OutputPlace = Annotated[Place, AfterValidator(os.path.expanduser)]
 """With ~ as the user's folder, once for everything that is written there or beside it."""
 TimeRange = Annotated[tuple[float, float], AfterValidator(inside_unit_interval)]
