@@ -277,6 +277,8 @@ def test_what_is_too_long_to_corrupt_is_refused() -> None:
     with pytest.raises(ImageError, match="2 x 3000000 pixels are too long a picture to corrupt"):
         corrupt(Image.new("L", (2, 3_000_000)), "a", blur)
     assert corrupt(Image.new("L", (2, 40_000)), "a", blur).size == (2, 40_000)
+    with pytest.raises(ImageError, match="70000 x 1 pixels cannot be corrupted by jpeg"):
+        corrupt(Image.new("L", (70_000, 1)), "a", CorruptionConfig(kind="jpeg", strength=1))
 
 
 def test_a_deep_picture_is_scaled_in_pieces_as_in_one() -> None:

@@ -68,7 +68,12 @@ def corrupt(picture: Image.Image, image_id: str, corruption: CorruptionConfig) -
         levels = levels[..., :1]
     kind = _KINDS[corruption.kind]
     strengths = kind.small if min(rgb.size) <= SMALL else kind.large
-    shares = kind.apply(levels, strengths[corruption.strength - 1], image_id)
+    try:
+        shares = kind.apply(levels, strengths[corruption.strength - 1], image_id)
+    except Exception as error:  # a JPEG has 65,500 pixels a side at most
+        raise ImageError(
+            f"{width} x {height} pixels cannot be corrupted by {corruption.kind} ({error})"
+        ) from error
     corrupted = np.round(np.clip(shares, 0, 1) * 255).astype(np.uint8)
     return Image.fromarray(corrupted[..., 0] if corrupted.shape[-1] == 1 else corrupted)
 
