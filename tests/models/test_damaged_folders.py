@@ -368,3 +368,24 @@ def test_dit_as_it_was_published_loads(copy):
     labels = {"labels": torch.zeros(1, dtype=torch.int64)}
     # Tensors that lie elsewhere in memory are added in another order.
     torch.testing.assert_close(model.predict(x, time, labels), before.predict(x, time, labels))
+
+
+@pytest.mark.parametrize(
+    ("kind", "part", "more"),
+    [
+        ("flux-dev", "text_encoder", "vision_model.x"),
+        ("flux-dev", "text_encoder", "text_projection.weight"),
+        ("flux-dev", "text_encoder", "logit_scale"),
+        ("flux-dev", "text_encoder_2", "decoder.block.0.layer.0.SelfAttention.q.weight"),
+        ("flux-dev", "text_encoder_2", "lm_head.weight"),
+        ("dit-imagenet", "transformer", "pos_embed.pos_embed"),
+    ],
+)
+def test_parts_that_a_text_encoder_was_saved_with_may_be_there(kind, part, more, copy):
+    folder, config, prompts = copy(kind)
+    (path,) = (folder / part).glob("*.safetensors")
+    hostile.add_tensor(path, more)
+    use(config, prompts)
+    if part == "text_encoder_2":  # T5's embeddings under their other name
+        renamed(path, lambda name: name.replace("shared.", "encoder.embed_tokens."))
+        use(config, prompts)

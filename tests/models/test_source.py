@@ -23,6 +23,21 @@ def test_a_model_at_a_url_is_fetched_whole_and_once(tiny_model, monkeypatch, tmp
     assert stamps == {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
 
 
+def test_files_that_are_gone_from_a_url_are_gone_here(tiny_model, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    origin = tmp_path / "origin"
+    shutil.copytree(tiny_model, origin)
+    expected = fingerprint(origin)
+    index = origin / "unet" / "diffusion_pytorch_model.safetensors.index.json"
+    index.write_text("{}")
+    folder = resolve(ModelConfig(path=f"file://{origin}"), ())
+    assert (folder / "unet" / index.name).is_file()
+    index.unlink()
+    folder = resolve(ModelConfig(path=f"file://{origin}"), ())
+    assert not (folder / "unet" / index.name).exists()
+    assert fingerprint(folder) == expected
+
+
 class Listing:
     """A store whose keys are anything, as those of S3 are."""
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file, save
 
 import zsd_ray
 from tests.support.images import write_folder
@@ -243,6 +244,32 @@ def test_a_gradient_that_is_not_finite_ends_it_before_it_is_saved(tmp_path, monk
     with pytest.raises(RunBrokenError, match="not finite by step"):
         train_local(configure(tmp_path, DDPM))
     assert not (tmp_path / "training.safetensors").exists()
+
+
+def without(content, name):
+    tensors = load(content)
+    with_metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return save({k: t for k, t in tensors.items() if k != name}, with_metadata["__metadata__"])
+
+
+DAMAGES = {
+    "cut short": lambda content: content[:-1],
+    "no metadata": lambda content: save({"x": torch.zeros(1)}),
+    "no weights": lambda content: without(content, "network.unet.conv_in.weight"),
+}
+
+
+def test_a_damaged_state_is_named_and_nothing_is_trained(tmp_path):
+    config = configure(tmp_path, DDPM, epochs=1)
+    train_local(config)
+    path = tmp_path / "training.safetensors"
+    content = path.read_bytes()
+    shutil.rmtree(tmp_path / "model")
+    for damage in DAMAGES.values():
+        path.write_bytes(damage(content))
+        with pytest.raises(UserError, match=r"training\.safetensors") as caught:
+            train_local(config)
+        assert "\n" not in str(caught.value)
 
 
 def test_dropout_goes_on_as_it_was(tmp_path, monkeypatch):

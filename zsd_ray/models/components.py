@@ -52,7 +52,8 @@ def load_text_encoder(kind: str, folder: Path, config: ModelConfig, dtype: torch
 
 
 def _loaded(kind: Any, folder: Path, config: ModelConfig, **options: Any) -> Any:
-    weights = files_of_part(folder, folder.name.startswith("text_encoder"), config)
+    of_transformers = folder.name.startswith("text_encoder")
+    weights = files_of_part(folder, of_transformers, config)
     with loading(str(folder)):
         network, info = kind.from_pretrained(
             str(folder),
@@ -63,7 +64,8 @@ def _loaded(kind: Any, folder: Path, config: ModelConfig, **options: Any) -> Any
             ignore_mismatched_sizes=True,  # which `refuse_incomplete` names
             **options,
         )
-        refuse_incomplete(weights[0] if len(weights) == 1 else folder, info)
+        where = weights[0] if len(weights) == 1 else folder
+        refuse_incomplete(where, info, of_transformers)
         return network.eval().requires_grad_(False)
 
 

@@ -19,7 +19,16 @@ from zsd_ray.spec.secrets import redact
 _LONGEST = 300
 _MOST_TIMES = 4
 _USELESS = re.compile(r"(^|\.)(position_ids|num_batches_tracked)$")
-"""Tensors that older versions of the libraries saved, and which hold no weights."""
+"""Tensors that hold no weights, and that only some versions of the libraries save."""
+_MAY_BE_MORE = {
+    True: re.compile(
+        r"^(vision_model|visual_projection|text_projection|decoder|lm_head)\.|^logit_scale$"
+    ),
+    False: re.compile(r"^pos_embed\.pos_embed$"),
+}
+"""Tensors that a network may have been saved with, by whether transformers loads it: those of a
+whole CLIP or T5, of which a pipeline reads the text encoder; sines of places, which DiT computes.
+None of them may be missing where a network has it."""
 
 
 @contextmanager
@@ -45,14 +54,15 @@ def loading(what: str) -> Iterator[None]:
         ) from error
 
 
-def refuse_incomplete(where: Path, info: Mapping[str, Any]) -> None:
+def refuse_incomplete(where: Path, info: Mapping[str, Any], of_transformers: bool) -> None:
     """Refuse a network some of whose tensors were not in its files, or were of other shapes.
 
     The libraries give those random values, and only warn.
 
     Args:
         where: the file of weights, or the folder of several.
-        info: what diffusers or transformers say of a loading (`output_loading_info`).
+        info: what the library says of a loading (`output_loading_info`).
+        of_transformers: whether transformers loaded it, else diffusers.
 
     Raises:
         UserError: which tensors.
@@ -64,7 +74,11 @@ def refuse_incomplete(where: Path, info: Mapping[str, Any]) -> None:
     refuse_tensors(
         where,
         missing=info.get("missing_keys", ()),
-        unexpected=info.get("unexpected_keys", ()),
+        unexpected=[
+            name
+            for name in info.get("unexpected_keys", ())
+            if not _MAY_BE_MORE[of_transformers].search(name)
+        ],
         mismatched=mismatched,
     )
     if errors := info.get("error_msgs"):

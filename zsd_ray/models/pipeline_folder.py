@@ -7,7 +7,7 @@ and not after a cluster has started.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ def check(folder: Path, family: Family, config: ModelConfig) -> None:
     if missing:
         raise UserError(f"model.path {folder} lacks the folders {', '.join(missing)}")
     parts = [name for name in (*family.components, *family.optional) if (folder / name).is_dir()]
+    state = _state(folder, parts, config)
+    if state in _whole:
+        return
     for name in parts:
         refuse_code(folder / name)
     networks = [part for part in parts if not part.startswith(("tokenizer", "scheduler"))]
@@ -48,6 +51,19 @@ def check(folder: Path, family: Family, config: ModelConfig) -> None:
     _check_channels(folder, config, configs)
     _check_image_size(config, configs)
     _check_schedule(folder / "scheduler" / "scheduler_config.json", family)
+    _whole.add(state)
+
+
+_whole: set[int] = set()
+"""Folders that this process has found whole: a plan asks for the same one several times."""
+
+
+def _state(folder: Path, parts: Sequence[str], config: ModelConfig) -> int:
+    """What a check depends on: the files, by size and time, and the keys that choose among them."""
+    files = sorted(path for part in parts for path in (folder / part).rglob("*"))
+    seen = [(path, path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.exists()]
+    keys = (config.family, config.variant, config.pickle, config.image_size)
+    return hash((folder, keys, *seen))
 
 
 def _check_index(folder: Path, family: Family, config: ModelConfig) -> None:

@@ -149,6 +149,7 @@ def _fetch_url(url: str, pickle: bool) -> Path:
         places = [path_inside(target, name_below(root, name, shown), shown) for name in names]
         for name, local in zip(names, places, strict=True):
             filesystem.ask(url, partial(_fetch_file, fs, name, local))
+        _drop_others(target, places, suffixes)
     except UserError:
         raise
     except Exception as error:  # each filesystem has errors of its own
@@ -158,6 +159,14 @@ def _fetch_url(url: str, pickle: bool) -> Path:
     if not names:
         raise UserError(f"model.path {redact(url)} holds no model files (.json, .safetensors)")
     return target
+
+
+def _drop_others(target: Path, places: Iterable[Path], suffixes: tuple[str, ...]) -> None:
+    """Remove what was fetched before and is gone: an old index of shards would still be read."""
+    kept = set(places)
+    for path in target.rglob("*"):
+        if path.suffix in suffixes and path.is_file() and path not in kept:
+            path.unlink(missing_ok=True)
 
 
 def _fetch_file(fs: Any, name: str, local: Path) -> None:

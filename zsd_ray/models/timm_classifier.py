@@ -83,8 +83,16 @@ def load(folder: Path, config: ModelConfig, device: torch.device) -> TimmClassif
             },
         )
         # The library adapts inputs of other channels, and embeddings of places.
-        refuse_other_shapes(weights, network, shapes)
+        refuse_other_shapes(weights, network, shapes, but=_with_background(network))
     return TimmClassifier(network.eval().requires_grad_(False), config, device)
+
+
+def _with_background(network: Any) -> list[str]:
+    """The tensors of a head whose file has a class more, of no object, which the library drops."""
+    about = network.pretrained_cfg
+    heads = about.get("classifier") if about.get("label_offset") else None
+    names = [heads] if isinstance(heads, str) else list(heads or ())
+    return [f"{name}.{kind}" for name in names for kind in ("weight", "bias")]
 
 
 def encode_prompts(

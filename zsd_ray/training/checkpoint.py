@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -46,20 +47,29 @@ class Checkpoint:
         content = self.output.read_bytes(_NAME)
         if content is None:
             return None
-        shown = self.output.shown(_NAME)
-        try:
+        with self.understood():
             said = _metadata(content)
             tensors, stage, step = load(content), int(said["stage"]), int(said["step"])
             other = said["identity"] != self.identity
-        except Exception as error:  # the library's own; the content is in memory
-            advice = "rename it to start over, or set output.path to a new folder"
-            raise DamagedFile.of(error, shown, advice) from error
         if other:
             raise UserError(
-                f"{shown} belongs to another training configuration, or to "
+                f"{self.output.shown(_NAME)} belongs to another training configuration, or to "
                 "other images; set output.path to a new folder, or delete this one to start over"
             )
         return State(stage, step, tensors)
+
+    @contextmanager
+    def understood(self) -> Iterator[None]:
+        """Say which file it is whose content is damaged, or lacks tensors of the networks.
+
+        Raises:
+            UserError: that.
+        """
+        try:
+            yield
+        except Exception as error:  # the libraries' own; the content is in memory
+            advice = "rename it to start over, or set output.path to a new folder"
+            raise DamagedFile.of(error, self.output.shown(_NAME), advice) from error
 
     def write(self, state: State) -> None:
         """Replace the saved state; a crash while writing leaves the old one."""

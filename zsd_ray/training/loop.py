@@ -55,7 +55,8 @@ class Loop:
             self.ranks.agree(network.state_dict().values())
         state = self.checkpoint.read()
         if state is not None:
-            self._restore(state)
+            with self.checkpoint.understood():
+                self._restore(state)
         first = 0 if state is None else state.stage
         for number in range(first, len(self.task.stages)):
             self._train(number, state if number == first else None)
@@ -70,7 +71,8 @@ class Loop:
         optimizer = torch.optim.AdamW(parameters, weight_decay=stage.optimiser.weight_decay)
         start = 0 if state is None else state.step
         if state is not None and start:
-            _restore_optimizer(optimizer, state)
+            with self.checkpoint.understood():
+                _restore_optimizer(optimizer, state)
         every = self.config.output.checkpoint_every * stage.unit
         _set_training(stage, True)
         for step in range(start, stage.steps):
