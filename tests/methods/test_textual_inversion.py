@@ -1,5 +1,6 @@
 """A word that is known to be best, shifts, early ends, and the built-in model."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -153,6 +154,40 @@ def test_an_image_alone_has_the_same_numbers_on_a_real_model(digits):
     for of, one in zip(together, units, strict=True):
         (alone,) = method.score([one])
         np.testing.assert_array_equal(of.scores, alone.scores)
+
+
+def test_the_papers_distance_is_between_outputs_of_the_text_encoder(digits):
+    """As in the authors' validate.py: names and the token alone, the first output behind the
+    beginning; the token is one more of the vocabulary."""
+    method = algorithm(digits, TextualInversionMethod(distance="text-encoder", augment=False))
+    encoder = digits.prompt_encoder()
+    tokenizer, network = encoder._tokenizer, copy.deepcopy(encoder._encoder)
+    assert all(len(tokenizer(name).input_ids) == 3 for name in digits.names)
+    embeddings = network.get_input_embeddings().weight.data
+    size, shape = digits.denoiser.image_size, digits.denoiser.sample_shape
+    problem = method.problem(Sample("0", torch.zeros(shape), torch.zeros(3, size, size)), 0, (2, 0))
+
+    def output(ids):
+        with torch.no_grad():
+            return network(torch.tensor([ids])).last_hidden_state[0][1]
+
+    own = torch.stack([output(tokenizer(digits.names[k]).input_ids) for k in (2, 0)])
+    unused = tokenizer("q", add_special_tokens=False).input_ids[0]
+    for learned in (problem.learned, embeddings[tokenizer("seven").input_ids[1]].clone()):
+        embeddings[unused] = problem.learned = learned
+        token = output([tokenizer.bos_token_id, unused, tokenizer.eos_token_id])
+        expected = torch.linalg.norm(own - token, dim=1)
+        torch.testing.assert_close(method.scores(problem), expected, rtol=1e-4, atol=1e-4)
+    assert method.scores(problem)[0] < 1e-3  # it is the name itself
+
+
+def test_a_name_of_several_tokens_is_the_mean_of_their_outputs(digits):
+    encoder = digits.prompt_encoder()
+    hidden = encoder.encode(["seven one"])["hidden"][0]
+    torch.testing.assert_close(encoder.name_outputs(["seven one"])[0], hidden[1:3].mean(dim=0))
+    with pytest.warns(UserWarning, match="cut to the 16 tokens"):
+        long = encoder.name_outputs(["seven " * 200])
+    assert torch.isfinite(long).all()
 
 
 def test_the_built_in_model_is_right_about_most_digits(tmp_path):

@@ -5,7 +5,10 @@ Singh, Algorithm 6, after textual inversion (Gal et al. 2023).
 
 with L the diffusion loss of the image and its augmentations (descent.py), and v_k the embedding of
 class k's name. Both are input embeddings of the text encoder, which is where a token is learned;
-v_k is the mean over the tokens of a name. d is the Euclidean distance, or 1 - cosine.
+v_k is the mean over the tokens of a name. d is the Euclidean distance, or 1 - cosine; or, as in the
+paper and its code, the Euclidean distance between the text encoder's outputs of the token alone and
+of the name alone. Their code takes the output of a name's first token, and names of one; ours, the
+mean over a name's tokens, which is the same there.
 
 The paper leaves open where v starts, which augmentations there are, and when to stop.
 - v starts from the mean of v_k over the classes, and is not normalised. So no class is preferred
@@ -82,6 +85,10 @@ class TextualInversion(Descent[Token]):
     def _names(self) -> torch.Tensor:
         return self._encoder.name_embeddings(self.bound.names)
 
+    @cached_property
+    def _outputs(self) -> torch.Tensor:
+        return self._encoder.name_outputs(self.bound.names)
+
     def problem(self, sample: Sample, draw: int, classes: Sequence[int]) -> Token:
         x_0 = sample.x_0[None]
         if self._token_config.augment:
@@ -114,8 +121,11 @@ class TextualInversion(Descent[Token]):
         return {name: of.detach() for name, of in rows.items()}, pull_back
 
     def scores(self, problem: Token) -> torch.Tensor:
-        names, learned = self._names[problem.classes], problem.learned[None]
-        if self._token_config.distance == "l2":
+        distance, learned = self._token_config.distance, problem.learned[None]
+        names = (self._outputs if distance == "text-encoder" else self._names)[problem.classes]
+        if distance == "text-encoder":
+            learned = self._encoder.learned_outputs(learned)
+        if distance != "cosine":
             return (names - learned).square().sum(dim=1).sqrt()
         cosine: torch.Tensor = functional.cosine_similarity(names, learned, dim=1)
         return 1 - cosine

@@ -126,6 +126,12 @@ class PromptEncoder(Protocol):
     def name_embeddings(self, names: Sequence[str]) -> torch.Tensor:
         """The input embeddings of each name's tokens, averaged, (K, D) float32."""
 
+    def name_outputs(self, names: Sequence[str]) -> torch.Tensor:
+        """What the encoder makes of each name alone, averaged over its tokens, (K, D) float32."""
+
+    def learned_outputs(self, embedding_BD: torch.Tensor) -> torch.Tensor:
+        """What it makes of tokens with these input embeddings, each alone, (B, D) float32."""
+
     def encode_learned(self, template: str, embedding_BD: torch.Tensor) -> dict[str, torch.Tensor]:
         """Encode B copies of a template whose `{}` is one token with these input embeddings;
         differentiable in them."""

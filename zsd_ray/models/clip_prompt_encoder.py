@@ -62,6 +62,21 @@ class ClipPromptEncoder:
         means = [weight[self._tokens(name)].mean(dim=0) for name in names]
         return torch.stack(means).to(self.device)
 
+    @torch.no_grad()
+    def name_outputs(self, names: Sequence[str]) -> torch.Tensor:
+        """Last hidden states of each name's tokens, averaged, (K, D) float32; of what is read of a
+        longer one."""
+        hidden = self.encode(names)["hidden"]
+        lengths = [min(len(self._tokens(name)), self._length - 2) for name in names]
+        return torch.stack(
+            [of[1 : 1 + length].mean(dim=0) for of, length in zip(hidden, lengths, strict=True)]
+        )
+
+    @torch.no_grad()
+    def learned_outputs(self, embedding_BD: torch.Tensor) -> torch.Tensor:
+        """Last hidden states of tokens that follow the beginning of a prompt, (B, D) float32."""
+        return self.encode_learned(_SLOT, embedding_BD)["hidden"][:, 1]
+
     def encode_learned(self, template: str, embedding_BD: torch.Tensor) -> dict[str, torch.Tensor]:
         """`hidden` of B copies of a template, (B, L, D), whose `{}` is a token of its own.
 

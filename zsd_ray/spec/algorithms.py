@@ -305,12 +305,13 @@ class TextualInversionMethod(_Learning):
     """Algorithm 6: learn a token for the image; the class whose name lies nearest wins.
 
     patience: steps without a better running loss after which an image ends; none: never.
+    distance: between input embeddings, or, as in the paper, between outputs of the text encoder.
     """
 
     name: Literal["textual-inversion"] = "textual-inversion"
     learning_rate: float = Field(0.01, gt=0)
     patience: Count | None = 30
-    distance: Literal["l2", "cosine"] = "l2"
+    distance: Literal["l2", "cosine", "text-encoder"] = "l2"
     augment: bool = True
 
     @property
