@@ -7,7 +7,10 @@ import sys
 import time
 
 import pytest
+from pydantic import BaseModel, model_serializer
+from pydantic_core import PydanticSerializationError
 
+from zsd_ray.cli.endings import ending_of
 from zsd_ray.cli.stopping import stoppable
 
 
@@ -61,13 +64,16 @@ def test_a_signal_that_comes_twice_does_not_break_off_the_closing():
     assert closed == [True]
 
 
-# What happens where: while the command line is imported, while arguments are read, and when all is
-# done and Python ends.
+# Where it comes: while the command line is imported, and while arguments are read.
 _MOMENTS = {
     "import": "sys.meta_path.insert(0, Finder('zsd_ray.cli.entry'))",
     "later import": "sys.meta_path.insert(0, Finder('zsd_ray.reports.models'))",
     "arguments": "argparse.ArgumentParser.parse_args = kill",
-    "end": "atexit.register(kill)",
+}
+# When all is done and Python ends: before its own handlers are gone, and after.
+_ENDS = {
+    "exit": "atexit.register(kill)",
+    "teardown": "last = Last()",
 }
 _PROGRAM = """
 import argparse, atexit, os, signal, sys
@@ -81,6 +87,9 @@ class Finder:
     def find_spec(self, name, path, target=None):
         if name == self.name:
             kill()
+class Last:
+    def __del__(self, kill=os.kill, me=os.getpid()):
+        kill(me, 15)
 %s
 sys.exit(main(['models']))
 """
@@ -96,5 +105,30 @@ def test_every_moment_ends_with_130_and_one_line(moment):
         check=False,
     )
     assert done.returncode == 130, done.stderr
-    said = "" if moment == "end" else "zsd-ray: interrupted; run the same command again to go on\n"
-    assert done.stderr == said
+    assert done.stderr == "zsd-ray: interrupted; run the same command again to go on\n"
+
+
+@pytest.mark.parametrize("end", _ENDS)
+def test_a_signal_after_a_command_changes_nothing_of_its_end(end):
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM % _ENDS[end]],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+class Interrupted(BaseModel):
+    """A section that is written down just when the signal comes."""
+
+    @model_serializer
+    def plain(self) -> str:
+        raise KeyboardInterrupt
+
+
+def test_a_signal_inside_what_a_compiled_library_calls_is_one_too():
+    with pytest.raises(PydanticSerializationError) as caught:
+        Interrupted().model_dump()
+    assert ending_of(caught.value).code == 130

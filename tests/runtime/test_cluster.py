@@ -14,7 +14,8 @@ import yaml
 
 from zsd_ray.runtime import private_ray
 from zsd_ray.runtime.cluster import _own_handlers
-from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.config import ClusterConfig
+from zsd_ray.spec.errors import RunBrokenError, UserError
 
 
 def listening(process):
@@ -69,6 +70,23 @@ def test_names_of_sockets_are_short_enough(monkeypatch):
     monkeypatch.setattr(private_ray.os, "access", lambda *_: False)
     with pytest.raises(UserError, match=r"too long for Ray's sockets.* at most \d\d characters"):
         private_ray._temp_dir()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (Exception("first\nThe current node timed out during startup."), RunBrokenError),
+        (PermissionError(13, "Permission denied", "/x/ray"), PermissionError),
+    ],
+)
+def test_a_ray_that_does_not_start_is_one_line(monkeypatch, error, expected):
+    def init(**_):
+        raise error
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(expected, match=r"timed out during startup.*--local|Permission denied"):
+        private_ray.start_private(ClusterConfig())
+    assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in os.environ
 
 
 def test_a_signal_while_ray_starts_waits_for_the_start_and_reaches_our_handler(monkeypatch):

@@ -70,9 +70,18 @@ def ending_of(error: BaseException) -> Ending:
                 "error: memory ran out; free some, or lower cluster.batch_size or "
                 f"cluster.workers, and {_GO_ON}",
             )
+        case _ if isinstance(_first_cause(error), KeyboardInterrupt):
+            # Compiled libraries wrap what is raised in a function that they call.
+            ending = Ending(EXIT_INTERRUPTED, f"interrupted; {_GO_ON}")
         case _:
             ending = Ending(EXIT_UNEXPECTED, _unexpected(error))
     return Ending(ending.code, "zsd-ray: " + one_line(ending.line))
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def one_line(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -27,8 +26,8 @@ def stoppable(command: CodeType, owner: bool) -> Iterator[None]:
 
     Args:
         command: code of the function whose frames are looked at for imports, with what it calls.
-        owner: whether the process is there for this command only. It then ends with exit code 130
-            also where a signal comes after it. Other processes get their own handlers back.
+        owner: whether the process is there for this command only. A SIGTERM after the command then
+            changes nothing of its end. Other processes get their own handlers back.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -43,7 +42,8 @@ def stoppable(command: CodeType, owner: bool) -> Iterator[None]:
         yield
     finally:
         for number, old in before.items():
-            signal.signal(number, _leave if owner else old)
+            # Not a function: Python takes those back long before a process has ended.
+            signal.signal(number, signal.SIG_IGN if owner and number == signal.SIGTERM else old)
         signal.setitimer(signal.ITIMER_REAL, 0)
     if stop.waits:
         raise KeyboardInterrupt
@@ -78,8 +78,3 @@ def _is_importing(frame: FrameType | None, command: CodeType) -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-def _leave(*_: object) -> None:
-    """All is written, and only Python's own end is left, which takes no exceptions."""
-    os._exit(EXIT_STOPPED)
