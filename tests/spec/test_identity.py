@@ -74,6 +74,16 @@ def test_differences_are_said_in_words():
     ]
 
 
+def test_a_difference_that_is_hidden_is_said_without_it():
+    before, now = (
+        parts({"data": {"source": "folder", "path": f"https://h/x?sig={key}"}})
+        for key in ("AB", "CD")
+    )
+    assert before != now
+    (said,) = differences(redacted(before), redacted(now))
+    assert said == "what differs is hidden: a password, or the query of a URL"
+
+
 def test_passwords_in_urls_are_hidden_everywhere():
     config = parse_config(
         RunConfig,

@@ -87,13 +87,14 @@ def hash_of(parts: Mapping[str, Any]) -> str:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say in words where two identities differ, one entry a key."""
+    """Say in words where two identities differ, one entry a key; both as they are shown."""
     old, new = dict(leaves(before)), dict(leaves(now))
-    return [
+    shown = [
         f"{key} was {json.dumps(old.get(key))}, now {json.dumps(new.get(key))}"
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key)
     ]
+    return shown or ["what differs is hidden: a password, or the query of a URL"]
 
 
 def resolved(config: Section) -> dict[str, Any]:
