@@ -97,6 +97,18 @@ def test_tars_and_a_class_without_an_image(tmp_path):
     ]  # fmt: skip
 
 
+def test_names_that_a_terminal_would_obey_are_shown_in_one_line(tmp_path):
+    names = ["two\nlines", "\x1b[2Jgone", "x" * 200]
+    sample, text = shown(tmp_path, {"source": "digits"}, {"classes": [*names, *"abcdefg"]})
+    assert [each.name for each in sample.classes] == names
+    lines = text.splitlines()
+    assert len(lines) == 5
+    assert "two lines" in lines[2]
+    assert "?[2Jgone" in lines[3]
+    assert "x" * 77 + "..." in lines[4]
+    assert text.replace("\n", "").isprintable()
+
+
 def test_captions_of_each_image(tmp_path):
     captions = [["a red cube", "a blue cube", "a can", "a ball", "a dog", "a cat"]] * 6
     table = pa.table({"image": FILES, "label": [5, 0, None, 1, 2, 3], "captions": captions})

@@ -57,7 +57,7 @@ def sample_lines(sample: PlanSample, bounds: Bounds) -> str:
         row.append(each.source or "-")
         if of_model:
             row.insert(3, ", ".join(map(str, each.model_labels)))
-        table.append([*map(_short, row[:-1]), row[-1]])
+        table.append([*map(_short, row[:-1]), _printable(row[-1])])
     return f"{head}\n{columns(table)}"
 
 
@@ -65,7 +65,7 @@ def _choice(image: ShownImage) -> list[str]:
     """An image and what it is asked: at most five captions, the right one among them."""
     each = len(image.prompts) // len(image.captions)
     shown = sorted({*range(min(4, len(image.captions))), image.right or 0})
-    lines = [image.source]
+    lines = [_printable(image.source)]
     for number in shown:
         mark = "*" if number == image.right else " "
         lines.append(
@@ -86,7 +86,13 @@ def _label(label: DataLabel) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    shown = _printable(text)
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."
+
+
+def _printable(text: str) -> str:
+    """In one line, and nothing that a terminal would obey: names come from files of others."""
+    return "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
 
 
 def _audit(bounds: Bounds) -> Rows:
