@@ -213,6 +213,26 @@ def test_columns_of_a_layout_without_columns_are_refused(
         opened(tmp_path, "cifar10", **columns)
 
 
+@pytest.mark.parametrize(
+    ("name", "split", "told"),
+    [
+        ("train", "test", True), ("Val", "train", True), ("train-1", "test", False),
+        ("test", "test", False), ("val", "test", False), ("train", "train", False),
+        ("images", "train", False), ("train-and-test", "test", False),
+    ],
+)  # fmt: skip
+def test_a_path_that_is_called_as_another_split_is_told(
+    tmp_path: Path, name: str, split: str, told: bool, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Class folders do not say of which split they are."""
+    wnid = spec_of("imagenet").labels[0]
+    (tmp_path / name / wnid).mkdir(parents=True)
+    (tmp_path / name / wnid / "a.png").touch()
+    assert len(opened(tmp_path / name, "imagenet", split=split).records) == 1
+    said = [str(each.message) for each in recwarn]
+    assert [f"data.split is {split};" in each for each in said] == [True] * told
+
+
 def test_a_split_that_there_is_not(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data\.split train is no split of ObjectNet, which has t"):
         opened(tmp_path, "objectnet", split="train")

@@ -5,6 +5,8 @@ A data set is one YAML file in assets/datasets. Nothing here knows a data set or
 
 from __future__ import annotations
 
+import posixpath
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
@@ -15,6 +17,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from zsd_ray.data.base import ImageDataset
 from zsd_ray.data.location import Location
+from zsd_ray.data.shards import splits_in
 from zsd_ray.spec.config import parse_config
 from zsd_ray.spec.data import DataConfig
 from zsd_ray.spec.documents import parse_yaml
@@ -205,6 +208,7 @@ def open_named(config: DataConfig) -> ImageDataset:
         dataset = layout.open(config, spec)
         if dataset is not None:
             _check_columns(config, spec, name, layout)
+            _compare_split(config)
             return dataset
     shown = Location(config.path).shown
     looked = "; ".join(f"{name} needs {layout.needs}" for name, layout in layouts.items())
@@ -212,6 +216,22 @@ def open_named(config: DataConfig) -> ImageDataset:
         f"data.path {shown} holds no {spec.title} ({config.split} split) in a layout that is read: "
         f"{looked}. {spec.get}"
     )
+
+
+def _compare_split(config: DataConfig) -> None:
+    """Warn where the path is called as another split: files that do not say theirs are all read."""
+    assert config.path is not None
+    location = Location(config.path)
+    name = posixpath.basename(location.shown)
+    said = {name.lower()} if location.kind() == "directory" else splits_in(name)
+    others = {"test": {"train"}, "train": {"test", "val", "valid", "validation"}}[config.split]
+    if said and said <= others:
+        warnings.warn(
+            f"data.path {location.shown} is called {' '.join(sorted(said))}, and data.split is "
+            f"{config.split}; set data.split to what the images are, since it is of the run's "
+            "identity",
+            stacklevel=3,
+        )
 
 
 def _check_columns(

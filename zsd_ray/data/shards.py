@@ -67,7 +67,7 @@ def find_split(location: Location, suffixes: Sequence[str], words: Sequence[str]
         named = location.root.lower().endswith(tuple(suffixes))
         return find_shards(location, suffixes) if named else []
     found = [shard for shard in _below(location, suffixes) if shard.name.count("/") <= _DEEPEST]
-    said = [_splits_in(shard.name) for shard in found]
+    said = [splits_in(shard.name) for shard in found]
     if not any(said):
         return found
     word = next((word for word in words if any(word in splits for splits in said)), None)
@@ -110,5 +110,6 @@ def _expanded(text: str) -> Iterator[str]:
         )
 
 
-def _splits_in(name: str) -> set[str]:
+def splits_in(name: str) -> set[str]:
+    """The words for splits that a name holds."""
     return set(re.split(r"[/._-]", name.lower())) & set(_SPLITS)
