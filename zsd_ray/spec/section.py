@@ -17,10 +17,17 @@ def inside_unit_interval(t_range: tuple[float, float]) -> tuple[float, float]:
     return t_range
 
 
+_LONGEST_NAME, _LONGEST_PATH = 255, 4096
+"""Bytes, of Linux."""
+
+
 def a_place(path: str) -> str:
     """A path or URL as it came; raises ValueError where it names no place."""
     if not path.strip() or path.startswith("://"):
         raise ValueError(f"takes a file, a folder or a URL, but came {path!r}")
+    names = [] if "://" in path else [len(os.fsencode(name)) for name in path.split("/")]
+    if max(names, default=0) > _LONGEST_NAME or sum(names) + len(names) > _LONGEST_PATH:
+        raise ValueError(f"{path[:40]}... is longer than the path of any file")
     return path
 
 
