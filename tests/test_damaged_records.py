@@ -4,9 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from tests.hostile import outputs
 from zsd_ray.cli import main
+from zsd_ray.engine.generate import _check_output
+from zsd_ray.engine.probe_fit import FitPiece, rows_written
+from zsd_ray.engine.probe_plan import Checkpoint as ModelState
 from zsd_ray.results.checkpoint import Checkpoint
 from zsd_ray.results.feature_parts import FeatureParts
 from zsd_ray.results.fid_file import FidEntry, RealStatistics, read_entries, write_entry
@@ -14,9 +18,14 @@ from zsd_ray.results.heartbeat import read_heartbeat
 from zsd_ray.results.image_parts import ImageParts
 from zsd_ray.results.output import Output
 from zsd_ray.results.probe_record import ProbeRecord
+from zsd_ray.results.probe_rows import PROBES
 from zsd_ray.spec.errors import DamagedFile, UserError
+from zsd_ray.spec.identity import hash_of
 from zsd_ray.spec.probe_config import Cell
 from zsd_ray.stats.moments import Moments
+from zsd_ray.sweeping import _before
+from zsd_ray.training.checkpoint import Checkpoint as TrainingState
+from zsd_ray.training.checkpoint import State
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +124,41 @@ def probes(output):
     ProbeRecord("finished", {}, "i", {}, {}, {}, "2026-11-30T00:00:00+00:00").write(output)
 
 
+def training(output):
+    TrainingState(output, "identity").write(State(0, 3, {"x": torch.ones(4)}))
+
+
+def generated(output):
+    record = {"identity": hash_of({"seed": 0}), "identity_parts": {"seed": 0}}
+    output.write_bytes("generate.json", json.dumps(record, indent=2).encode())
+
+
+def same_images(output):
+    _check_output(output, {"seed": 0})
+    return True
+
+
+ROW = dict.fromkeys(PROBES.names, 1) | dict.fromkeys(
+    ("checkpoint", "block", "pooling", "probe", "setting"), "x"
+)
+PIECE = FitPiece(ModelState("m", None, "print"), (Cell(0.5, "mid", "mean"),))
+
+
+def fits(output):
+    rows = [ROW | {"converged": True}]
+    output.write_bytes(PIECE.name, json.dumps(rows, indent=2).encode())
+
+
+def sweep(output):
+    record = {"title": "t", "started": "now", "mlflow_run_id": None}
+    output.write_bytes("sweep.json", json.dumps(record, indent=2).encode())
+
+
 RECORDS = {
+    "training.safetensors": (training, lambda out: TrainingState(out, "identity").read()),
+    "generate.json": (generated, same_images),
+    "sweep.json": (sweep, _before),
+    PIECE.name: (fits, lambda out: rows_written(out, [PIECE])),
     "fid.json": (lambda output: write_entry(output, ENTRY), read_entries),
     "probe.json": (probes, ProbeRecord.read),
     "real/id.safetensors": (real, lambda output: RealStatistics.read(output, "id")),

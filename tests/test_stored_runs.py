@@ -107,6 +107,18 @@ def test_two_damaged_files_of_one_name_are_both_kept(good, tmp_path, decides):
     assert kept == ["0.parquet.damaged", "0.parquet.damaged-2"]
 
 
+def test_raw_draws_of_a_killed_writer_go_when_the_run_has_ended(good, tmp_path, decides):
+    folder = tmp_path / "run"
+    shutil.copytree(good, folder)
+    for name in ("scores", "traces"):
+        shutil.copy(folder / name / outputs.PARTS[0], folder / name / "part-lost.parquet")
+    _, said = again(folder)
+    assert said == []
+    assert not list(folder.rglob("part-lost*"))
+    names = {path.name for path in (folder / "decisions").iterdir()}
+    assert {path.name for path in (folder / "scores").iterdir()} == names
+
+
 # ---- the data has changed
 
 

@@ -116,6 +116,7 @@ def run_plan(
                 run_on_ray(plan, session.update, on_warning)
         status = "finished"
         plan.output.remove_checkpoints()
+        plan.repairs.remove_orphans(plan.output)
     except KeyboardInterrupt:
         status = "interrupted"
         # Somebody waits: what is to be written now is tried, and not waited for.

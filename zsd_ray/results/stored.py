@@ -52,12 +52,14 @@ class Repairs:
     """What has to be put right in an output before a session of its run.
 
     stale: parts with rows whose labels, or images, are not those of the data.
+    orphans: raw draws without their decisions, of a writer that was killed or is at it just now.
     n_relabelled: such labels; n_gone: images that the data no longer has; n_back: those that it has
         again.
     """
 
     damage: tuple[Damage, ...] = ()
     stale: tuple[str, ...] = ()
+    orphans: tuple[str, ...] = ()
     n_relabelled: int = 0
     n_gone: int = 0
     n_back: int = 0
@@ -91,6 +93,13 @@ class Repairs:
             )
         if self.n_back:
             yield f"the data has {_images(self.n_back)} again; their rows in removed/ count again"
+
+    def remove_orphans(self, output: Output) -> None:
+        """Remove the raw draws whose decisions did not come in a whole session either."""
+        whole = set(output.part_names("decisions"))
+        for name in self.orphans:
+            if name.rpartition("/")[2] not in whole:
+                output.remove(name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,6 +210,11 @@ class _Look:
         repairs = Repairs(
             damage=tuple(self.damage),
             stale=tuple(sorted(self._stale)),
+            orphans=tuple(
+                f"{folder}/{part}"
+                for folder in ("scores", "traces")
+                for part in sorted(self._parts[folder] - self._parts["decisions"])
+            ),
             n_relabelled=int(self._relabelled.sum()),
             n_gone=len(self._gone),
             n_back=len(self._back),
