@@ -1,6 +1,8 @@
 """Nothing that a run prints, writes or tells MLflow has the passwords that it was given."""
 
 import json
+import logging
+import warnings
 
 import fsspec
 import pytest
@@ -8,6 +10,7 @@ import yaml
 
 from tests.support.images import write_folder
 from zsd_ray.cli import main
+from zsd_ray.cli.terminal import quieten
 
 PIECES = ("hunter2", "S1GNATURE")
 
@@ -20,6 +23,15 @@ def images(tmp_path):
     fs.put(str(tmp_path / "here"), "/me:hunter2@host/data", recursive=True)
     yield "memory://me:hunter2@host/data"
     fs.rm("/me:hunter2@host", recursive=True)
+
+
+def test_what_libraries_log_is_shown_without_secrets(monkeypatch):
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.setattr(logging, "lastResort", logging.StreamHandler())
+    with warnings.catch_warnings():
+        quieten()
+    record = logging.makeLogRecord({"msg": "retrying %s", "args": ("s3://me:hunter2@b/x",)})
+    assert logging.lastResort.format(record) == "retrying s3://***@b/x"
 
 
 @pytest.mark.filterwarnings("ignore")

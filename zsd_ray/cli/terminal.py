@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import warnings
@@ -72,6 +73,13 @@ def quieten() -> None:
     os.environ.setdefault("TQDM_DISABLE", "1")
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.showwarning = _show_warning  # type: ignore[assignment]
+    if logging.lastResort is not None:  # what libraries log that nobody has configured
+        logging.lastResort.setFormatter(_WithoutSecrets())
+
+
+class _WithoutSecrets(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
