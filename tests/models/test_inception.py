@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.hostile.model_folders import FILE_DAMAGES, add_tensor, lose_tensor
 from tests.support.inception import random_inception
 from zsd_ray.models.inception import check_weights, load_inception
 from zsd_ray.spec.errors import UserError
@@ -62,3 +63,29 @@ def test_files_that_are_not_its_weights_are_refused(tmp_path):
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(UserError, match="not those of this network"):
         load_inception(str(tmp_path / "other.pth"), CPU)
+
+
+def test_damaged_weights_are_refused_before_anything_is_loaded(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_file({"a": torch.zeros(1000)}, path)
+    content = path.read_bytes()
+    for damage in FILE_DAMAGES.values():
+        damage(path)
+        with pytest.raises(UserError, match=r"weights\.safetensors|get weights-inception"):
+            check_weights(str(path))
+        if path.is_dir():
+            path.rmdir()
+        path.write_bytes(content)
+    torch.save([1], tmp_path / "list.pth")
+    with pytest.raises(UserError, match="not those of this network"):
+        load_inception(str(tmp_path / "list.pth"), CPU)
+
+
+@pytest.mark.parametrize("spoil", [lose_tensor, add_tensor])
+def test_weights_with_other_tensors_are_refused_by_name(spoil, network, tmp_path):
+    path, tensor = tmp_path / "weights.safetensors", "Mixed_5b.branch1x1.conv.weight"
+    save_file(network.state_dict(), path)
+    tensor = f"{tensor}_more" if spoil is add_tensor else tensor
+    spoil(path, tensor)
+    with pytest.raises(UserError, match=tensor):
+        load_inception(str(path), CPU)

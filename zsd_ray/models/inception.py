@@ -18,26 +18,30 @@ from numpy.typing import NDArray
 
 from zsd_ray.models.base import ImageFeatures
 from zsd_ray.models.torchvision_ops import declare_missing_operators
+from zsd_ray.models.weight_files import check_whole
 from zsd_ray.spec.errors import UserError, last_line
+from zsd_ray.spec.secrets import redact
 
 PUBLISHED = "6726825d"
 """How the SHA-256 of the published file starts; it is in the file's name, too."""
 _FILE = f"weights-inception-2015-12-05-{PUBLISHED}.pth"
 _LAYER = "2048"
+_LONGEST = 300
 
 
 def check_weights(path: str) -> str:
     """The SHA-256 of a file of weights.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or it is damaged.
     """
     file = Path(path).expanduser()
-    if not file.is_file():
+    if not file.exists():
         raise UserError(
             f"extractor.weights {path} is no file; get {_FILE} from the releases of torch-fidelity "
             "(toshas/torch-fidelity on GitHub, v0.2.0), or choose another extractor.kind"
         )
+    check_whole([file])
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
@@ -60,9 +64,10 @@ def load_inception(path: str, device: torch.device) -> ImageFeatures:
         network = FeatureExtractorInceptionV3(
             "inception", [_LAYER], feature_extractor_weights_path=buffer
         )
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError) as error:  # it may hold anything
+        text = redact(" ".join(str(error).split()))[:_LONGEST]
         raise UserError(
-            f"extractor.weights {path} are not those of this network ({last_line(error)})"
+            f"extractor.weights {path} are not those of this network ({text}); get {_FILE}"
         ) from error
     network = network.to(device)
 
