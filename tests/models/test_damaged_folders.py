@@ -326,6 +326,22 @@ def test_vocabularies_with_odd_numbers_are_refused(value, in_two_files):
     assert "vocab.json" in refusal(check_model, config)
 
 
+def test_an_open_clip_folder_has_the_tokenizer_that_it_names(copy, good):
+    folder, config, prompts = copy("clip-folder")
+    spot = ("model_cfg", "text_cfg", "hf_tokenizer_name")
+    hostile.put(folder / "open_clip_config.json", spot, "x/y")
+    assert "names a tokenizer (hf_tokenizer_name), and the folder has none of" in refusal(
+        check_model, config
+    )
+    tokenizer = good("flux-dev")[0] / "tokenizer_2"
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tokenizer / name, folder)
+    use(config, prompts)
+    for name in ("empty", "garbage", "git-LFS pointer", "a folder"):
+        hostile.FILE_DAMAGES[name](folder / "tokenizer.json")
+        assert "tokenizer.json" in refusal(check_model, config)
+
+
 # ---- what goes on loading
 
 

@@ -76,3 +76,9 @@ def test_it_says_that_it_is_an_estimate():
 def test_amounts_keep_three_digits():
     amounts = [amount(value) for value in (0, 0.0001234, 1.234, 45.67, 99.9, 1234.5)]
     assert amounts == ["0", "0.000123", "1.23", "45.7", "99.9", "1,234"]
+
+
+def test_a_model_of_the_users_own_says_what_its_identity_has():
+    lines = ("m.py", "not w.pth: model.kwargs.w w is no whole name of a file")
+    rows = bounds_rows(replace(BOUNDS, hashed=lines))
+    assert rows[-2:] == [("identity has", lines[0]), ("", lines[1])]

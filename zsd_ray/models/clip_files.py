@@ -10,7 +10,7 @@ from zsd_ray.models import checkpoint, source
 from zsd_ray.models.checkpoint import Layout, nearest
 from zsd_ray.models.model_json import part_of, read_object
 from zsd_ray.models.network_config import check_network
-from zsd_ray.models.weight_files import Shapes, check_whole
+from zsd_ray.models.weight_files import Shapes, check_file, check_whole
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
 
@@ -119,11 +119,35 @@ def _check_architecture(path: Path, shapes: Shapes) -> None:
             f"{path}: vision_cfg.timm_model_name {backbone!r} is not the plain name of an "
             "architecture of timm's"
         )
+    if text.get(_TOKENIZER):
+        _check_tokenizer(path.parent)
+
+
+def _check_tokenizer(folder: Path) -> None:
+    """Refuse a tokenizer of transformers' without a vocabulary: the library would make one up."""
+    there = [folder / name for name in _VOCABULARIES if (folder / name).exists()]
+    if not there:
+        raise UserError(
+            f"{folder / LAYOUT.config} names a tokenizer ({_TOKENIZER}), and the folder has none "
+            f"of {', '.join(_VOCABULARIES)}; take another copy of the model"
+        )
+    for path in there:
+        check_file(path)
+        if path.suffix == ".json":
+            read_object(path)
 
 
 _TOKENIZER = "hf_tokenizer_name"
 _TOKENIZER_OPTIONS = ("clean", "strip_sep_token", "language")
 """Those of open_clip's own configurations; all others reach what loads a tokenizer."""
+_VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+)
 _PLAIN_NAME = re.compile(r"[\w.]*")
 
 
