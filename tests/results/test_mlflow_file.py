@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from zsd_ray.results.mlflow_file import BrokenFileError, file_of, make_file
+from zsd_ray.results.mlflow_run import may_pass
 from zsd_ray.results.tracking import Tracker, tracking_uri
 
 # One process imports MLflow, and four come from it: each would take seconds to import it.
@@ -118,6 +119,12 @@ def test_a_file_that_another_program_makes_just_now_is_waited_for(tmp_path):
     half_made(go_on_no_more)
     with pytest.raises(BrokenFileError, match="half made"):
         make_file(go_on_no_more, stopped)
+
+
+def test_a_file_to_which_others_write_is_asked_again_and_other_errors_are_not():
+    uri = "sqlite:///runs/mlflow.db"
+    assert may_pass(ValueError("(sqlite3.OperationalError) database is locked"), uri)
+    assert not may_pass(ValueError("(sqlite3.OperationalError) disk I/O error"), uri)
 
 
 def test_which_uris_name_a_file():

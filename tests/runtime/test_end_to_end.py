@@ -314,9 +314,16 @@ def test_a_private_ray_is_stopped_by_a_signal_and_goes_on(local_run, tmp_path, s
     more = ["--set=output.flush_seconds=0.01"]
     process = subprocess.Popen([*command, *more], stderr=subprocess.PIPE, text=True)
     decisions = tmp_path / "run" / "decisions"
-    wait_until(lambda: decisions.is_dir() and any(decisions.iterdir()), seconds=120)
-    process.send_signal(stop)
-    _, errors = process.communicate(timeout=120)
+    try:
+        wait_until(
+            lambda: decisions.is_dir() and any(decisions.iterdir()),
+            seconds=500,
+            still=lambda: process.poll() is None,
+        )
+        process.send_signal(stop)
+        _, errors = process.communicate(timeout=500)
+    finally:
+        process.kill()
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     record = json.loads((tmp_path / "run" / "run.json").read_text())
