@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -90,16 +91,18 @@ def test_two_processes_have_the_curve_of_one(of_two, tmp_path, name, tree, chang
 
 
 def test_a_killed_worker_changes_no_bit(local_ray, of_two, tmp_path):
-    killed = []
+    killed, environments = [], []
 
     def on_progress(steps, images_per_second):
         if not killed and CHECKPOINT <= steps.done < steps.total:
             killed.append(actors(os.getpid(), "RayTrainWorker")[-1])
+            environments.append(Path(f"/proc/{killed[0]}/environ").read_bytes().split(b"\0"))
             os.kill(killed[0], signal.SIGKILL)
 
     config = configure(tmp_path, DDPM, **MANY, cluster={"workers": 2})
     train(config, on_progress=on_progress)
     assert killed
+    assert b"CUDA_VISIBLE_DEVICES=" in environments[0]  # of no GPU: none was asked for
     assert len(losses(tmp_path)) == STEPS
     assert losses(tmp_path) == of_two["ddpm"]
 
