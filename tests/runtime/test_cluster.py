@@ -73,19 +73,25 @@ def test_names_of_sockets_are_short_enough(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("error", "expected"),
+    ("error", "expected", "starts"),
     [
-        (Exception("first\nThe current node timed out during startup."), RunBrokenError),
-        (PermissionError(13, "Permission denied", "/x/ray"), PermissionError),
+        (Exception("first\nThe current node timed out during startup."), RunBrokenError, 3),
+        (ValueError("no such option"), RunBrokenError, 1),
+        (PermissionError(13, "Permission denied", "/x/ray"), PermissionError, 1),
     ],
 )
-def test_a_ray_that_does_not_start_is_one_line(monkeypatch, error, expected):
+def test_a_ray_that_does_not_start_is_one_line(monkeypatch, error, expected, starts):
+    """And one that the machine was too busy for is started again."""
+    tried = []
+
     def init(**_):
+        tried.append(True)
         raise error
 
     monkeypatch.setattr(ray, "init", init)
-    with pytest.raises(expected, match=r"timed out during startup.*--local|Permission denied"):
+    with pytest.raises(expected, match=r"(timed out during startup|option).*--local|Permission"):
         private_ray.start_private(ClusterConfig())
+    assert len(tried) == starts
     assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in os.environ
 
 

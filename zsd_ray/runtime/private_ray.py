@@ -11,6 +11,7 @@ import ray
 from zsd_ray.spec.config import ClusterConfig
 from zsd_ray.spec.errors import RunBrokenError, UserError, last_line
 
+_STARTS = 3
 _LONGEST_SOCKET = 107  # bytes of a Unix socket's path
 _SHORT = "/tmp"  # noqa: S108 - Ray makes a folder of its own in it
 
@@ -24,25 +25,31 @@ def start_private(config: ClusterConfig) -> None:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     needed = config.workers.max * config.cpus_per_worker
-    folder = _temp_dir()
-    try:
-        with _on_loopback():
-            ray.init(
-                # Not None, which would follow RAY_ADDRESS or whatever cluster runs on this machine.
-                address="local",
-                num_cpus=max(os.cpu_count() or 1, needed),
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="error",
-                _temp_dir=folder,
-            )
-    except OSError:
-        raise  # the disk or the rights are this machine's matter
-    except Exception as error:  # Ray raises what it is, as where a busy machine takes too long
-        raise RunBrokenError(
-            f"Ray did not start on this machine ({last_line(error)}); run the same command again, "
-            "with --local where the command has it, or when the machine is less busy"
-        ) from error
+    options = {
+        # Not None, which would follow RAY_ADDRESS or whatever cluster runs on this machine.
+        "address": "local",
+        "num_cpus": max(os.cpu_count() or 1, needed),
+        "include_dashboard": False,
+        "log_to_driver": False,
+        "logging_level": "error",
+        "_temp_dir": _temp_dir(),
+    }
+    for start in range(1, _STARTS + 1):
+        try:
+            with _on_loopback():
+                ray.init(**options)
+            return
+        except OSError:
+            raise  # the disk or the rights are this machine's matter
+        except Exception as error:  # Ray raises what it is
+            ray.shutdown()
+            # It waits for 30 s, which a busy machine may need to read its programs.
+            if start < _STARTS and "timed out" in str(error):
+                continue
+            raise RunBrokenError(
+                f"Ray did not start on this machine ({last_line(error)}); run the same command "
+                "again, with --local where the command has it, or when the machine is less busy"
+            ) from error
 
 
 def _temp_dir() -> str | None:
