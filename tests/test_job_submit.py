@@ -218,8 +218,9 @@ def test_a_stopped_job_goes_on_where_it_was(submit, cluster, bucket, expected):
         assert JobSubmissionClient(cluster.jobs).get_job_status("stopped") not in ENDED
         return output.read_table("decisions", ["image_id"]).num_rows
 
+    wait_until(cluster.model_workers)
+    [worker] = cluster.model_workers()  # asked before there are rows: the answer takes its time
     wait_until(has_rows)
-    [worker] = cluster.model_workers()
     os.kill(worker.pid, signal.SIGSTOP)  # it is in the middle, however fast it was
     code, log = ray(cluster, "job", "stop", "--address", cluster.jobs, "stopped")
     assert code == 0, log

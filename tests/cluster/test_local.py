@@ -16,6 +16,7 @@ from ray.autoscaler.tags import (
     TAG_RAY_USER_NODE_TYPE,
 )
 
+from tests.support.processes import SECONDS
 from zsd_ray import RunConfig, load_config
 from zsd_ray.engine.defaults import with_defaults
 
@@ -144,12 +145,12 @@ def test_the_provider_ends_a_node_and_sees_one_that_ended(provider):
     assert provider.is_terminated(one)
     assert provider.non_terminated_nodes(WORKER) == [other]
     provider._processes[other].kill()  # as a machine that is taken away
-    provider._processes[other].wait(10)
+    provider._processes[other].wait(SECONDS)
     assert provider.non_terminated_nodes(WORKER) == []
 
 
 def _eventually(read, length: int) -> list[str]:
-    end = time.monotonic() + 30
+    end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         try:
             found = read()

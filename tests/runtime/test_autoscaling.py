@@ -99,11 +99,11 @@ def test_nodes_come_with_the_work_and_go_with_it(tmp_path):
             workers = Hold(cluster, 3)
             wait_until(workers, process)
             assert len(cluster.worker_nodes()) == 3
+            still = cluster.model_workers()[0]
             workers.release()
             wait_until(lambda: len(deciders()) == 3, process)
             # One stands still, with images that none can finish without it; the others finish all
             # the rest, are let go, and so are their nodes.
-            still = cluster.model_workers()[0]
             os.kill(still.pid, signal.SIGSTOP)
             expected = zsd_ray.run(configure(tmp_path / "local"), local=True)
             wait_until(lambda: cluster.worker_nodes() == {still.node_id}, process)

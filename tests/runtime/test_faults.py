@@ -14,8 +14,9 @@ import pytest
 import yaml
 
 import zsd_ray
+from tests.support import held_run as held_run_program
 from tests.support.digit_runs import LIMIT, configure, numbers
-from tests.support.processes import actors, wait_until
+from tests.support.processes import SECONDS, actors, wait_until
 from zsd_ray.engine.plan import make_plan
 from zsd_ray.results.checkpoint import Checkpoint
 from zsd_ray.results.output import Output
@@ -24,22 +25,34 @@ from zsd_ray.runtime.driver import run_on_ray
 pytestmark = pytest.mark.end_to_end
 
 
+HELD_RUN = held_run_program.__file__
+
+
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory):
     result = zsd_ray.run(configure(tmp_path_factory.mktemp("quiet")), local=True)
     return numbers(result.table)
 
 
+def held_run(config, folder, where):
+    """Start a run that waits for FOLDER/held/go; it writes what it says to FOLDER/log."""
+    (folder / "run.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    command = [sys.executable, HELD_RUN, folder / "run.yaml", folder / "held", where]
+    with (folder / "log").open("w") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log)
+
+
 def test_a_worker_that_hangs_is_given_up_and_replaced(local_ray, quiet, tmp_path):
     warnings, stopped = [], []
 
     def stop_one(progress):
-        if progress.n_decided >= 3 and not stopped:
+        if progress.n_scored and not stopped:
             stopped.append(actors(os.getpid(), "ModelWorker")[0])
             os.kill(stopped[0], signal.SIGSTOP)
 
+    # Long enough that a worker which has to wait for a core does not hang.
     result = zsd_ray.run(
-        configure(tmp_path, cluster={"workers": 2, "hang_seconds": 2}),
+        configure(tmp_path, cluster={"workers": 2, "hang_seconds": 15}),
         on_progress=stop_one,
         on_warning=warnings.append,
     )
@@ -120,17 +133,13 @@ def test_a_store_that_is_away_costs_no_image(local_ray, quiet, tmp_path):
 def test_a_killed_run_goes_on_from_its_checkpoint(quiet, tmp_path, kept_raw):
     def configured(raw_scores):
         output = {
-            "path": str(tmp_path / "run"), "flush_seconds": 1000, "checkpoint_seconds": 0.2,
+            "path": str(tmp_path / "run"), "flush_seconds": 1000, "checkpoint_seconds": 0.001,
             "raw_scores": raw_scores,
         }  # fmt: skip
         return configure(tmp_path / "run", output=output)
 
     config = configured(kept_raw)
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
-    run = subprocess.Popen(
-        [sys.executable, "-m", "zsd_ray.cli", "run", str(tmp_path / "run.yaml"), "--local"],
-        stdout=subprocess.DEVNULL,
-    )
+    run = held_run(config, tmp_path, "checkpoint")
     output = Output(str(tmp_path / "run"))
 
     def saved():
@@ -138,12 +147,13 @@ def test_a_killed_run_goes_on_from_its_checkpoint(quiet, tmp_path, kept_raw):
         return [state for checkpoint in checkpoints for state in checkpoint.states]
 
     try:
-        wait_until(lambda: any(state.n_draws for state in saved()))
+        wait_until((tmp_path / "held" / str(run.pid)).exists, still=lambda: run.poll() is None)
     finally:
         run.kill()
         run.wait()
     assert output.read_table("decisions").num_rows == 0
     known = sum(state.n_spent for state in saved())
+    assert known > 0
     result = zsd_ray.run(configured(True), local=True)
     assert numbers(result.table) == quiet
     raw = output.read_table("scores").to_pylist()
@@ -174,20 +184,17 @@ def nodes():
 
 
 def test_a_node_that_drains_hands_back_its_work_while_it_still_answers(nodes, quiet, tmp_path):
-    config = configure(tmp_path / "run", cluster={"address": nodes.address, "workers": 2})
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    cluster = {"address": nodes.address, "workers": 2, "hang_seconds": 3600}
+    run = held_run(configure(tmp_path / "run", cluster=cluster), tmp_path, "reading")
     leaving = nodes.list_all_nodes()[-1]
-    with (tmp_path / "log").open("w") as log:
-        run = subprocess.Popen(
-            [sys.executable, "-m", "zsd_ray.cli", "run", str(tmp_path / "run.yaml")],
-            stdout=log,
-            stderr=log,
-        )
+    raylet = leaving.all_processes["raylet"][0].process.pid
+    held, log = tmp_path / "held", tmp_path / "log"
+
+    def has_work():
+        return any((held / str(worker)).exists() for worker in actors(raylet, "ModelWorker"))
+
     try:
-        raylet = leaving.all_processes["raylet"][0].process.pid
-        decisions = tmp_path / "run" / "decisions"
-        wait_until(lambda: decisions.is_dir() and any(decisions.iterdir()))
-        wait_until(lambda: actors(raylet, "ModelWorker"))
+        wait_until(has_work, still=lambda: run.poll() is None)
         drain = subprocess.run(
             [
                 str(Path(sys.executable).with_name("ray")), "drain-node",
@@ -198,8 +205,11 @@ def test_a_node_that_drains_hands_back_its_work_while_it_still_answers(nodes, qu
             check=False, capture_output=True, text=True,
         )  # fmt: skip
         assert drain.returncode == 0, drain.stderr
-        assert run.wait(240) == 0, (tmp_path / "log").read_text()
+        wait_until(
+            lambda: "its node is leaving" in log.read_text(), still=lambda: run.poll() is None
+        )
+        (held / "go").touch()
+        assert run.wait(SECONDS) == 0, log.read_text()
     finally:
         run.kill()
-    assert "its node is leaving" in (tmp_path / "log").read_text()
     assert numbers(Output(str(tmp_path / "run")).read_table("decisions")) == quiet

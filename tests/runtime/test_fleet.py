@@ -10,6 +10,7 @@ import ray
 
 import zsd_ray
 from tests.support.digit_runs import configure, numbers
+from tests.support.processes import SECONDS
 from zsd_ray.engine.plan import make_plan
 from zsd_ray.runtime import driver, model_worker
 from zsd_ray.runtime.driver import run_on_ray
@@ -168,7 +169,7 @@ def test_calls_of_a_worker_may_overtake_each_other(local_ray, tmp_path):
     late = Late.remote(zsd_ray.spec.records.MicroBatch(7, (item,)))
     done = worker.run.remote("w", [late])
     try:
-        assert ray.get(done, timeout=60) is None
+        assert ray.get(done, timeout=SECONDS) is None
     finally:
         ray.kill(worker)
         ray.kill(late)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from tests.support.processes import actors
+from tests.support.processes import SECONDS, actors
 from tests.training.small import CLASSIFIER, CONTRASTIVE, DDPM, configure
 from zsd_ray.api import train
 from zsd_ray.runtime.training import _follow
@@ -74,7 +74,7 @@ def of_two(tmp_path_factory):
         subprocess.Popen([sys.executable, "-c", AS_RANK, meeting, str(rank), *map(str, paths)])
         for rank in range(2)
     ]
-    assert [process.wait(240) for process in ranks] == [0, 0]
+    assert [process.wait(SECONDS) for process in ranks] == [0, 0]
     return {path.stem: losses(folder / path.stem) for path in paths}
 
 
@@ -99,12 +99,15 @@ def test_a_killed_worker_changes_no_bit(local_ray, of_two, tmp_path):
             environments.append(Path(f"/proc/{killed[0]}/environ").read_bytes().split(b"\0"))
             os.kill(killed[0], signal.SIGKILL)
 
-    config = configure(tmp_path, DDPM, **MANY, cluster={"workers": 2})
-    train(config, on_progress=on_progress)
-    assert killed
+    for attempt in range(5):
+        folder = tmp_path / str(attempt)
+        train(configure(folder, DDPM, **MANY, cluster={"workers": 2}), on_progress=on_progress)
+        assert len(losses(folder)) == STEPS
+        assert losses(folder) == of_two["ddpm"]
+        if killed:
+            break
+    assert killed, "every training was over before its news came"
     assert b"CUDA_VISIBLE_DEVICES=" in environments[0]  # of no GPU: none was asked for
-    assert len(losses(tmp_path)) == STEPS
-    assert losses(tmp_path) == of_two["ddpm"]
 
 
 class Trainer:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tests.support.processes import wait_until
+from tests.support.processes import SECONDS, wait_until
 from tests.support.s3_server import ACCESS_KEY, HAS_CEPH, S3, SECRET_KEY
 from zsd_ray.data.classes import read_names
 from zsd_ray.data.folder import FolderDataset
@@ -234,14 +234,12 @@ def test_a_wrong_key_is_a_user_error_at_once(
     store: S3, pets: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
-    configure(store.storage)
-    started = time.monotonic()
+    configure(store.storage, retry_seconds=3600)  # if it were waited for, for longer than any test
     for touch in (FolderDataset, lambda url: Output(url).prepare()):
         with pytest.raises(UserError) as caught:
             touch(pets)
         assert pets in str(caught.value)
         assert "hunter2" not in str(caught.value)
-    assert time.monotonic() - started < store.storage.retry_seconds / 2
 
 
 def test_an_output_in_no_bucket_is_a_user_error_and_makes_none(store: S3) -> None:
@@ -271,7 +269,7 @@ def test_a_write_gets_through_when_the_store_comes_back(store: S3) -> None:
     assert done == []
     back = time.monotonic()
     store.start()
-    writer.join(60)
+    writer.join(SECONDS)
     assert done[0] >= back
     assert not waiting()
     assert output.read_table("decisions")["image_id"].to_pylist() == ["a"]
@@ -280,14 +278,18 @@ def test_a_write_gets_through_when_the_store_comes_back(store: S3) -> None:
 
 def test_the_store_is_cut_off_in_the_middle_of_a_write(store: S3) -> None:
     output, content = Output(f"{store.url}/run"), os.urandom(1 << 20) * 90  # one request
-    writer = threading.Thread(target=output.write_bytes, args=("part", content))
-    writer.start()
-    time.sleep(0.15)
-    store.stop()
-    wait_until(waiting)
-    assert writer.is_alive()
-    store.start()
-    writer.join(60)
+    for _ in range(20):
+        writer = threading.Thread(target=output.write_bytes, args=("part", content))
+        writer.start()
+        time.sleep(0.15)
+        store.stop()
+        wait_until(lambda writer=writer: waiting() or not writer.is_alive())
+        in_the_middle = waiting()
+        store.start()
+        writer.join(SECONDS)
+        if in_the_middle:
+            break
+    assert in_the_middle, "every write was over before the store went away"
     assert store.client.get_object(Bucket=store.bucket, Key="run/part")["Body"].read() == content
 
 
@@ -305,7 +307,7 @@ def test_reading_goes_on_when_the_store_comes_back(store: S3, pets: str) -> None
     reader.start()
     wait_until(waiting)
     store.start()
-    reader.join(60)
+    reader.join(SECONDS)
     assert levels == [first, 0, 1, 2, 3]
 
 
@@ -324,7 +326,7 @@ def test_a_store_that_stays_away_is_no_image_error(store: S3, pets: str) -> None
         started = time.monotonic()
         with pytest.raises(StoreError, match=f"the store at {store.endpoint} did not answer for "):
             call()
-        assert 2 <= time.monotonic() - started < 12
+        assert 2 <= time.monotonic() - started < 120  # with tries that answer late
 
 
 def test_a_store_that_is_away_at_the_start_is_a_user_error(store: S3, pets: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support.array_sets import WAYS
-from tests.support.processes import wait_until
+from tests.support.processes import SECONDS, wait_until
 from tests.support.s3_server import S3
 from tests.support.tars import write_tar
 from zsd_ray.data.base import ImageDataset
@@ -79,6 +79,6 @@ def test_a_store_that_goes_away_is_waited_for_and_no_image_is_blamed(
     reader.start()
     wait_until(waiting)
     store.start()
-    reader.join(60)
+    reader.join(SECONDS)
     for one, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -14,10 +14,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tests.support.processes import SECONDS
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "cluster" / "local.sh"
-SECONDS = 240
-"""For anything to come about; nothing is as slow as that."""
 
 
 class LocalCluster:

@@ -8,6 +8,8 @@ import sys
 import time
 import urllib.request
 
+from tests.support.processes import SECONDS
+
 
 class MlflowServer:
     """It can be killed and started again with its data."""
@@ -33,7 +35,8 @@ class MlflowServer:
             self.process = subprocess.Popen(
                 command, env=environment, stdout=log, stderr=log, start_new_session=True
             )
-        for _ in range(600):
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
             try:
                 urllib.request.urlopen(f"{self.url}/health", timeout=2)  # noqa: S310 - our own
                 return
@@ -44,4 +47,4 @@ class MlflowServer:
 
     def kill(self):
         os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(30)
+        self.process.wait(SECONDS)

@@ -25,7 +25,11 @@ def actors(ancestor, kind):
     return sorted(found)
 
 
-def wait_until(condition, seconds=240, still=lambda: True):
+SECONDS = 400
+"""For anything to come about: on a machine that others use too, little is as slow as that."""
+
+
+def wait_until(condition, seconds=SECONDS, still=lambda: True):
     """Wait for a condition; fail at once where `still` does not hold, and after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():

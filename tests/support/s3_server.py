@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tests.support.processes import SECONDS
 from zsd_ray.spec.config import StorageConfig
 
 ACCESS_KEY, SECRET_KEY = "testsaccess", "testssecret"
@@ -198,13 +199,13 @@ def _ceph(folder: Path) -> Iterator[S3Server]:
         assert script.stdout is not None
         try:
             if script.stdout.readline() != "ready\n":
-                script.wait(30)
+                script.wait(SECONDS)
                 log.seek(0)
                 raise RuntimeError(f"Ceph did not start: {log.read()} (see {folder})")
             yield _Ceph(s3_port, script)
         finally:
             script.stdin.close()
-            script.wait(30)
+            script.wait(SECONDS)
             script.stdout.close()
 
 
@@ -224,7 +225,7 @@ def _moto(folder: Path) -> Iterator[S3Server]:
             server.stop()
         finally:
             process.kill()
-            process.wait(30)
+            process.wait(SECONDS)
 
 
 def _free_ports(n: int) -> list[int]:
@@ -238,7 +239,7 @@ def _free_ports(n: int) -> list[int]:
 
 
 def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
