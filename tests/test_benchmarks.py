@@ -1,66 +1,20 @@
 """Every program in benchmarks/ works, and what one marks as the default is the default."""
 
 import importlib
-import os
-import runpy
-import sys
-from pathlib import Path
 
 import pytest
-import ray
 
+from tests.support.benchmark_programs import ON_RAY, PROGRAMS, benchmarks, run_quick
 from zsd_ray.spec.config import RunConfig, parse_config
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-MODULES = {path.stem: path for path in sorted(BENCHMARKS.glob("*.py"))}
-PROGRAMS = [name for name, path in MODULES.items() if "__main__" in path.read_text()]
-ON_RAY = {"scheduler_throughput"}
+__all__ = ["benchmarks"]
 
 
-@pytest.fixture
-def benchmarks(monkeypatch):
-    """What `python benchmarks/X.py` changes in its process is undone."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    before = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
-    for name in MODULES:
-        sys.modules.pop(name, None)
-
-
-def run_quick(program, monkeypatch):
-    """Run a program as `python` would."""
-    path = MODULES[program]
-    monkeypatch.setattr(sys, "argv", [str(path), "--quick"])
-    try:
-        runpy.run_path(str(path), run_name="__main__")
-    except SystemExit as end:
-        code = end.code
-    else:
-        code = None
-    assert not code, f"{program} --quick ended with {code}"
-
-
-@pytest.mark.parametrize("program", sorted(set(PROGRAMS) - ON_RAY))
+@pytest.mark.parametrize("program", [name for name in PROGRAMS if name != ON_RAY])
 def test_every_program_runs(program, benchmarks, monkeypatch, capsys):
     run_quick(program, monkeypatch)
     shown = capsys.readouterr().out
     assert any(character.isdigit() for character in shown), f"{program} showed no figure: {shown!r}"
-
-
-@pytest.mark.parametrize("program", sorted(ON_RAY))
-def test_every_program_with_actors_of_its_own_runs(
-    program, benchmarks, local_ray, monkeypatch, capsys
-):
-    # Ray's workers do not look in benchmarks/ for what the program imports.
-    scores = importlib.import_module("made_up_scores")
-    ray.cloudpickle.register_pickle_by_value(scores)
-    try:
-        run_quick(program, monkeypatch)
-    finally:
-        ray.cloudpickle.unregister_pickle_by_value(scores)
-    assert "micro-batches/s" in capsys.readouterr().out
 
 
 @pytest.fixture
