@@ -61,10 +61,15 @@ def again(folder, inputs=None, **sections):
 DONE_AGAIN = {"decisions": 5, "scores": 5, "traces": 5, "checkpoints": 1}
 """Images that are decided: the one that was open, and those of the damaged part."""
 
+FEW = {"truncated", "flipped", "a_folder"}
+"""Of what may happen to any file; decisions have all of it."""
+
 PARTS = [
     (file, name)
     for file, name in outputs.CASES
-    if file.endswith(".parquet") and (not file.startswith("traces") or name in outputs.ANY)
+    if file.startswith("decisions")
+    or (file.endswith(".parquet") and name in FEW)
+    or (file.startswith(("scores", "checkpoints")) and name not in outputs.ANY)
 ]
 
 
