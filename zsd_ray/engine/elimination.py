@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -188,7 +189,7 @@ class Elimination:
 
     def _complete(self) -> int:
         """Draws that every class which is not waiting has."""
-        if not self._even:
+        if not self._even or self._known == self.target:
             return self.target
         gaps = np.isnan(self._errors[self.target : self._known])
         first_gap = int(gaps.argmax()) if gaps.size else 0
@@ -198,12 +199,13 @@ class Elimination:
     def _remove(self, doomed: NDArray[np.bool_]) -> None:
         classes = self.survivors[doomed]
         given = self._draws[classes]
-        for n in np.unique(given).tolist():
+        for n in sorted(set(given.tolist())):
             of = given == n
             self._removed.append((classes[of], self._errors[:n, doomed][:, of]))
-        self.survivors = self.survivors[~doomed]
+        stay = ~doomed
+        self.survivors = self.survivors[stay]
         # One memory layout, whatever the history: numpy's sums depend on it in the last bit.
-        self._errors = np.ascontiguousarray(self._errors[:, ~doomed])
+        self._errors = np.ascontiguousarray(self._errors[:, stay])
 
     def _restore_removed(self, errors: NDArray[np.float32]) -> None:
         """Cut the classes that were removed, one after the other, back into columns."""
@@ -231,7 +233,10 @@ class Elimination:
         """The same where all survivors go on as before."""
         self.target = self._rule.next_look(self.n_draws)
         self._reserve(self.target)
-        self.missing = int(np.count_nonzero(np.isnan(self._errors[self.n_draws : self.target])))
+        self.missing = (self.target - self.n_draws) * len(self.survivors)
+        if self._known > self.n_draws:
+            ahead = self._errors[self.n_draws : self.target]
+            self.missing -= ahead.size - int(np.count_nonzero(np.isnan(ahead)))
 
     def _unopposed(self) -> Outcome:
         unknown = np.full(len(self._draws), np.nan)
@@ -253,23 +258,28 @@ class Elimination:
         weight = self._table[: self.n_draws, _WEIGHT]
         blocks = list(self._removed)
         given = self._draws[self.survivors]
-        for n in np.unique(given).tolist():
+        for n in sorted(set(given.tolist())):
             blocks.append((self.survivors[given == n], self._errors[:n, given == n]))
         means, gaps, gap_errors = np.full((3, len(self._draws)), np.nan)
-        for classes, errors in blocks:
-            scores = weight[: len(errors), None] * errors
-            means[classes] = scores.sum(axis=0) / len(scores)
+        weighted = [weight[: len(errors), None] * errors for _, errors in blocks]
+        for (classes, _), scores in zip(blocks, weighted, strict=True):
+            means[classes] = np.add.reduce(scores, axis=0) / len(scores)
         # Those that lasted longest first, then the least mean, then the class number.
         lasting = np.lexsort((means, -self._draws))[: np.count_nonzero(self._draws)]
         ranking = lasting if chosen is None else chosen
         column = np.searchsorted(self.survivors, ranking[0])
         best = weight * self._errors[: self.n_draws, column]
-        for classes, errors in blocks:
-            n = len(errors)
-            gap = weight[:n, None] * errors - best[:n, None]
-            gaps[classes] = gap.mean(axis=0)
+        for (classes, _), scores in zip(blocks, weighted, strict=True):
+            # As ndarray.mean and .std, to the last bit, without what those look at first.
+            n = len(scores)
+            gap = scores - best[:n, None]
+            mean = np.add.reduce(gap, axis=0) / n
+            gaps[classes] = mean
             if n > 1:
-                gap_errors[classes] = gap.std(axis=0, ddof=1) / np.sqrt(n)
+                gap -= mean
+                gap *= gap
+                deviation = np.sqrt(np.add.reduce(gap, axis=0) / (n - 1))
+                gap_errors[classes] = deviation / math.sqrt(n)
         return Outcome(
             ranking=_ints(ranking),
             mean_scores=tuple(means.tolist()),

@@ -97,7 +97,7 @@ class OpenImage:
         self._seconds += seconds
         if scores.n_evaluations is not None:
             self._counted += scores.n_evaluations
-            self._spent += scores.n_evaluations - self._cost.of((item,))
+            self._spent += scores.n_evaluations - self._cost.of_item(item)
         elimination = self.elimination
         before = elimination.n_draws
         elimination.add(item, scores)

@@ -49,8 +49,11 @@ class Cost:
     def of_draw(self, n_classes: int) -> int:
         return n_classes * self.per_score + self.per_draw
 
+    def of_item(self, item: WorkItem) -> int:
+        return item.n_draws * (len(item.classes) * self.per_score + self.per_draw)
+
     def of(self, items: Iterable[WorkItem]) -> int:
-        return sum([item.n_draws * self.of_draw(len(item.classes)) for item in items])
+        return sum([self.of_item(item) for item in items])
 
 
 ONE_EACH = Cost()
@@ -83,11 +86,13 @@ def take(queue: deque[WorkItem], room: int, cost: Cost) -> list[WorkItem]:
     taken: list[WorkItem] = []
     while queue and room >= cost.least:
         item = queue.popleft()
-        if cost.of((item,)) > room:
+        price = cost.of_item(item)
+        if price > room:
             item, rest = _cut(item, room, cost)
             queue.extendleft(reversed(rest))
+            price = cost.of_item(item)
         taken.append(item)
-        room -= cost.of((item,))
+        room -= price
     return taken
 
 

@@ -197,7 +197,7 @@ class Scheduler:
                     self._fail(image, item, answer, name, out)
                 continue
             counted = answer.n_evaluations
-            self.counters.n_scored += self._cost.of((item,)) if counted is None else counted
+            self.counters.n_scored += self._cost.of_item(item) if counted is None else counted
             if image is None:
                 continue
             image.answered(item, answer, seconds_each * item.n_scores, size)

@@ -37,12 +37,12 @@ class ClarkJaini:
         # Running sums: many looks cost what one costs, and each is the same, to the last bit,
         # whatever comes behind it.
         totals = scores_NK[:last].cumsum(axis=0)
-        leaders = totals[first - 1 :].argmin(axis=1)
+        leaders = totals[first - 1 :].argmin(axis=1).tolist()
         n = first
         while n <= last:
-            leader = leaders[n - first]
-            change = int((leaders[n - first :] != leader).argmax())  # 0: there is none
-            end = n + change if change else last + 1  # one leader in n .. end - 1
+            leader, end = leaders[n - first], n + 1
+            while end <= last and leaders[end - first] == leader:
+                end += 1  # one leader in n .. end - 1
             worse = self._worse(scores_NK[: end - 1], leader, n)
             row, column = divmod(int(worse.argmax()), worse.shape[1])
             if worse[row, column]:
@@ -56,9 +56,7 @@ class ClarkJaini:
             return Verdict(first, keep, "one-class-left")
         return Verdict(last, keep, "max-scores" if last >= self.max_draws else None)
 
-    def _worse(
-        self, scores_NK: NDArray[np.float64], leader: np.intp, first: int
-    ) -> NDArray[np.bool_]:
+    def _worse(self, scores_NK: NDArray[np.float64], leader: int, first: int) -> NDArray[np.bool_]:
         """Which classes a paired t-test tells from the leader, at each look from `first` to N.
 
         |t| > c, squared and freed of its fractions. The leader itself, 0 > 0, is never found; a
