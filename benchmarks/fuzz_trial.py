@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import faulthandler
 import io
 import os
@@ -63,13 +64,14 @@ class Hang(BaseException):
 
 
 class Watch:
-    """Notes every file that is opened for writing, made or moved outside of the allowed folders.
+    """Refuses and notes every file that would be written, made or moved outside of some folders.
 
-    It sees what Python does, and not what a library does in its own compiled code.
+    Refused, because hostile arguments name places of the machine, and a fuzz may run as root. It
+    sees what Python does, and not what a library does in its own compiled code.
     """
 
     def __init__(self, allowed: tuple[Path, ...]) -> None:
-        self._allowed = (*map(str, allowed), "/dev/", "/proc/")
+        self._allowed = tuple(f"{folder}{os.sep}" for folder in allowed)
         self.foreign: list[str] = []
         self.on = False
         sys.addaudithook(self._audit)
@@ -80,16 +82,19 @@ class Watch:
         for path in _written(event, arguments):
             if isinstance(path, str | bytes) and not self._is_allowed(os.fsdecode(path)):
                 self.foreign.append(f"{event} {os.fsdecode(path)}")
+                raise PermissionError(errno.EACCES, "refused by the fuzz", path)
 
     def _is_allowed(self, path: str) -> bool:
         whole = os.path.realpath(path)
-        return whole.startswith(self._allowed) or "__pycache__" in whole
+        return f"{whole}{os.sep}".startswith(self._allowed) or "__pycache__" in whole
 
 
 def _written(event: str, arguments: tuple[Any, ...]) -> Sequence[Any]:
     """The paths that one of Python's audit events makes, changes or removes."""
     if event == "open":
         path, mode, flags = arguments
+        if path == os.devnull:
+            return []
         writes = (flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) or set(mode or "") & set(
             "wax+"
         )
@@ -146,7 +151,7 @@ def try_input(
     done, arguments = make(folder, rng)
     watch.foreign.clear()
     code, text, what = _call(arguments, watch)
-    what = what or _judge(code, text, watch.foreign)
+    what = what or _judge(code, text, watch.foreign, is_asked=kind == "arguments")
     if number is None and code != 0:
         what = what or "refused"
     if not what:
@@ -189,12 +194,13 @@ def _call(arguments: list[str], watch: Watch) -> tuple[Any, str, str]:
     return code, printed.getvalue(), "hang" if hung else what
 
 
-def _judge(code: Any, text: str, foreign: list[str]) -> str:
+def _judge(code: Any, text: str, foreign: list[str], is_asked: bool) -> str:
+    """What is wrong with an outcome, if anything; `is_asked`: the arguments name places."""
     if code not in RIGHT_EXIT_CODES:
         return "unforeseen"
     if "Traceback (most recent call last)" in text:
         return "traceback"
-    if foreign:
+    if foreign and not is_asked:
         return "foreign file"
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return "memory" if gigabytes > MEMORY_GB else ""
