@@ -1,4 +1,4 @@
-"""Each line of the failure table in docs/ARCHITECTURE.md names tests that hold it, and they exist."""
+"""The failure table in docs/ARCHITECTURE.md names tests for each of its lines, and they exist."""
 
 from __future__ import annotations
 

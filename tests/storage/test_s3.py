@@ -56,7 +56,8 @@ def write_parquet(store: S3, key: str, levels: range, rows_a_group: int = 2) -> 
 
 
 def part(*image_ids: str) -> bytes:
-    rows = [{"image_id": image_id, "stop_reason": "one-class-left"} for image_id in image_ids]
+    row = {"stop_reason": "one-class-left", "prediction": 0, "n_evaluations": 4, "n_spent": 4}
+    rows = [{"image_id": image_id, **row} for image_id in image_ids]
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=DECISIONS), buffer)
     return buffer.getvalue()
@@ -82,7 +83,9 @@ def test_an_output(store: S3) -> None:
         "runs/one/checkpoints/0.parquet",
         "runs/one/decisions/part-1.parquet",
         "runs/one/decisions/part-2.parquet",
+        "runs/one/scores/part-9.parquet",
     ]
+    assert output.read_table("scores").num_rows == 0  # not read; it goes when a run has ended
     output.remove_checkpoints()
     output.remove_checkpoints()
     assert output.read_checkpoints() == []
