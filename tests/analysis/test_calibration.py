@@ -237,8 +237,10 @@ def test_a_split_that_leaves_a_part_nothing_is_refused(tmp_path: Path, decisions
 
 
 def test_one_class_is_refused(tmp_path: Path, decisions) -> None:
+    lists = {"mean_scores": (0.5,), "draws_per_class": (4,), "gaps": (0.0,), "gap_errors": (0.0,)}
+    row = replace(decisions[0], label=0, prediction=0, top5=(0,), **lists)
     with pytest.raises(UserError, match="has 1 class; probabilities need at least 2"):
-        calibrate(write(tmp_path, decisions, n_classes=1))
+        calibrate(write(tmp_path, [row], n_classes=1))
 
 
 def test_rows_of_an_earlier_version_are_refused(tmp_path: Path, decisions) -> None:

@@ -1,6 +1,6 @@
 """Rows of OUTPUT/scores as arrays, against the rows one by one."""
 
-from pathlib import Path
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -70,9 +70,9 @@ def test_a_real_run(full_run, pruned_run):
 
 
 def test_damaged_scores_are_one_line(tmp_path, pruned_run):
-    (tmp_path / "scores").mkdir()
-    (tmp_path / "run.json").write_text(Path(pruned_run, "run.json").read_text())
-    (tmp_path / "scores" / "part.parquet").write_bytes(b"nothing")
-    with pytest.raises(UserError, match=r"scores of .* cannot be read") as caught:
-        read_scores(open_run(str(tmp_path)))
+    run = tmp_path / "run"
+    shutil.copytree(pruned_run, run)
+    next((run / "scores").iterdir()).write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"scores/part-.* is damaged") as caught:
+        read_scores(open_run(str(run)))
     assert "\n" not in str(caught.value)

@@ -20,7 +20,9 @@ from tests.support.processes import SECONDS, actors, wait_until
 from zsd_ray.engine.plan import make_plan
 from zsd_ray.results.checkpoint import Checkpoint
 from zsd_ray.results.output import Output
+from zsd_ray.results.run_file import RunFile
 from zsd_ray.runtime.driver import run_on_ray
+from zsd_ray.spec.identity import resolved
 
 pytestmark = pytest.mark.end_to_end
 
@@ -85,6 +87,18 @@ def test_an_image_that_ends_three_workers_is_quarantined_and_tried_again_next_ti
             return self.dataset.read(index)
 
     warnings = []
+    plan.output.write_run(
+        RunFile(
+            status="failed",
+            config=resolved(plan.config),
+            identity=plan.identity,
+            identity_parts=plan.identity_parts,
+            classes=list(plan.classes.names),
+            versions={},
+            seed=plan.config.seed,
+            n_images=plan.n_images,
+        )
+    )
     broken = dataclasses.replace(plan, dataset=Poison(plan.dataset))
     counters = run_on_ray(broken, lambda counters, n: None, warnings.append)
     image_id = plan.records[poisoned].image_id
