@@ -94,9 +94,13 @@ def test_a_killed_worker_changes_no_bit(local_ray, of_two, tmp_path):
     killed, environments = [], []
 
     def on_progress(steps, images_per_second):
-        if not killed and CHECKPOINT <= steps.done < steps.total:
-            killed.append(actors(os.getpid(), "RayTrainWorker")[-1])
-            environments.append(Path(f"/proc/{killed[0]}/environ").read_bytes().split(b"\0"))
+        workers = actors(os.getpid(), "RayTrainWorker")
+        if not killed and workers and CHECKPOINT <= steps.done < steps.total:
+            environment = Path(f"/proc/{workers[-1]}/environ").read_bytes()
+            if not environment:  # it has just ended by itself
+                return
+            killed.append(workers[-1])
+            environments.append(environment.split(b"\0"))
             os.kill(killed[0], signal.SIGKILL)
 
     for attempt in range(5):
