@@ -32,6 +32,7 @@ def cluster(config: ClusterConfig, device: str) -> Iterator[None]:
         RunBrokenError: Ray itself failed inside this context. What was raised in another process
             is raised as it was there.
     """
+    _check_device(config, device)
     with _plain_errors():
         if ray.is_initialized():  # the caller's own, in a notebook or a test
             yield
@@ -61,7 +62,6 @@ def _broken(error: RayError) -> RunBrokenError:
 
 @contextmanager
 def _connected(config: ClusterConfig, device: str) -> Iterator[None]:
-    _check_device(config, device)
     with _own_handlers():
         if config.address is None:
             start_private(config)
