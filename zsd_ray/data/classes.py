@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from zsd_ray.data.label_names import match_by_order, ranks_as_numbers
 from zsd_ray.data.location import Location
 from zsd_ray.data.name_file import parse_names
+from zsd_ray.data.spelling import check_spelling
 from zsd_ray.spec.errors import UserError, some
 
 _MOST_BARE_LABELS = 1_000_000
@@ -113,27 +114,6 @@ def _by_name(listed: Sequence[str], label_names: Sequence[str]) -> tuple[int, ..
         )
     number_of = {name: number for number, name in enumerate(listed)}
     return tuple(number_of[name] for name in label_names)
-
-
-def check_spelling(
-    listed: Sequence[str], label_names: Sequence[str], what: str = "prompts.classes"
-) -> None:
-    """Raise UserError where a list is the data's names in other spelling and another order."""
-    spelled = {_plain(name) for name in listed}
-    moved = [
-        f"{label} is {came!r} there"
-        for label, came in zip(label_names, listed, strict=True)
-        if _plain(label) != _plain(came) and _plain(label) in spelled
-    ]
-    if moved:
-        raise UserError(
-            f"{what} has the data's names, spelled differently, in another order ({some(moved)}); "
-            "order it as the data's sorted names, or map label: name"
-        )
-
-
-def _plain(name: str) -> str:
-    return name.casefold().replace("_", " ").replace("-", " ")
 
 
 def _of_numbers(listed: Sequence[str], labels_seen: Iterable[int | None]) -> ClassList:

@@ -18,6 +18,34 @@ from zsd_ray.spec.errors import UserError
 
 _NUMBER = re.compile(r"\s*-?\d+(\.\d+)?\s*")
 _DIGITS = re.compile(r"(\d+)")
+_NUMBER_OF_WORD = {
+    word: Decimal(number)
+    for number, word in enumerate(
+        [
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+            "seventeen",
+            "eighteen",
+            "nineteen",
+            "twenty",
+        ]
+    )
+}
 _N_SHOWN = 3
 
 
@@ -88,7 +116,8 @@ def _match(labels: Sequence[str], listed: Sequence[str]) -> tuple[list[int], str
 def ranks_as_numbers(names: Sequence[str]) -> list[int] | None:
     """The place of each name among all in the order of the numbers that they are.
 
-    Names that differ in one number alone are such too: class_1, class_10, class_2.
+    Names that differ in one number alone are such too: class_1, class_10, class_2. So are the
+    English words for 0 to 20: folders called one, two and zero beside a list 0, 1, 2.
 
     Returns:
         None where they are no numbers.
@@ -115,6 +144,9 @@ def ranks_as_numbers(names: Sequence[str]) -> list[int] | None:
 def _numbers(names: Sequence[str]) -> list[Decimal] | None:
     if all(_NUMBER.fullmatch(name) for name in names):
         return [Decimal(name.strip()) for name in names]
+    words = [_NUMBER_OF_WORD.get(name.strip().casefold()) for name in names]
+    if names and None not in words:
+        return [number for number in words if number is not None]
     parts = [_DIGITS.split(name) for name in names]
     if len({len(each) for each in parts}) != 1:
         return None

@@ -11,9 +11,9 @@ import torch
 
 from zsd_ray.data.base import ImageDataset, choose_subset
 from zsd_ray.data.captions import DescribedDataset
-from zsd_ray.data.classes import check_spelling
 from zsd_ray.data.label_names import check_text_order
 from zsd_ray.data.open import open_dataset
+from zsd_ray.data.spelling import check_spelling
 from zsd_ray.data.transforms import to_square
 from zsd_ray.results.output import Output
 from zsd_ray.spec.errors import ImageError, UserError
