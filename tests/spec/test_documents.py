@@ -101,3 +101,20 @@ def test_yaml_keeps_what_safe_loading_gives() -> None:
         "own": {"a": 1, "b": 3},
         "list": ["x", 16, None, 1.5],
     }
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1E-3", "+.1e-2", "1.e-3"])
+def test_an_exponent_makes_a_number(text: str) -> None:
+    """YAML 1.1 takes these for text, which a custom model would get as its argument."""
+    assert parse_yaml(f"rate: {text}", "x") == {"rate": 1e-3}
+    assert parse_typed_value(text, "--set x") == 1e-3
+
+
+@pytest.mark.parametrize("text", ["1e", "e3", "1e3x", "n01e3", "v1e-3"])
+def test_text_with_an_e_is_text(text: str) -> None:
+    assert parse_yaml(f"name: {text}", "x") == {"name": text}
+
+
+def test_json_with_a_key_twice_is_refused() -> None:
+    with pytest.raises(UserError, match="'label' is given twice"):
+        parse_json('{"label": 1, "label": 2}', "a.json")

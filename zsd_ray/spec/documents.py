@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Hashable
 from typing import Any
 
@@ -45,9 +46,18 @@ def parse_json(data: bytes | str, shown: str) -> Any:
     if is_lfs_pointer(raw):
         raise UserError(f"{shown} is a git-LFS pointer, not the file itself; run `git lfs pull`")
     try:
-        return json.loads(raw.decode("utf-8-sig"))
+        return json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{shown} is not valid JSON ({_line(error)}); replace the file") from error
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of these keys; raises ValueError where one comes twice."""
+    written = dict(pairs)
+    if len(written) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {twice[:60]!a} is given twice")
+    return written
 
 
 def parse_json_object(data: bytes | str, shown: str) -> dict[str, Any]:
@@ -235,6 +245,12 @@ _StrictLoader.yaml_implicit_resolvers = {
     first: [(tag, form) for tag, form in forms if tag != "tag:yaml.org,2002:timestamp"]
     for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+# YAML 1.1 takes 1e-3 for text, where people and YAML 1.2 mean a number.
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
 
 
 def _line(error: BaseException) -> str:
