@@ -119,6 +119,10 @@ class PromptConfig(Section):
             return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
         if isinstance(classes, Mapping):
+            twice = {text(label): label for label in classes}
+            if len(twice) < len(classes):
+                label = next(label for label in classes if label != twice[text(label)])
+                raise ValueError(f"has the label {text(label)} twice, as a number and as text")
             classes = {text(label): text(name) for label, name in classes.items()}
             parts = [*classes, *classes.values()]
         elif isinstance(classes, list):

@@ -16,7 +16,7 @@ from zsd_ray.spec.section import Section
 
 _LONGEST = 60
 _DUE = "input should be "
-_BRANCH = re.compile(r"^(str|int|float|bool|none|\w+\[.*\]|[A-Z]\w*)$", re.DOTALL)
+_BRANCH = re.compile(r"^(str|int|float|bool|none|constrained-\w+|\w+\[.*\]|[A-Z]\w*)$", re.DOTALL)
 _A_SECTION = ("model_type", "model_attributes_type", "dict_type")
 
 

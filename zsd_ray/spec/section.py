@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
 def inside_unit_interval(t_range: tuple[float, float]) -> tuple[float, float]:
@@ -46,6 +46,18 @@ WHOLE = "whole"
 """A key of pydantic's context of serialisation: with what says nothing, as identities have it."""
 
 
+def _types_in(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation is made of."""
+    arguments = get_args(annotation)
+    if get_origin(annotation) is Annotated:  # what else it holds is no type
+        arguments = arguments[:1]
+    if get_origin(annotation) is Literal:
+        return
+    yield from (each for part in arguments for each in _types_in(part))
+    if not arguments:
+        yield annotation
+
+
 class Section(BaseModel):
     """Base of every section: frozen, and an unknown key is an error.
 
@@ -58,6 +70,19 @@ class Section(BaseModel):
     sections_of: ClassVar[type[Section] | None] = None
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, tree: Any) -> Any:
+        """Refuse true where a number is due: Python takes it for 1, and YAML reads `on` as true."""
+        for key, value in tree.items() if isinstance(tree, Mapping) else ():
+            parts = value if isinstance(value, list | tuple) else [value]
+            odd = next((part for part in parts if isinstance(part, bool)), None)
+            if odd is not None and key in cls.model_fields:
+                types = set(_types_in(cls.model_fields[key].annotation))
+                if types & {int, float} and not types & {bool, Any}:
+                    raise ValueError(f"{key} takes a number, but came {str(odd).lower()}")
+        return tree
 
     @classmethod
     def idle(cls, tree: Mapping[str, Any]) -> list[str]:
