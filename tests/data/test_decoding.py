@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +44,18 @@ def test_truncated_images(kind: str, part: float, picture: Picture, encode: Enco
 def test_truncated_jpeg_says_so(picture: Picture, encode: Encode) -> None:
     data = encode(picture(width=64, height=64), "JPEG")
     assert "truncated" in reason(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize("options", [{}, {"exif": b"Exif\0\0\xff\xd9"}])
+def test_a_jpeg_whose_second_half_is_zeros(picture: Picture, options: dict[str, Any]) -> None:
+    """As a broken download leaves it: its decoder would make grey of them in silence."""
+    out = io.BytesIO()
+    picture(0, 640, 480).save(out, "JPEG", quality=90, **options)
+    data = out.getvalue()
+    assert decode(data, "x").size == (640, 480)
+    assert decode(data + bytes(9), "x").size == (640, 480)
+    half = len(data) // 2
+    assert "cut short (its end is missing)" in reason(data[:half] + bytes(len(data) - half))
 
 
 def test_zero_bytes() -> None:

@@ -8,7 +8,7 @@ import warnings
 
 from PIL import Image, UnidentifiedImageError
 
-from zsd_ray.data.missing_pixels import missing_from_png, missing_from_tiff
+from zsd_ray.data.missing_pixels import missing_from_jpeg, missing_from_png, missing_from_tiff
 from zsd_ray.spec.documents import is_lfs_pointer
 from zsd_ray.spec.errors import ImageError
 
@@ -42,7 +42,7 @@ def decode(data: bytes, source: str) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
         raw_mode, missing = _raw_mode(image), missing_from_tiff(image)
         image.load()
-        missing = missing or missing_from_png(image, data)
+        missing = missing or missing_from_png(image, data) or missing_from_jpeg(image, data)
     except UnidentifiedImageError:
         raise ImageError(f"{source}: {_what_it_is(data)}") from None
     except Exception as error:  # Pillow's plugins raise SyntaxError, struct.error and others

@@ -9,6 +9,9 @@ from PIL import Image
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Numbers of a pixel, by the colour type of a PNG."""
 
+_JPEG_ALONE = [bytes([mark]) for mark in (0x01, *range(0xD0, 0xD9))]
+"""Marks of a JPEG that no length follows."""
+
 _PASSES = (
     (0, 0, 8, 8),
     (4, 0, 8, 8),
@@ -31,6 +34,26 @@ def missing_from_tiff(image: Image.Image) -> str | None:
     areas = [(tile[1][2] - tile[1][0]) * (tile[1][3] - tile[1][1]) for tile in _tiles(image)]
     missing = width * height - sum(areas)
     return f"{missing:,} of its pixels are in no strip" if missing > 0 else None
+
+
+def missing_from_jpeg(image: Image.Image, data: bytes) -> str | None:
+    """What is wrong with the end of a loaded JPEG; None: nothing.
+
+    Its decoder makes grey of the zeros that a broken download leaves. In pixel data the mark of
+    the end cannot stand (ITU-T T.81, B.1.1.5), so that it stands behind the first scan's start.
+    """
+    if image.format not in ("JPEG", "MPO"):
+        return None
+    place = 2
+    while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
+        mark = data[place + 1 : place + 2]
+        if mark == b"\xff":  # filling before a mark
+            place += 1
+        elif mark in _JPEG_ALONE:
+            place += 2
+        else:
+            place += 2 + int.from_bytes(data[place + 2 : place + 4])
+    return "its end is missing" if data.find(b"\xff\xd9", place) < 0 else None
 
 
 def missing_from_png(image: Image.Image, data: bytes) -> str | None:
