@@ -79,6 +79,22 @@ def test_the_same_in_a_store(memory: str) -> None:
     assert shards == [Shard(f"/bucket/data/test/{n}.bin", f"{n}.bin") for n in range(2)]
 
 
+def test_a_folder_of_several_splits_is_said(tmp_path: Path) -> None:
+    """Else an accuracy would be of training and test images together, in silence."""
+    touch(tmp_path, "data/train-0.bin", "data/test-0.bin")
+    with pytest.warns(UserWarning, match="files of test, train by their names, and all 2 are read"):
+        assert len(find_shards(Location(str(tmp_path)), BINARY)) == 2
+
+
+def test_a_folder_of_one_split_says_nothing(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    touch(tmp_path, "data/test-0.bin", "data/test-1.bin")
+    assert len(find_shards(Location(str(tmp_path)), BINARY)) == 2
+    assert len(find_shards(Location(f"{tmp_path}/data/*.bin"), BINARY)) == 2
+    assert not recwarn
+
+
 def test_ranges_count_as_a_shell_does() -> None:
     for text, names in (
         ("/a/{8..11}.bin", ["10.bin", "11.bin", "8.bin", "9.bin"]),  # sorted, as a folder's are

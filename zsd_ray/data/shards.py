@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import NamedTuple
@@ -29,7 +30,8 @@ def find_shards(location: Location, suffixes: Sequence[str]) -> list[Shard]:
     """The files with these suffixes at a location, in order of their names.
 
     One file, its folder, a pattern in its folder, and a range such as part-{000..063}.tar give it
-    the same name. Only a folder is searched for suffixes.
+    the same name. Only a folder is searched for suffixes; a warning says where it holds several
+    splits.
 
     Raises:
         UserError: there is nothing; or, in a folder, nothing with these suffixes.
@@ -41,6 +43,7 @@ def find_shards(location: Location, suffixes: Sequence[str]) -> list[Shard]:
             raise UserError(
                 f"data.path {location.shown} holds no {suffixes[0]} files; check the path"
             )
+        _say_splits(location, found)
         return found
     if kind is not None:
         # A link's query is no part of the name, and may hold a signature.
@@ -72,6 +75,17 @@ def find_split(location: Location, suffixes: Sequence[str], words: Sequence[str]
         return found
     word = next((word for word in words if any(word in splits for splits in said)), None)
     return [shard for shard, splits in zip(found, said, strict=True) if word in splits]
+
+
+def _say_splits(location: Location, found: Sequence[Shard]) -> None:
+    """Warn where the names of a folder's files say that they are of several splits."""
+    said = sorted(set().union(*(splits_in(shard.name) for shard in found)))
+    if len(said) > 1:
+        warnings.warn(
+            f"data.path {location.shown} holds files of {', '.join(said)} by their names, and all "
+            f"{len(found)} are read; write data.path as a pattern of those that are meant",
+            stacklevel=3,
+        )
 
 
 def _below(location: Location, suffixes: Sequence[str]) -> list[Shard]:
