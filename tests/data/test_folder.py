@@ -303,6 +303,34 @@ def test_an_empty_class_folder_of_a_store_is_not_left_out(pets: Path, memory: st
         open_folder(memory)
 
 
+@pytest.mark.parametrize("splits", [("train", "test"), ("Train", "Val", "Test"), ("training",)])
+def test_splits_are_no_classes(tmp_path: Path, splits: tuple[str, ...]) -> None:
+    """Each image would be classified as "a photo of a train." or "a photo of a test."."""
+    write(tmp_path, {f"{split}/{name}/0.png": b"x" for split in splits for name in ("cat", "dog")})
+    with pytest.raises(UserError, match="are splits and no classes"):
+        open_folder(tmp_path)
+
+
+def test_a_class_that_is_called_as_a_split(tmp_path: Path) -> None:
+    write(tmp_path, {"train/0.png": b"x", "boat/0.png": b"x"})
+    assert open_folder(tmp_path).label_names == ["boat", "train"]
+
+
+@pytest.mark.parametrize("twins", [("caf\u00e9", "cafe\u0301"), ("cat", "cat ")])
+def test_two_folders_that_read_as_one_name_are_refused(
+    tmp_path: Path, twins: tuple[str, str]
+) -> None:
+    write(tmp_path, {f"{name}/0.png": b"x" for name in twins})
+    with pytest.raises(UserError, match="which read as one name"):
+        open_folder(tmp_path)
+
+
+def test_pictures_that_are_not_read_are_said(pets: Path) -> None:
+    write(pets, {"cat/7.heic": b"x", "dog/8.JFIF": b"x", "dog/notes.txt": b"x"})
+    with pytest.warns(UserWarning, match=r"2 pictures are left out \(cat/7.heic, dog/8.JFIF\)"):
+        assert len(open_folder(pets).records) == 10
+
+
 def test_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds 0 files"):
         open_folder(tmp_path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import posixpath
+import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 
@@ -17,6 +19,18 @@ from zsd_ray.spec.errors import UserError, some
 
 EXTENSIONS = ("jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm")
 
+# What people have pictures in beside these: they are no images here, which is said.
+_OTHER_PICTURES = (
+    *("jfif", "jpe", "jp2", "j2k", "jxl", "heic", "heif", "avif", "pbm", "pnm", "pfm", "svg"),
+    *("ico", "tga", "psd", "dng", "cr2", "nef", "arw", "exr", "hdr", "dcm", "npy"),
+)
+
+# Names of folders that are parts of a data set, and no classes of it.
+_SPLITS = {
+    *("train", "training", "test", "testing", "val", "valid", "validation", "eval", "dev"),
+    *("holdout", "extra"),
+}
+
 # Folders of systems, which hold no images of anybody's.
 _NO_CLASSES = {"__MACOSX", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
 
@@ -28,7 +42,8 @@ class FolderDataset:
     accuracy of the first images is that of all.
 
     Raises:
-        UserError: no such folder, no class subfolders, or a class without images.
+        UserError: no such folder, no class subfolders, or a class without images; subfolders that
+            are splits, or two of one name.
     """
 
     records: RecordTable
@@ -53,6 +68,8 @@ class FolderDataset:
                 f"({some(empty)}); remove them, or give them images ({', '.join(EXTENSIONS)})"
             )
         self.label_names = number_labels(n_images)
+        _check_names(shown, self.label_names)
+        _say_left_out(shown, names)
         label_of = {name: label for label, name in enumerate(self.label_names)}
         ids = [name for name in sorted(images, key=spread) if "/" in name]
         self.records = RecordTable(
@@ -66,6 +83,34 @@ class FolderDataset:
         with self._location.image_errors(record.source):
             data = self._location.read_bytes(self._location.join(record.image_id))
         return decode(data, record.source)
+
+
+def _check_names(shown: str, names: Sequence[str]) -> None:
+    """Refuse folders that are splits, and two that people read as one name."""
+    if {name.casefold() for name in names} <= _SPLITS:
+        raise UserError(
+            f"data.path {shown} holds {', '.join(names)}, which are splits and no classes; set "
+            f"data.path to the one that is meant, such as {shown.rstrip('/')}/{names[0]}"
+        )
+    seen: dict[str, str] = {}
+    for name in names:
+        before = seen.setdefault(unicodedata.normalize("NFC", name).strip(), name)
+        if before != name:
+            raise UserError(
+                f"data.path {shown} holds the class folders {before!a} and {name!a}, which read "
+                "as one name; put their images into one, or rename one"
+            )
+
+
+def _say_left_out(shown: str, names: Sequence[str]) -> None:
+    """Warn of pictures that are not read: they would be missing from the figures in silence."""
+    left_out = [name for name in names if "/" in name and _extension(name) in _OTHER_PICTURES]
+    if left_out:
+        warnings.warn(
+            f"data.path {shown}: {len(left_out)} pictures are left out ({some(left_out)}); read "
+            f"are {', '.join(EXTENSIONS)}",
+            stacklevel=4,
+        )
 
 
 def _list(location: Location) -> list[str]:
@@ -93,7 +138,11 @@ def _list(location: Location) -> list[str]:
 
 
 def _is_image(name: str) -> bool:
-    return posixpath.splitext(name)[1].removeprefix(".").lower() in EXTENSIONS
+    return _extension(name) in EXTENSIONS
+
+
+def _extension(name: str) -> str:
+    return posixpath.splitext(name)[1].removeprefix(".").lower()
 
 
 def _nothing_found(shown: str, names: list[str], images: list[str]) -> str:
