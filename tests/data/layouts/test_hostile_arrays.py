@@ -128,6 +128,10 @@ LYING: dict[str, tuple[str, Write, Write, str]] = {
     "a batch whose labels are 2**70": (
         "cifar10", array_sets.write_cifar10_pickles, batch(PIXELS, [0, 2**70]), "holds label 118",
     ),
+    "a batch of rows, columns, colours": (
+        "cifar10", array_sets.write_cifar10_pickles,
+        batch(np.zeros((2, 32, 32, 3), np.uint8), [0, 1]), r"have the shape \(2, 32, 32, 3\)",
+    ),
     "a batch whose images are a list": (
         "cifar10", array_sets.write_cifar10_pickles, batch([[0] * 3072] * 2, [0, 1]), "are a list",
     ),

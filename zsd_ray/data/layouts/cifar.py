@@ -90,6 +90,11 @@ def _pixels(opened: IO[bytes]) -> Pixels:
     if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8:
         came = rows.dtype if isinstance(rows, np.ndarray) else f"a {type(rows).__name__}"
         raise ValueError(f"its data are {came}, not bytes; take the publisher's batch")
+    if rows.shape[1:] not in ((_SIZE,), _SHAPE):
+        raise ValueError(
+            f"its data have the shape {rows.shape}, where images are rows of {_SIZE} bytes, plane "
+            "by plane; take the publisher's batch"
+        )
     return rows.reshape(-1, *_SHAPE).transpose(0, 2, 3, 1)
 
 
