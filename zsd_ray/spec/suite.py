@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from zsd_ray.spec.config import OutputConfig, RunConfig, StorageConfig, TrackingConfig
 from zsd_ray.spec.data import CorruptionConfig
@@ -14,6 +14,19 @@ from zsd_ray.spec.section import Section
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """Of a folder, and in the table."""
+
+T = TypeVar("T")
+
+
+def _each_once(values: list[T]) -> list[T]:
+    """A list as it came; raises ValueError where it names something twice, which counts twice."""
+    twice = next((value for value in values if values.count(value) > 1), None)
+    if twice is not None:
+        raise ValueError(f"names {twice!r} more than once")
+    return values
+
+
+Once = AfterValidator(_each_once)
 
 Tree = dict[str, Any]
 """A section of a run, as plain values; it is checked when the cells are made."""
@@ -38,7 +51,7 @@ class SuitePart(Section):
 class SuiteModel(SuitePart):
     """A model, and which of the data sets it is asked about; null: all."""
 
-    datasets: list[str] | None = None
+    datasets: Annotated[list[str], Once] | None = None
 
 
 class SuiteDataset(SuitePart):
@@ -50,10 +63,10 @@ class SuiteDataset(SuitePart):
 class SuiteCorruptions(Section):
     """Some data sets again, with every picture damaged, at each strength."""
 
-    of: Annotated[list[str], Field(min_length=1)]
-    kinds: Annotated[list[Kind], Field(min_length=1)]
-    strengths: Annotated[list[Annotated[int, Field(ge=1, le=5)]], Field(min_length=1)] = Field(
-        [1, 2, 3, 4, 5]
+    of: Annotated[list[str], Field(min_length=1), Once]
+    kinds: Annotated[list[Kind], Field(min_length=1), Once]
+    strengths: Annotated[list[Annotated[int, Field(ge=1, le=5)]], Field(min_length=1), Once] = (
+        Field([1, 2, 3, 4, 5])
     )
 
 
@@ -61,8 +74,8 @@ class SuiteRobustness(Section):
     """Data sets of one task, of which the others shift away from `id`; supervised baselines."""
 
     id: str
-    ood: Annotated[list[str], Field(min_length=1)]
-    baselines: Annotated[list[str], Field(min_length=2)]
+    ood: Annotated[list[str], Field(min_length=1), Once]
+    baselines: Annotated[list[str], Field(min_length=2), Once]
 
 
 class SuiteConfig(Section):
