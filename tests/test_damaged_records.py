@@ -1,6 +1,7 @@
 """Questions to a damaged output end in one line that names the file."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -218,3 +219,36 @@ def test_a_checkpoint_tells_whose_it_is(folder):
     content = (folder / "checkpoints" / "0.parquet").read_bytes()
     with pytest.raises(DamagedFile, match=r"0\.parquet is damaged \(it is of another run\)"):
         Checkpoint.read(content, "0.parquet", "another", outputs.N_CLASSES)
+
+
+# ---- what is no file
+
+
+NO_FILES = {
+    "a folder": lambda path: path.mkdir(),
+    "a link to nothing": lambda path: path.symlink_to("nowhere"),
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "a pipe": lambda path: os.mkfifo(path),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(NO_FILES))
+@pytest.mark.parametrize(("file", "command"), [
+    ("run.json", ["status"]),
+    ("decisions/part-a.parquet", ["calibrate"]),
+    ("scores/part-a.parquet", ["rescore"]),
+])  # fmt: skip
+def test_what_is_no_file_is_named_and_not_waited_for(file, command, kind, folder, capsys):
+    (folder / file).unlink()
+    NO_FILES[kind](folder / file)
+    assert main([*command, str(folder)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert file in line
+    assert "sets it aside" in line or file == "run.json"
+
+
+@pytest.mark.parametrize("name", ["decisions", "scores", "traces", "checkpoints"])
+def test_a_file_where_parts_go_is_refused_before_anything_is_scored(name, tmp_path):
+    (tmp_path / name).write_text("x")
+    with pytest.raises(UserError, match=rf"{name} is no folder"):
+        Output(str(tmp_path)).prepare()

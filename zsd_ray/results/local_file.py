@@ -36,6 +36,18 @@ def write_whole(path: str, content: bytes) -> None:
         raise
 
 
+def what_is_no_file(path: str) -> str | None:
+    """What lies at a path that is no file; None where a file, or nothing, lies there.
+
+    Nothing is opened: a pipe that nobody writes to would be waited for.
+    """
+    if os.path.isfile(path) or not os.path.lexists(path):
+        return None
+    if os.path.isdir(path):
+        return "a folder"
+    return "a link to nothing" if not os.path.exists(path) else "no file, but a pipe or a device"
+
+
 def write_over(path: str, content: bytes, error: OSError) -> None:
     """Write into the room that a file has already, where a full disk has none for another.
 

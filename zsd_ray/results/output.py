@@ -35,6 +35,7 @@ GIVEN_UP = ("unreadable", "quarantined")
 """Stop reasons that are not the image's fault: a resumed run tries such an image again."""
 
 _DECIDING = ["image_id", "stop_reason"]
+_PART_FOLDERS = (*part_file.SCHEMAS, "checkpoints")
 _ROOM = 4096  # bytes; totals take about a thousand
 
 
@@ -82,8 +83,20 @@ class Output:
             self._remove(f"{root}/{probe}")
             if self.is_local:
                 local_file.remove_leftovers(root)
+                self._refuse_files_for_folders(root)
+        except UserError:
+            raise
         except Exception as error:  # each filesystem has errors of its own
             raise self._user_error("cannot be written", error) from error
+
+    def _refuse_files_for_folders(self, root: str) -> None:
+        """Rows that cannot be written would be known only after they were scored."""
+        for name in _PART_FOLDERS:
+            if os.path.lexists(f"{root}/{name}") and not os.path.isdir(f"{root}/{name}"):
+                raise UserError(
+                    f"{self.shown(name)} is no folder, and parts of this output are written there; "
+                    "move it away, or choose another output.path"
+                )
 
     def read_run(self) -> RunFile | None:
         """Return run.json, or None where there is none.
@@ -237,10 +250,12 @@ class Output:
 
     def _content(self, name: str) -> bytes:
         fs, root = self._opened
+        if self.is_local and (what := local_file.what_is_no_file(f"{root}/{name}")) is not None:
+            is_part = name.partition("/")[0] in _PART_FOLDERS
+            advice = part_file.ADVICE if is_part else "move it away"
+            raise DamagedFile(self.shown(name), f"it is {what}", advice)
         try:
             return self._ask(lambda: bytes(fs.cat_file(f"{root}/{name}")))
-        except IsADirectoryError as error:
-            raise DamagedFile(self.shown(name), "it is a folder", part_file.ADVICE) from error
         except PermissionError as error:
             raise UserError(
                 f"{self.shown(name)} may not be read; change its permissions"
