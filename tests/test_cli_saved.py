@@ -84,6 +84,7 @@ def test_bad_input_is_one_line_and_exit_code_2(digits, capsys, tmp_path):
         (["compare", digits, digits, f"--html={tmp_path}/no/page.html"], "cannot be written"),
         (["rescore", digits, "--output="], "--output takes a file, a folder or a URL"),
         (["rescore", digits, "--output=://x"], "--output takes a file, a folder or a URL"),
+        (["rescore", digits, f"--output={tmp_path}/\udcff"], "is no text in UTF-8"),
     ]
     for arguments, words in cases:
         assert words in refused(capsys, *arguments)

@@ -8,6 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from zsd_ray.spec.documents import is_utf8
+
 
 def inside_unit_interval(t_range: tuple[float, float]) -> tuple[float, float]:
     """A range of t as it came; raises ValueError where it is none."""
@@ -25,6 +27,8 @@ def a_place(path: str) -> str:
     """A path or URL as it came; raises ValueError where it names no place."""
     if not path.strip() or path.startswith("://"):
         raise ValueError(f"takes a file, a folder or a URL, but came {path!r}")
+    if not is_utf8(path):
+        raise ValueError(f"{ascii(path[:60])} is no text in UTF-8, and could not be written down")
     names = [] if "://" in path else [len(os.fsencode(name)) for name in path.split("/")]
     if max(names, default=0) > _LONGEST_NAME or sum(names) + len(names) > _LONGEST_PATH:
         raise ValueError(f"{path[:40]}... is longer than the path of any file")
