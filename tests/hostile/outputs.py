@@ -217,6 +217,10 @@ DECISIONS: dict[str, Damage] = {
     "neither_prediction_nor_error": _with("prediction", lambda v: [None, *v[1:]]),
     "cost_below_zero": _with("n_spent", lambda v: [-1, *v[1:]]),
     "no_cost": _with("n_evaluations", lambda v: [None, *v[1:]]),
+    "correct_of_another_label": _with("correct", lambda v: [not v[0], *v[1:]]),
+    "correct_without_a_label": _with("label", lambda v: [None] * len(v)),
+    "infinite_means": _with("mean_scores", lambda v: [[float("inf")] * N_CLASSES, *v[1:]]),
+    "infinite_gaps": _with("gaps", lambda v: [[float("-inf")] * N_CLASSES, *v[1:]]),
 }
 
 SCORES: dict[str, Damage] = {
@@ -227,6 +231,9 @@ SCORES: dict[str, Damage] = {
     "few_errors": _with("eps_error", lambda v: [v[0][:-1], *v[1:]]),
     "draw_below_zero": _with("draw", lambda v: [-1, *v[1:]]),
     "no_weight": _with("weight", lambda v: [None, *v[1:]]),
+    "weight_not_finite": _with("weight", lambda v: [float("nan"), *v[1:]]),
+    "t_not_finite": _with("t", lambda v: [float("inf"), *v[1:]]),
+    "errors_not_finite": _with("eps_error", lambda v: [[float("nan")] * len(v[0]), *v[1:]]),
 }
 
 

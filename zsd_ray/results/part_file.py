@@ -102,6 +102,9 @@ def _check(table: pa.Table, folder: str, n_classes: int | None) -> None:
     if folder in ("scores", "traces"):
         for name in ("draw", "t", "alpha", "sigma", "weight", "classes", "eps_error"):
             each(name, present)
+        for name in ("t", "alpha", "sigma", "weight"):
+            each(name, _finite)
+        each("eps_error", lambda name, column: _finite(name, pc.list_flatten(column)))
         each("draw", lambda name, column: _in_range(name, column, 0, None))
         each("classes", lists_of_classes)
         if {"classes", "eps_error"} <= set(table.column_names):
@@ -117,6 +120,10 @@ def _check(table: pa.Table, folder: str, n_classes: int | None) -> None:
     each("draws_per_class", lambda name, column: _in_range(name, pc.list_flatten(column), 0, None))
     for name in _PER_CLASS:
         each(name, lambda name, column: _check_length(name, column, n_classes))
+    for name in ("mean_scores", "gaps", "gap_errors"):
+        each(name, lambda name, column: _nowhere_infinite(name, pc.list_flatten(column)))
+    if {"label", "prediction", "correct"} <= set(table.column_names):
+        _check_correct(table)
     if {"prediction", "error"} <= set(table.column_names):
         decided, failed = pc.is_valid(table["prediction"]), pc.is_valid(table["error"])
         if pc.any(pc.equal(decided, failed)).as_py():
@@ -133,6 +140,26 @@ def _in_range(name: str, column: pa.ChunkedArray | pa.Array, least: int, most: i
     if low is not None and (low < least or (most is not None and high > most)):
         odd = low if low < least else high
         raise ValueError(f"{name} holds {odd}, where {least} to {'any' if most is None else most}")
+
+
+def _finite(name: str, column: pa.ChunkedArray) -> None:
+    if not pc.all(pc.is_finite(column)).as_py() and len(column):
+        raise ValueError(f"{name} holds a number that is not finite")
+
+
+def _nowhere_infinite(name: str, column: pa.ChunkedArray) -> None:
+    """NaN is the number of a class without draws."""
+    if pc.any(pc.is_inf(column)).as_py():
+        raise ValueError(f"{name} holds a number that is infinite")
+
+
+def _check_correct(table: pa.Table) -> None:
+    """Whether a row is right follows from two others, and every figure is made from it."""
+    right = pc.equal(table["prediction"], table["label"])
+    same = pc.equal(pc.is_valid(right), pc.is_valid(table["correct"]))
+    differ = pc.any(pc.not_equal(right, table["correct"])).as_py()
+    if differ or not (pc.all(same).as_py() or not len(table)):
+        raise ValueError("correct does not say whether the prediction is the label")
 
 
 def _check_length(name: str, column: pa.ChunkedArray, n_classes: int | None) -> None:
