@@ -320,6 +320,8 @@ RUN_JSON: dict[str, Damage] = {
     "images_a_text": _json(n_images="9"),
     "config_a_text": _json(config="see elsewhere"),
     "parts_a_list": _json(identity_parts=[]),
+    "data_a_list": _json(identity_parts={"data": [1]}),
+    "totals_beyond_floats": _json(totals={"images": 3, "seconds": 10**400}),
 }
 
 PROGRESS_JSON: dict[str, Damage] = {

@@ -11,6 +11,7 @@ from zsd_ray.results.record_file import read_record
 from zsd_ray.spec.errors import DamagedFile
 
 _ADVICE = "mend or remove it, or choose another output.path"
+_NO_COUNT = 2**63
 
 Status = Literal["running", "finished", "incomplete", "interrupted", "failed"]
 
@@ -77,4 +78,8 @@ class RunFile:
         for name, value in self.totals.items():
             if isinstance(value, bool) or not isinstance(value, int | float | None):
                 return f"totals.{name} is no number"
+            if isinstance(value, int) and abs(value) >= _NO_COUNT:
+                return f"totals.{name} is too large for a count"
+        if not isinstance(self.identity_parts.get("data", {}), dict):
+            return "identity_parts.data is no object"
         return None
