@@ -28,7 +28,7 @@ def a_place(path: str) -> str:
     if not path.strip() or path.startswith("://"):
         raise ValueError(f"takes a file, a folder or a URL, but came {path!r}")
     if not is_utf8(path):
-        raise ValueError(f"{ascii(path[:60])} is no text in UTF-8, and could not be written down")
+        raise ValueError(f"{path[:60]!a} is no text in UTF-8, and could not be written down")
     names = [] if "://" in path else [len(os.fsencode(name)) for name in path.split("/")]
     if max(names, default=0) > _LONGEST_NAME or sum(names) + len(names) > _LONGEST_PATH:
         raise ValueError(f"{path[:40]}... is longer than the path of any file")
