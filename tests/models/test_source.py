@@ -111,3 +111,16 @@ def test_the_fingerprint_tells_weights_apart(tiny_model, tmp_path):
     content[-1] ^= 1
     weights.write_bytes(content)
     assert fingerprint(other) != fingerprint(tiny_model)
+
+
+def test_a_part_that_is_linked_to_is_hashed_as_one_that_lies_there(tmp_path):
+    folder, elsewhere = tmp_path / "model", tmp_path / "unet"
+    (folder / "unet").mkdir(parents=True)
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(b"one")
+    there = fingerprint(folder)
+    (folder / "unet").rename(elsewhere)
+    (folder / "unet").symlink_to(elsewhere)
+    assert fingerprint(folder) == there
+    weights.write_bytes(b"two")
+    assert fingerprint(folder) != there

@@ -65,7 +65,7 @@ def fingerprint(folder: Path) -> str:
     Files up to 64 MiB are read whole; of larger ones, 64 KiB of each MiB and the end. Training
     changes every tensor, so this tells models apart without reading gigabytes.
     """
-    return _hash_of(folder, [path for path in folder.rglob("*") if _is_of_model(path)])
+    return _hash_of(folder, [path for path in _walk(folder) if _is_of_model(path)])
 
 
 def whole_fingerprint(folder: Path) -> str:
@@ -79,7 +79,13 @@ def whole_fingerprint(folder: Path) -> str:
 
 def files_of(folder: Path) -> list[Path]:
     """The files that `whole_fingerprint` reads, also those in folders that are linked to."""
-    found, seen = [], set()
+    return [path for path in _walk(folder) if _is_of_model(path) or _is_plain(path, folder)]
+
+
+def _walk(folder: Path) -> list[Path]:
+    """Everything in a folder that is no folder, also behind links, which `rglob` passes by."""
+    found: list[Path] = []
+    seen: set[str] = set()
     for root, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
         if real in seen:  # a link to a folder above
@@ -87,7 +93,7 @@ def files_of(folder: Path) -> list[Path]:
             continue
         seen.add(real)
         found += [Path(root) / name for name in names]
-    return [path for path in found if _is_of_model(path) or _is_plain(path, folder)]
+    return found
 
 
 def _is_of_model(path: Path) -> bool:
