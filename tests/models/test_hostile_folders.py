@@ -114,6 +114,19 @@ def test_kernels_of_attention_are_not_fetched(family, spoiled, asked):
     assert asked == []
 
 
+@pytest.mark.parametrize("name", ["tokenizer.4.0.0.json", "../../tokenizer.4.0.0.json"])
+@pytest.mark.parametrize("family", ["stable-diffusion", "pixart"])
+def test_a_tokenizer_does_not_choose_another_vocabulary(family, name, spoiled):
+    folder, config, _ = spoiled(family)
+    hostile.edit(folder / "tokenizer" / "tokenizer_config.json", fast_tokenizer_files=[name])
+    with pytest.raises(UserError, match="fast_tokenizer_files"):
+        check_model(config)
+    hostile.edit(
+        folder / "tokenizer" / "tokenizer_config.json", fast_tokenizer_files=["tokenizer.json"]
+    )
+    check_model(config)
+
+
 def test_an_adapter_does_not_choose_its_base(spoiled):
     folder, config, _ = spoiled("stable-diffusion")
     adapter = folder / "text_encoder" / "adapter_config.json"

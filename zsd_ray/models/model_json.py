@@ -48,7 +48,8 @@ def refuse_code(folder: Path) -> None:
 
     Asked for by `auto_map` (classes in Python files beside it, or in another's repository),
     `trust_remote_code`, kernels of attention by the name of a repository, `transformers_weights`
-    (another file than the one that is checked), and an adapter, which names its base model.
+    and `fast_tokenizer_files` (other files than those that are checked, perhaps elsewhere), and an
+    adapter, which names its base model.
 
     Raises:
         UserError: one does.
@@ -77,6 +78,8 @@ def refuse_code(folder: Path) -> None:
 def _asks_for_code(key: str, value: Any) -> bool:
     if key.endswith("attn_implementation"):
         return not (isinstance(value, str | bool | None) and value in _ATTENTION)
+    if key == "fast_tokenizer_files":
+        return bool(value) and value != ["tokenizer.json"]
     return key in ("auto_map", "trust_remote_code", "transformers_weights") and bool(value)
 
 
