@@ -199,8 +199,12 @@ def test_fewer_than_two_classes_are_refused(classes: object, names: list[str] | 
 
 def test_a_name_twice_is_refused_only_where_names_are_matched() -> None:
     assert "names cat more than once" in refused(["cat", "dog", "emu", "cat"], PETS, [])
-    assert resolve_classes(["crane", "crane", "dog"], WNIDS, []).of_label == (0, 1, 2)
-    assert resolve_classes(["crane", "crane"], None, [0, 1]).names == ("crane", "crane")
+    with pytest.warns(UserWarning, match="the text crane to several classes"):
+        assert resolve_classes(["crane", "crane ", "dog"], WNIDS, []).of_label == (0, 1, 2)
+    with pytest.warns(UserWarning, match="no model can tell them apart"):
+        assert resolve_classes(["crane", "crane"], None, [0, 1]).names == ("crane", "crane")
+    with pytest.warns(UserWarning, match="no model can tell them apart"):
+        resolve_classes({"cat": "pet", "dog": "pet", "emu": "bird"}, ["cat", "dog", "emu"], [])
 
 
 def test_a_blank_name_is_refused() -> None:

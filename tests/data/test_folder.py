@@ -90,7 +90,8 @@ def test_only_images_count_and_hidden_ones_do_not(pets: Path) -> None:
 
 def test_every_extension_in_any_case(tmp_path: Path, encode: Encode) -> None:
     image = Image.new("L", (4, 3), 200)
-    kinds = {"jpg": "JPEG", "tif": "TIFF", "pgm": "PPM"}
+    kinds = dict.fromkeys(["jpg", "jpe", "jfif"], "JPEG") | {"tif": "TIFF"}
+    kinds |= dict.fromkeys(["pgm", "pbm", "pnm"], "PPM")
     for extension in EXTENSIONS:
         content = encode(image, kinds.get(extension, extension.upper()))
         write(tmp_path, {f"a/lower.{extension}": content, f"b/UPPER.{extension.upper()}": content})
@@ -326,8 +327,8 @@ def test_two_folders_that_read_as_one_name_are_refused(
 
 
 def test_pictures_that_are_not_read_are_said(pets: Path) -> None:
-    write(pets, {"cat/7.heic": b"x", "dog/8.JFIF": b"x", "dog/notes.txt": b"x"})
-    with pytest.warns(UserWarning, match=r"2 pictures are left out \(cat/7.heic, dog/8.JFIF\)"):
+    write(pets, {"cat/7.heic": b"x", "dog/8.AVIF": b"x", "dog/notes.txt": b"x"})
+    with pytest.warns(UserWarning, match=r"2 pictures are left out \(cat/7.heic, dog/8.AVIF\)"):
         assert len(open_folder(pets).records) == 10
 
 

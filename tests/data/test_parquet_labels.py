@@ -143,3 +143,10 @@ def test_a_missing_column(tmp_path: Path) -> None:
         "data.label_column 'fine' is no column of a.parquet; it has: image, label (or set it to "
         "null for images without labels)"
     )
+
+
+def test_a_blank_text_is_no_label(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", ["dog", "", "cat", " ", None])
+    dataset = open_folder(tmp_path)
+    assert labels_of(dataset) == [1, None, 0, None, None]
+    assert dataset.label_names == ["cat", "dog"]

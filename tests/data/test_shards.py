@@ -95,6 +95,11 @@ def test_a_folder_of_one_split_says_nothing(
     assert not recwarn
 
 
+def test_what_spark_had_not_finished_is_left_out(tmp_path: Path) -> None:
+    touch(tmp_path, "0.bin", "_temporary/0/task/0.bin", "x/_temporary/1.bin")
+    assert [shard.name for shard in find_shards(Location(str(tmp_path)), BINARY)] == ["0.bin"]
+
+
 def test_ranges_count_as_a_shell_does() -> None:
     for text, names in (
         ("/a/{8..11}.bin", ["10.bin", "11.bin", "8.bin", "9.bin"]),  # sorted, as a folder's are

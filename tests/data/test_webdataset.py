@@ -154,6 +154,13 @@ class TestLabels:
         assert labels(opened(tar)) == [9] * 4  # no .json has the key that is the default
         assert labels(opened(tar, label_column=None)) == [None] * 4
 
+    def test_a_blank_text_is_no_label(self, tmp_path: Path, png: Callable[[int], bytes]) -> None:
+        files = []
+        for n, label in enumerate(["emu", "", " ", "cat"]):
+            files += [(f"{n}.png", png(n)), (f"{n}.json", json.dumps({"label": label}).encode())]
+        dataset = opened(write_tar(tmp_path / "a.tar", files))
+        assert (labels(dataset), dataset.label_names) == ([1, None, None, 0], ["cat", "emu"])
+
     def test_a_json_with_the_default_key_goes_before_a_cls(
         self, tmp_path: Path, png: Callable[[int], bytes]
     ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,20 @@ def resolve_classes(
         )
     if not all(name.strip() for name in found.names):
         raise UserError("prompts.classes holds a blank name; give each class a text")
+    _say_same(found.names)
     return found
+
+
+def _say_same(names: Sequence[str]) -> None:
+    """Warn of classes with one and the same text: their prompts are the same, so none can win."""
+    counts = Counter(name.strip() for name in names)
+    same = [name for name, count in counts.items() if count > 1]
+    if same:
+        warnings.warn(
+            f"prompts.classes gives the text {some(same)} to several classes: their prompts are "
+            "the same, and no model can tell them apart; give each class a text of its own",
+            stacklevel=3,
+        )
 
 
 def read_names(path: str) -> list[str]:

@@ -16,6 +16,12 @@ from zsd_ray.spec.errors import ImageError
 # the one for EPS runs Ghostscript.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 
+EXTENSIONS = (
+    *("jpg", "jpeg", "jpe", "jfif", "png", "bmp", "gif", "webp", "tif", "tiff"),
+    *("ppm", "pgm", "pbm", "pnm"),
+)
+"""Of files in these formats: by them folders and tars tell pictures from other files."""
+
 _BEGINNINGS = {
     b"\x89PNG": "png",
     b"\xff\xd8\xff": "jpeg",

@@ -11,17 +11,15 @@ from collections.abc import Sequence
 from PIL import Image
 
 from zsd_ray.data.base import spread
-from zsd_ray.data.decoding import decode
+from zsd_ray.data.decoding import EXTENSIONS, decode
 from zsd_ray.data.label_names import number_labels
 from zsd_ray.data.location import Location
 from zsd_ray.data.record_table import RecordTable
 from zsd_ray.spec.errors import UserError, some
 
-EXTENSIONS = ("jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm")
-
 # What people have pictures in beside these: they are no images here, which is said.
 _OTHER_PICTURES = (
-    *("jfif", "jpe", "jp2", "j2k", "jxl", "heic", "heif", "avif", "pbm", "pnm", "pfm", "svg"),
+    *("jp2", "j2k", "jxl", "heic", "heif", "avif", "pfm", "svg"),
     *("ico", "tga", "psd", "dng", "cr2", "nef", "arw", "exr", "hdr", "dcm", "npy"),
 )
 

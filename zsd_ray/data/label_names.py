@@ -54,6 +54,11 @@ def number_labels(names: Iterable[str]) -> list[str]:
     return sorted(set(names))
 
 
+def or_no_label(value: int | str | None) -> int | str | None:
+    """A label as it stands in the data; a blank text is none, as of images that have no label."""
+    return None if isinstance(value, str) and not value.strip() else value
+
+
 def match_by_order(labels: Sequence[str], listed: Sequence[str]) -> tuple[int, ...]:
     """Which entry of a list each label is, where none of the labels' names is in it.
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zsd_ray.data.arrow_kinds import is_text, is_whole_number, plain
-from zsd_ray.data.label_names import number_labels
+from zsd_ray.data.label_names import number_labels, or_no_label
 from zsd_ray.spec.documents import is_utf8, parse_json
 from zsd_ray.spec.errors import UserError
 
@@ -56,7 +56,7 @@ class LabelColumn:
         if len(values) != file.metadata.num_rows:
             raise ValueError(f"it claims {file.metadata.num_rows} rows, and has {len(values)}")
         self._type = value_type
-        self._values += values
+        self._values += [or_no_label(value) for value in values]
         names = _class_label(schema, self._column)
         if names and self._class_label and names != self._class_label:
             raise UserError(

@@ -90,7 +90,9 @@ def _say_splits(location: Location, found: Sequence[Shard]) -> None:
 
 def _below(location: Location, suffixes: Sequence[str]) -> list[Shard]:
     names = (name for name in location.files() if name.lower().endswith(tuple(suffixes)))
-    return [Shard(location.join(name), name) for name in names]
+    # Spark's folder of what it had not finished: the same rows again, or some of them.
+    finished = (name for name in names if "_temporary" not in name.split("/"))
+    return [Shard(location.join(name), name) for name in finished]
 
 
 def _several(location: Location) -> tuple[list[str], str]:

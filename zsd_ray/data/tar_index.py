@@ -14,12 +14,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple
 
+from zsd_ray.data.decoding import EXTENSIONS
+from zsd_ray.data.label_names import or_no_label
 from zsd_ray.data.location import Location
 from zsd_ray.data.range_file import open_ranges
 from zsd_ray.data.tar_members import read_members
 from zsd_ray.spec.documents import is_lfs_pointer, is_utf8, parse_json_object
 
-EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "ppm", "tif", "tiff")
 _LARGEST_LABEL = 16 * 1024 * 1024  # bytes of a .cls or .json
 _WHOLE_NUMBER = re.compile(rb"\s*[+-]?[0-9]{1,40}\s*")
 _COMPRESSED = {
@@ -133,7 +134,7 @@ def _label(value: Any, name: str) -> int | str | None:
         raise ValueError(f"its {name} has a label {value!r}; labels are ints or strings")
     if isinstance(value, str) and not is_utf8(value):
         raise ValueError(f"its {name} has a label {value!a}, which is no text")
-    return int(value) if isinstance(value, bool) else value
+    return int(value) if isinstance(value, bool) else or_no_label(value)
 
 
 def _check_start(opened: io.BufferedReader) -> None:
