@@ -134,7 +134,7 @@ def test_another_image_size_is_told_to_the_network(kind, folder, pipe):
     for (x_t,), named, output in seen:
         eps = ours.predict(x_t, named["timestep"].float(), conditioning)
         torch.testing.assert_close(eps, output[:, :4], rtol=1e-4, atol=1e-5)
-    unit = {"alpha": 16, "sigma": 4}[kind]
+    unit = {"alpha": 8, "sigma": 4}[kind]
     with pytest.raises(UserError, match=f"image_size 34 must be a multiple of {unit}"):
         load_model(section(folder, image_size=34))
 

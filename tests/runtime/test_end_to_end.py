@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -297,11 +298,18 @@ def test_the_loss_of_the_first_worker_at_the_start_is_no_loss_of_the_run(
 def test_rows_that_cannot_be_written_end_the_run_with_a_reason(
     local_ray, local_run, tmp_path, flush_seconds
 ):
-    (tmp_path / "decisions").write_text("a file in the way")
+    decisions = tmp_path / "decisions"
+
+    def block(progress):
+        """Put a file in the way once the run has started; before, it would be refused."""
+        if not decisions.is_file():
+            shutil.rmtree(decisions, ignore_errors=True)
+            decisions.write_text("a file in the way")
+
     config = configure(tmp_path, output={"path": str(tmp_path), "flush_seconds": flush_seconds})
     with pytest.raises(RunBrokenError, match="cannot be written"):
-        zsd_ray.run(config)
-    (tmp_path / "decisions").unlink()
+        zsd_ray.run(config, on_progress=block)
+    decisions.unlink()
     assert rows(zsd_ray.run(config)) == rows(local_run)
 
 
