@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import zsd_ray
-from tests.support.digit_runs import PAPER
+from tests.support.digit_runs import MEANS, PAPER
 from tests.support.local_cluster import ROOT, SECONDS, local_cluster, wait_until
 from zsd_ray.results.output import Output
 from zsd_ray.spec.config import RunConfig, parse_config
@@ -28,8 +28,8 @@ NUMBERS = (
 
 def configure(path):
     tree = {
-        "model": {"device": "cpu"},  # the nodes' GPUs are pretended
-        "prompts": {"templates": ["a photo of the digit {}."]},
+        **MEANS,
+        "model": {**MEANS["model"], "device": "cpu"},  # the nodes' GPUs are pretended
         "data": {"limit": LIMIT},
         "method": PAPER,
         "pruning": {"rule": "clark-jaini", "min_scores": 20, "max_scores": 200, "p_value": 0.002},

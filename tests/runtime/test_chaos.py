@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import zsd_ray
-from tests.support.digit_runs import PAPER
+from tests.support.digit_runs import MEANS, PAPER
 from tests.support.mlflow_server import MlflowServer
 from tests.support.processes import actors, wait_until
 from zsd_ray.results.output import Output
@@ -32,7 +32,7 @@ NUMBERS = (
 
 def configure(path, **sections):
     tree = {
-        "prompts": {"templates": ["a photo of the digit {}."]},
+        **MEANS,
         "data": {"limit": LIMIT},
         "method": PAPER,
         "pruning": {"rule": "clark-jaini", "min_scores": 12, "max_scores": 60, "p_value": 0.01},

@@ -15,7 +15,7 @@ import yaml
 
 import zsd_ray
 from tests.support import replay
-from tests.support.digit_runs import PAPER
+from tests.support.digit_runs import MEANS, PAPER
 from tests.support.images import write_folder
 from tests.support.processes import SECONDS, actors, wait_until
 from zsd_ray.spec.config import RunConfig, parse_config
@@ -32,9 +32,9 @@ NUMBERS = (
 
 
 def configure(path, **sections):
-    """The built-in model on held-out digits."""
+    """Digits, by a model that is ready at once."""
     tree = {
-        "prompts": {"templates": ["a photo of the digit {}."]},
+        **MEANS,
         "data": {"source": "digits", "limit": LIMIT},
         "method": PAPER,
         "pruning": PRUNING,
@@ -55,16 +55,26 @@ def predictions(result):
     return {image_id: row["prediction"] for image_id, row in rows(result).items()}
 
 
+BUILT_IN = {
+    "model": {},
+    "prompts": {"templates": ["a photo of the digit {}."]},
+    "data": {"source": "digits", "limit": 20},
+}
+
+
 @pytest.fixture(scope="module")
 def local_run(tmp_path_factory):
     return zsd_ray.run(configure(tmp_path_factory.mktemp("local")), local=True)
 
 
-def test_the_built_in_model_reads_held_out_digits(local_run):
-    assert local_run.run.status == "finished"
-    assert local_run.metrics["accuracy"] >= 0.9  # of 40, at a rule that stops early
-    assert local_run.metrics["images"] == LIMIT
-    assert local_run.metrics["padding_fraction"] < 0.05
+def test_the_built_in_model_reads_held_out_digits_alike_here_and_on_ray(local_ray, tmp_path):
+    local = zsd_ray.run(configure(tmp_path / "local", **BUILT_IN), local=True)
+    assert local.run.status == "finished"
+    assert local.metrics["accuracy"] >= 0.9  # of 20, at a rule that stops early
+    assert local.metrics["images"] == 20
+    assert local.metrics["padding_fraction"] < 0.1
+    on_ray = configure(tmp_path / "ray", **BUILT_IN, cluster={"workers": 2})
+    assert rows(zsd_ray.run(on_ray)) == rows(local)
 
 
 def test_the_decisions_are_those_of_the_plain_replay_of_the_raw_scores(local_run):
@@ -257,7 +267,7 @@ def test_workers_are_replaced_when_all_are_killed(local_ray, local_run, tmp_path
 
 def test_a_worker_that_cannot_load_its_model_says_why(local_ray, tmp_path, monkeypatch):
     """And is not tried again: nothing is scored yet, and the others would say the same."""
-    config = configure(tmp_path, model={"device": "mps"})
+    config = configure(tmp_path, model={**MEANS["model"], "device": "mps"})
     warnings = []
     with pytest.raises(zsd_ray.UserError, match="mps") as caught:
         zsd_ray.run(config, on_warning=warnings.append)

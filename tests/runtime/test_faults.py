@@ -15,7 +15,8 @@ import yaml
 
 import zsd_ray
 from tests.support import held_run as held_run_program
-from tests.support.digit_runs import LIMIT, configure, numbers
+from tests.support.digit_runs import LIMIT, MEANS, numbers
+from tests.support.digit_runs import configure as built_in
 from tests.support.processes import SECONDS, actors, wait_until
 from zsd_ray.engine.plan import make_plan
 from zsd_ray.results.checkpoint import Checkpoint
@@ -25,6 +26,10 @@ from zsd_ray.runtime.driver import run_on_ray
 from zsd_ray.spec.identity import resolved
 
 pytestmark = pytest.mark.end_to_end
+
+
+def configure(path, **sections):
+    return built_in(path, **{**MEANS, **sections})
 
 
 HELD_RUN = held_run_program.__file__

@@ -9,7 +9,8 @@ import pytest
 import ray
 
 import zsd_ray
-from tests.support.digit_runs import configure, numbers
+from tests.support.digit_runs import MEANS, numbers
+from tests.support.digit_runs import configure as built_in
 from tests.support.processes import SECONDS
 from zsd_ray.engine.plan import make_plan
 from zsd_ray.runtime import driver, model_worker
@@ -18,6 +19,10 @@ from zsd_ray.runtime.fleet import Fleet
 from zsd_ray.spec.errors import RunBrokenError, UserError
 
 pytestmark = pytest.mark.end_to_end
+
+
+def configure(path, **sections):
+    return built_in(path, **{**MEANS, **sections})
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +182,7 @@ def test_calls_of_a_worker_may_overtake_each_other(local_ray, tmp_path):
 
 def test_what_workers_warn_of_reaches_the_user_once(local_ray, tmp_path):
     long = "a photo of the digit {}, " + "drawn by hand with a pen, " * 9
-    config = configure(tmp_path, prompts={"templates": [long]}, cluster={"workers": 2})
+    config = built_in(tmp_path, prompts={"templates": [long]}, cluster={"workers": 2})
     warnings = []
     zsd_ray.run(config, on_warning=warnings.append)
     (cut,) = warnings

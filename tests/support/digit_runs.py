@@ -1,11 +1,24 @@
-"""A small run of the built-in model, and the numbers of its rows that nothing may change."""
+"""A small run of digits, and the numbers of its rows that nothing may change."""
 
+from pathlib import Path
+
+from tests.support import digit_means
 from zsd_ray.spec.config import RunConfig, parse_config
 
 LIMIT = 40
 NUMBERS = ("prediction", "draws_per_class", "mean_scores", "n_draws", "n_evaluations", "error")
 PAPER = {"weighting": "heuristic", "timesteps": "uniform"}
 """The method of Clark & Jaini: it needs no pilot."""
+
+MEANS = {
+    "model": {
+        "family": "custom",
+        "path": f"{Path(digit_means.__file__)}:DigitMeans",
+        "kwargs": {"delay": 0.05},
+    },
+    "prompts": {"templates": ["{}"]},
+}
+"""Sections for a model that workers load at once, and that takes a while over each batch."""
 
 
 def configure(path, **sections):
