@@ -10,15 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.hostile import model_folders as hostile
-from tests.support.tiny_models import BUILDERS, CLASSIFIER_BUILDERS
 from zsd_ray.models.registry import check_model, check_prompts, encode_prompts, load_model
-from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
 
-BUILD = {
-    f"{family}-{kind}": (family, build)
-    for (family, kind), build in (BUILDERS | CLASSIFIER_BUILDERS).items()
-}
 KINDS = {
     "stable-diffusion-epsilon",
     "sdxl-euler",
@@ -37,41 +31,14 @@ SD = "stable-diffusion-epsilon"
 MAY_BE_MISSING = ("tokenizer_config.json",)
 
 
-@pytest.fixture(scope="session")
-def good(tmp_path_factory):
-    """A good folder of each kind with its section `model` and prompts, made when asked for."""
-    made = {}
-
-    def of(kind):
-        if kind not in made:
-            folder = tmp_path_factory.mktemp("good") / "model"
-            family, build = BUILD[kind]
-            prompts, keys = build(folder)
-            keys = {"family": family, "path": str(folder), "device": "cpu", **keys}
-            made[kind] = folder, ModelConfig(**keys), prompts
-        return made[kind]
-
-    return of
+@pytest.fixture
+def good(good_kind):
+    return good_kind
 
 
 @pytest.fixture
-def copy(good, tmp_path):
-    """A copy of a good folder, to spoil."""
-
-    def of(kind):
-        folder, config, prompts = good(kind)
-        there = tmp_path / "model"
-        shutil.copytree(folder, there)
-        for index in there.rglob("probe.json"):
-            index.write_text(index.read_text().replace(str(folder), str(there)))
-        keys = {
-            key: value.replace(str(folder), str(there))
-            for key in ("path", "pretrained")
-            if (value := getattr(config, key)) is not None
-        }
-        return there, config.model_copy(update=keys), prompts
-
-    return of
+def copy(copied):
+    return copied
 
 
 def refusal(call, *inputs):

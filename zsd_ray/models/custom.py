@@ -17,6 +17,7 @@ from zsd_ray.models.base import Conditioning
 from zsd_ray.models.components import as_rows, chunks, network_dtype, placed
 from zsd_ray.models.labels import match
 from zsd_ray.models.latents import in_pixels
+from zsd_ray.models.schedule_check import check_schedule
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError, last_line
 
@@ -99,22 +100,7 @@ class Custom:
                 f"{self._where} lacks schedule or alphas_cumprod, which parametrisation "
                 f"{self.parametrisation} needs"
             )
-        try:
-            times = np.unique(schedule.snap(np.linspace(0.05, 0.95, 19)))  # a chain may be short
-            alpha, sigma = schedule.alpha_sigma(times)
-        except Exception as error:  # it is the user's own
-            raise UserError(
-                f"{self._where}: its schedule fails with {type(error).__name__}: {last_line(error)}"
-            ) from error
-        total = {"flow": alpha + sigma, "v_prediction": alpha**2 + sigma**2}
-        if not np.allclose(total.get(self.parametrisation, 1.0), 1.0, atol=1e-3):
-            formula = "alpha + sigma" if self.parametrisation == "flow" else "alpha^2 + sigma^2"
-            raise UserError(
-                f"{self._where}: parametrisation {self.parametrisation} needs a schedule with "
-                f"{formula} = 1"
-            )
-        if len(times) < 2 or not (np.diff(alpha / sigma) < 0).all():
-            raise UserError(f"{self._where}: its schedule must go from data (t=0) to noise (t=1)")
+        check_schedule(self._where, schedule, self.parametrisation)
         return schedule
 
     def _try(self, config: ModelConfig) -> None:

@@ -7,7 +7,9 @@ of a number ends in their traceback, a size of billions in all of the memory. No
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +71,51 @@ _COUNTS = {
     "transformer_layers_per_block",
 }
 """Likewise, of how often something is repeated: less than there are tensors."""
-_REALS = ("scaling_factor", "shift_factor", "latents_mean", "latents_std")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Which numbers a key may have; an end that is open is no such number itself."""
+
+    least: float = -math.inf
+    most: float = math.inf
+    open_below: bool = True
+    open_above: bool = False
+
+    def __contains__(self, number: float) -> bool:
+        above = number > self.least if self.open_below else number >= self.least
+        below = number < self.most if self.open_above else number <= self.most
+        return _is_finite(number) and above and below
+
+    def __str__(self) -> str:
+        """As a message goes on after "a number"."""
+        parts = []
+        if math.isfinite(self.least):
+            parts.append(f"{'above' if self.open_below else 'from'} {self.least:g}")
+        if math.isfinite(self.most):
+            parts.append(f"{'below' if self.open_above else 'up to'} {self.most:g}")
+        return " and ".join(parts)
+
+
+_ANY, _POSITIVE, _SMALL = Range(), Range(0.0), Range(0.0, 1.0, open_below=False)
+_REALS = {
+    "scaling_factor": _POSITIVE,
+    "shift_factor": _ANY,
+    "latents_mean": _ANY,
+    "latents_std": _POSITIVE,
+    "norm_eps": _SMALL,
+    "layer_norm_eps": _SMALL,
+    "layer_norm_epsilon": _SMALL,
+    "freq_shift": _ANY,
+    "mid_block_scale_factor": _POSITIVE,
+    "resnet_out_scale_factor": _POSITIVE,
+}
+"""Keys whose values are numbers, with those that they may have."""
+_NEVER_NULL = ("norm_eps", "layer_norm_eps", "layer_norm_epsilon", "freq_shift")
+_EACH_CHANNEL = ("latents_mean", "latents_std")
+"""Keys whose values are lists of numbers, one a channel of the latents, or null."""
+_LATENT_CHANNELS = 4
+"""Of a VAE that does not say it; the library's own."""
 _LARGEST_SIDE = 8192
 _FACTOR = 64
 """No size is so many times the longest side of a tensor: 64 heads, 64 x 64 patches."""
@@ -89,29 +135,40 @@ def check_network(path: Path, config: Mapping[str, Any], shapes: Shapes) -> None
     n_tensors = len(shapes) or 1 << 20
     for key, value in config.items():
         if key in _REALS:
-            check_reals(path, key, value)
+            check_reals(path, key, value, _REALS[key], nullable=key not in _NEVER_NULL)
         elif key == "sample_size":
             _check_whole(path, key, value, 1, _LARGEST_SIDE)
         elif key in _COUNTS:
             _check_whole(path, key, value, 0, n_tensors)
         elif key in _SIZES:
             _check_whole(path, key, value, 0, most)
+    _check_each_channel(path, config)
 
 
 def check_reals(
-    path: Path,
-    key: str,
-    value: Any,
-    least: float = -math.inf,
-    most: float = math.inf,
+    path: Path, key: str, value: Any, allowed: Range = _ANY, nullable: bool = True
 ) -> None:
-    """Check that a value is a finite number in a range, a list of such, or null."""
+    """Check that a value is a finite number in a range, a list of such, or, if it may be, null."""
     for number in _leaves(value):
-        if number is None:
+        if number is None and nullable:
             continue
         real = isinstance(number, int | float) and not isinstance(number, bool)
-        if not real or not math.isfinite(number) or not least <= number <= most:
-            raise _refusal(path, key, number, "a number", least, most)
+        if not real or number not in allowed:
+            raise _refusal(path, key, number, f"a number {allowed}".rstrip())
+
+
+def _check_each_channel(path: Path, config: Mapping[str, Any]) -> None:
+    """Check that what scales latents has a number for each of their channels."""
+    n_channels = config.get("latent_channels", _LATENT_CHANNELS)
+    for key in _EACH_CHANNEL:
+        value = config.get(key)
+        if value is None or type(n_channels) is not int:
+            continue
+        if not isinstance(value, list) or len(value) != n_channels:
+            came = value if len(repr(value)) < 80 else f"{len(value):,} numbers"
+            raise _refusal(path, key, came, f"a list of latent_channels {n_channels:,} numbers")
+        if any(isinstance(number, list) or number is None for number in value):
+            raise _refusal(path, key, value[0], f"a list of {n_channels:,} numbers")
 
 
 def _check_whole(path: Path, key: str, value: Any, least: int, most: int) -> None:
@@ -119,18 +176,20 @@ def _check_whole(path: Path, key: str, value: Any, least: int, most: int) -> Non
         if number is None:
             continue
         whole = isinstance(number, int | float) and not isinstance(number, bool)
-        if not whole or not math.isfinite(number) or number % 1 or not least <= number <= most:
-            raise _refusal(path, key, number, "a whole number", least, most)
+        if not whole or not _is_finite(number) or number % 1 or not least <= number <= most:
+            raise _refusal(path, key, number, f"a whole number from {least:,} to {most:,}")
 
 
-def _refusal(path: Path, key: str, came: Any, what: str, least: float, most: float) -> UserError:
-    between = ""
-    if math.isfinite(least) and math.isfinite(most):
-        between = f" from {least:,} to {most:,}"
+def _refusal(path: Path, key: str, came: Any, expected: str) -> UserError:
     return UserError(
-        f"{path}: {key} is {came!r}, and {what}{between} is expected: damaged, or of other "
-        "weights; take another copy of the model"
+        f"{path}: {key} is {came!r}, and {expected} is expected: damaged, or of other weights; "
+        "take another copy of the model"
     )
+
+
+def _is_finite(number: float) -> bool:
+    """Whether a float holds a number, which may be an integer of hundreds of digits."""
+    return -sys.float_info.max <= number <= sys.float_info.max
 
 
 def _leaves(value: Any) -> Iterator[Any]:

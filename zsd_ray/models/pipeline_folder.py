@@ -6,7 +6,6 @@ and not after a cluster has started.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,12 @@ from typing import Any
 from zsd_ray.models import source, tokenizer_files
 from zsd_ray.models.families import Family
 from zsd_ray.models.model_json import read_object, refuse_code
-from zsd_ray.models.network_config import check_network, check_reals
+from zsd_ray.models.network_config import check_network
+from zsd_ray.models.scheduler_config import check_numbers
 from zsd_ray.models.weight_files import check_whole, files_of_part
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
 
-_LONGEST_CHAIN = 1_000_000
 _Configs = dict[str, dict[str, Any]]
 
 
@@ -148,9 +147,10 @@ def _check_image_size(config: ModelConfig, configs: _Configs) -> None:
 def _check_schedule(path: Path, family: Family) -> None:
     """Refuse a schedule that would be read wrongly: the library fills in defaults in silence."""
     config = read_object(path)
-    _check_numbers(path, config)
+    check_numbers(path, config)
     if not family.predictions:
         return
+    _refuse_flow_in_a_chain(path, config)
     prediction = config.get("prediction_type", "epsilon")
     if prediction not in family.predictions:
         raise UserError(
@@ -161,16 +161,12 @@ def _check_schedule(path: Path, family: Family) -> None:
         raise UserError(f"{path} names no {', '.join(absent)}: not a schedule of this family")
 
 
-def _check_numbers(path: Path, config: Mapping[str, Any]) -> None:
-    """Check those that a schedule is made from."""
-    tiny = math.ulp(0.0)
-    steps = config.get("num_train_timesteps", 1)
-    if type(steps) is not int or not 1 <= steps <= _LONGEST_CHAIN:
+def _refuse_flow_in_a_chain(path: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a scheduler of flow matching where the family reads a chain of betas."""
+    kind = config.get("_class_name")
+    if (isinstance(kind, str) and kind.startswith("FlowMatch")) or config.get("use_flow_sigmas"):
+        came = f"_class_name {kind}" if not config.get("use_flow_sigmas") else "use_flow_sigmas"
         raise UserError(
-            f"{path}: num_train_timesteps is {steps!r}, and a whole number from 1 to "
-            f"{_LONGEST_CHAIN:,} is expected"
+            f"{path}: {came} is a scheduler of flow matching in a folder of a chain, which is read "
+            "as a chain of betas; set model.family to one of flow matching, or take another copy"
         )
-    for key in ("beta_start", "beta_end", "trained_betas"):
-        check_reals(path, key, config.get(key), tiny, 1.0)
-    for key in ("sigma_min", "sigma_max", "sigma_data", "rho"):
-        check_reals(path, key, config.get(key), tiny)

@@ -140,13 +140,18 @@ def load_model(config: ModelConfig) -> Denoiser | Classifier:
     import torch
 
     from zsd_ray.models.loading import loading
+    from zsd_ray.models.schedule_check import check_schedule
 
     # cuDNN's default rounds float32 to 10 bits, in VAEs and wherever float32 was asked for.
     torch.backends.cudnn.allow_tf32 = False
     device = device_of(config)
     _say_slow(device, config)
-    with loading(f"model.path {redact(config.path)}"):
+    where = f"model.path {redact(config.path)}"
+    with loading(where):
         model: Denoiser | Classifier = _module(config).load(folder, config, device)
+        if FAMILIES[config.family].method != "classifier":
+            denoiser = cast("Denoiser", model)
+            check_schedule(where, denoiser.schedule, denoiser.parametrisation)
     return model
 
 
