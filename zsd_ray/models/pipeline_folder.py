@@ -99,9 +99,10 @@ def _check_network(folder: Path, config: ModelConfig) -> dict[str, Any]:
     path = folder / "config.json"
     content = read_object(path)
     of_transformers = folder.name.startswith("text_encoder")
-    shapes = check_whole(files_of_part(folder, of_transformers, config))
+    quantised = bool(content.get("quantization_config"))
+    shapes = check_whole(files_of_part(folder, of_transformers, config), quantised)
     # Quantised weights have other tensors than the network that the configuration describes.
-    check_network(path, content, {} if content.get("quantization_config") else shapes)
+    check_network(path, content, {} if quantised else shapes)
     return content
 
 

@@ -5,6 +5,7 @@ Only headers are read, so that gigabytes are checked in milliseconds. No torch h
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -17,6 +18,14 @@ from zsd_ray.storage.inside import path_inside
 SAFE, PICKLED = ".safetensors", ".bin"
 Shapes = Mapping[str, tuple[int, ...]]
 """The shape of each tensor, by its name."""
+_Tensors = Mapping[str, tuple[tuple[int, ...], str]]
+"""The same, each with its dtype as safetensors calls it."""
+_WHOLE_NUMBERS = re.compile(r"I\d+|U\d+|BOOL")
+_NO_WEIGHTS = re.compile(
+    r"(^|\.)(position_ids|token_type_ids|num_batches_tracked|relative_position_index"
+    r"|rel_pos_indices|attention_bias_idxs|attn_mask)$|^classes$"
+)
+"""Tensors that are whole numbers, and no weights: places, counters, and the labels of a probe."""
 
 
 def files_of_part(folder: Path, of_transformers: bool, config: ModelConfig) -> list[Path]:
@@ -41,18 +50,39 @@ def files_of_part(folder: Path, of_transformers: bool, config: ModelConfig) -> l
     raise UserError(f"model.path {folder} has no {wanted} file ({likely}){other}")
 
 
-def check_whole(paths: Iterable[Path]) -> Shapes:
+def check_whole(paths: Iterable[Path], quantised: bool = False) -> Shapes:
     """Check that files of weights are whole, by their headers; return what safetensors hold.
 
+    Args:
+        quantised: whether their network is said to be, so that its weights may be whole numbers.
+
     Raises:
-        UserError: one is not; which, and why.
+        UserError: one is not, or holds whole numbers as weights; which, and why.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for path in paths:
         check_file(path)
         if path.suffix == SAFE:
-            shapes |= _header(path)
+            tensors = _header(path)
+            if not quantised:
+                _refuse_whole_numbers(path, tensors)
+            shapes |= {name: shape for name, (shape, _) in tensors.items()}
     return shapes
+
+
+def _refuse_whole_numbers(path: Path, tensors: _Tensors) -> None:
+    """Refuse weights that are whole numbers: the libraries take them for weights, in silence."""
+    odd = sorted(
+        f"{name} ({dtype})"
+        for name, (_, dtype) in tensors.items()
+        if _WHOLE_NUMBERS.fullmatch(dtype) and not _NO_WEIGHTS.search(name)
+    )
+    if odd:
+        raise UserError(
+            f"{path} holds whole numbers as the weights {some(odd)} ({len(odd):,} of them), and "
+            "floats are expected, for config.json has no quantization_config: damaged, or "
+            "quantised; take another copy of the model"
+        )
 
 
 def _names(of_transformers: bool, config: ModelConfig) -> list[str]:
@@ -90,7 +120,7 @@ def _shards(index: Path, config: ModelConfig) -> list[Path]:
         allowed = (SAFE, PICKLED) if config.pickle else (SAFE,)
         if path.suffix not in allowed:
             raise UserError(f"{index} names {name!r}, which is no {' or '.join(allowed)} file")
-        if path.suffix == SAFE and (lost := sorted(tensors - check_whole([path]).keys())):
+        if path.suffix == SAFE and (lost := sorted(tensors - check_whole([path], True).keys())):
             raise UserError(f"{path} lacks the tensors {some(lost)}, which {index.name} puts there")
         paths.append(path)
     return paths
@@ -112,13 +142,14 @@ def check_file(path: Path) -> None:
         raise UserError(f"{path} is a git-LFS pointer, not the file itself; run `git lfs pull`")
 
 
-def _header(path: Path) -> dict[str, tuple[int, ...]]:
-    """What a safetensors file holds; the library compares its header with the file's length."""
+def _header(path: Path) -> _Tensors:
+    """Shapes and dtypes, by name; the library compares the header with the file's length."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            return {name: (tuple(of.get_shape()), of.get_dtype()) for name, of in slices.items()}
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(
             f"{path} is no whole safetensors file ({last_line(error)}): damaged, or cut short; "
