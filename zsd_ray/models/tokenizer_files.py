@@ -18,7 +18,9 @@ _WHOLE = "tokenizer.json"
 _VOCABULARY, _MERGES = "vocab.json", "merges.txt"
 _PIECES = "spiece.model"
 _END_OF_WORD = "</w>"
-_OPTIONS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_SETTINGS = "tokenizer_config.json"
+"""Always there: Stable Diffusion 2 pads with "!", and without it with the end of text."""
+_OPTIONS = (_SETTINGS, "special_tokens_map.json", "added_tokens.json")
 _SHORTEST = 1
 
 
@@ -68,9 +70,10 @@ def check_t5(folder: Path, n_embeddings: int | None) -> None:
 
 
 def _check_options(folder: Path) -> None:
+    """Check the settings of a tokenizer; without them its padding and length are others."""
     for name in _OPTIONS:
         path = folder / name
-        if not path.exists():
+        if not path.exists() and name != _SETTINGS:
             continue
         length = read_object(path).get("model_max_length", _SHORTEST)
         if isinstance(length, bool) or not isinstance(length, int | float) or length < _SHORTEST:
