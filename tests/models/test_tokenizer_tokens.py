@@ -1,8 +1,11 @@
 """Tokens that a text encoder does not know, and settings that are not there, are refused."""
 
+import json
+
 import pytest
 
-from zsd_ray.models.registry import check_model
+from tests.hostile import model_folders as hostile
+from zsd_ray.models.registry import check_model, encode_prompts
 from zsd_ray.spec.errors import UserError
 
 SD, T5 = "stable-diffusion-epsilon", "pixart-sigma"
@@ -29,3 +32,101 @@ def test_a_tokenizer_without_its_settings_is_refused(kind, part, copied):
     (folder / part / "tokenizer_config.json").unlink()
     said = refusal(check_model, config)
     assert f"{part}/tokenizer_config.json is missing; take another copy" in said
+
+
+def in_tokenizer(number, text="zzz"):
+    def add(folder):
+        path = folder / "tokenizer.json"
+        content = json.loads(path.read_text())
+        content["added_tokens"] += [{"id": number, "content": text, "special": False}]
+        path.write_text(json.dumps(content))
+
+    return add
+
+
+def in_settings(changes):
+    return lambda folder: hostile.edit(folder / "tokenizer_config.json", **changes)
+
+
+def in_file(name, content):
+    return lambda folder: (folder / name).write_text(json.dumps(content))
+
+
+UNKNOWN = "adds the tokens"
+WAYS = {
+    "added_tokens": (in_tokenizer(10**6), "has the number 1000000, and a whole number below the"),
+    "added_tokens, none left": (in_tokenizer(3), UNKNOWN),
+    "added_tokens, negative": (in_tokenizer(-1), "has the number -1, and a whole number"),
+    "added_tokens, no number": (in_tokenizer("x"), "has the number 'x'"),
+    "added_tokens, no text": (in_tokenizer(3, 3), "added_tokens is {"),
+    "added_tokens.json": (in_file("added_tokens.json", {"zzz": 10**6}), "has the number 1000000"),
+    "added_tokens.json, text": (in_file("added_tokens.json", {"zzz": "x"}), "has the number 'x'"),
+    "decoder": (
+        in_settings({"added_tokens_decoder": {"1000000": {"content": "zzz"}}}),
+        "has the number 1000000",
+    ),
+    "decoder, none left": (
+        in_settings({"added_tokens_decoder": {"3": {"content": "zzz"}}}),
+        UNKNOWN,
+    ),
+    "decoder, no number": (
+        in_settings({"added_tokens_decoder": {"x": {"content": "zzz"}}}),
+        "has the number 'x'",
+    ),
+    "decoder, list": (in_settings({"added_tokens_decoder": []}), "added_tokens_decoder is \\[\\]"),
+    "pad_token": (in_settings({"pad_token": "<nope>"}), f"{UNKNOWN} <nope>"),
+    "pad_token, object": (in_settings({"pad_token": {"content": "<nope>"}}), f"{UNKNOWN} <nope>"),
+    "pad_token, number": (in_settings({"pad_token": 3}), "pad_token is 3, and the text of a token"),
+    "eos_token": (in_settings({"eos_token": "<nope>"}), f"{UNKNOWN} <nope>"),
+    "special_tokens_map": (
+        in_file("special_tokens_map.json", {"pad_token": "<nope>"}),
+        f"{UNKNOWN} <nope>",
+    ),
+    "extra": (in_settings({"extra_special_tokens": ["zzz"]}), f"{UNKNOWN} zzz"),
+    "extra, object": (in_settings({"extra_special_tokens": {"a": "zzz"}}), f"{UNKNOWN} zzz"),
+    "extra, number": (in_settings({"extra_special_tokens": 3}), "extra_special_tokens is 3"),
+    "additional": (in_settings({"additional_special_tokens": ["zzz"]}), f"{UNKNOWN} zzz"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("kind", "part"), [(SD, "tokenizer"), ("flux-dev", "tokenizer_2")])
+def test_tokens_that_the_text_encoder_does_not_know_are_refused(kind, part, way, copied):
+    folder, config, _ = copied(kind)
+    spoil, message = WAYS[way]
+    spoil(folder / part)
+    with pytest.raises(UserError, match=message) as caught:
+        check_model(config)
+    said = str(caught.value)
+    assert "\n" not in said
+    assert f"/{part}" in said
+
+
+GOOD = {
+    "of the vocabulary": in_settings({"pad_token": "!"}),
+    "with more": in_settings({"pad_token": {"__type": "AddedToken", "content": "!"}}),
+    "of no use beside a decoder": lambda folder: (
+        in_settings({"added_tokens_decoder": {}})(folder),
+        in_file("special_tokens_map.json", {"pad_token": "<nope>"})(folder),
+    ),
+    "null": in_settings({"pad_token": None, "unk_token": None}),
+    "extra that are there": in_settings({"extra_special_tokens": ["!", "#"]}),
+}
+
+
+@pytest.mark.parametrize("way", GOOD)
+def test_tokens_that_the_text_encoder_knows_are_good(way, copied):
+    folder, config, prompts = copied(SD)
+    GOOD[way](folder / "tokenizer")
+    encode_prompts(config, prompts)
+
+
+def test_a_text_encoder_may_know_more_tokens_than_its_vocabulary(copied):
+    """T5 has embeddings to spare; a token that was learned has one of its own."""
+    folder, config, _ = copied("flux-dev")
+    path = folder / "tokenizer_2" / "tokenizer.json"
+    content = json.loads(path.read_text())
+    content["model"]["vocab"].pop()
+    path.write_text(json.dumps(content))
+    in_settings({"extra_special_tokens": ["<extra_id_0>"]})(path.parent)
+    check_model(config)

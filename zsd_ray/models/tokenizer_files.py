@@ -11,16 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from zsd_ray.models.model_json import read_object
+from zsd_ray.models.tokenizer_tokens import (
+    ADDED,
+    OF_CLIP,
+    OF_T5,
+    SETTINGS,
+    SPECIAL,
+    WHOLE,
+    check_tokens,
+)
 from zsd_ray.models.weight_files import check_file
 from zsd_ray.spec.errors import UserError, some
 
-_WHOLE = "tokenizer.json"
 _VOCABULARY, _MERGES = "vocab.json", "merges.txt"
 _PIECES = "spiece.model"
 _END_OF_WORD = "</w>"
-_SETTINGS = "tokenizer_config.json"
-"""Always there: Stable Diffusion 2 pads with "!", and without it with the end of text."""
-_OPTIONS = (_SETTINGS, "special_tokens_map.json", "added_tokens.json")
+_OPTIONS = (SETTINGS, SPECIAL, ADDED)
+"""The first is always there: Stable Diffusion 2 pads with "!", and without it otherwise."""
 _SHORTEST = 1
 
 
@@ -34,7 +41,7 @@ def check_clip(folder: Path, n_embeddings: int | None) -> None:
         UserError: a file is missing or damaged.
     """
     _check_options(folder)
-    path = folder / _WHOLE
+    path = folder / WHOLE
     if path.exists():
         model = _model(path)
         vocabulary, merges = model.get("vocab"), _pairs(model.get("merges"), path)
@@ -43,37 +50,42 @@ def check_clip(folder: Path, n_embeddings: int | None) -> None:
         path, where = folder / _VOCABULARY, folder / _MERGES
         if not path.exists() or not where.exists():
             raise UserError(
-                f"{folder} has neither {_WHOLE} nor {_VOCABULARY} with {_MERGES}: no tokenizer; "
+                f"{folder} has neither {WHOLE} nor {_VOCABULARY} with {_MERGES}: no tokenizer; "
                 "take another copy of the model"
             )
         vocabulary, merges = read_object(path), _lines(where)
-    _check_merges(_numbered(vocabulary, n_embeddings, path), merges, where)
+    numbered = _numbered(vocabulary, n_embeddings, path)
+    _check_merges(numbered, merges, where)
+    check_tokens(folder, numbered, n_embeddings, OF_CLIP)
 
 
 def check_t5(folder: Path, n_embeddings: int | None) -> None:
     """Check a tokenizer of T5: tokenizer.json, or else spiece.model; raises UserError."""
     _check_options(folder)
-    path = folder / _WHOLE
+    path = folder / WHOLE
     if path.exists():
         vocabulary = _model(path).get("vocab")
         if not isinstance(vocabulary, list) or not all(map(_is_piece, vocabulary)):
             raise UserError(f"{path}: model.vocab must be a list of pieces, each with its score")
         _check_count(len(vocabulary), n_embeddings, path)
+        numbered = {piece: number for number, (piece, _) in enumerate(vocabulary)}
+        check_tokens(folder, numbered, n_embeddings, OF_T5)
         return
     path = folder / _PIECES
     if not path.exists():
         raise UserError(
-            f"{folder} has neither {_WHOLE} nor {_PIECES}: no tokenizer; take another copy of the "
+            f"{folder} has neither {WHOLE} nor {_PIECES}: no tokenizer; take another copy of the "
             "model"
         )
     check_file(path)
+    check_tokens(folder, None, n_embeddings, OF_T5)
 
 
 def _check_options(folder: Path) -> None:
     """Check the settings of a tokenizer; without them its padding and length are others."""
     for name in _OPTIONS:
         path = folder / name
-        if not path.exists() and name != _SETTINGS:
+        if not path.exists() and name != SETTINGS:
             continue
         length = read_object(path).get("model_max_length", _SHORTEST)
         if isinstance(length, bool) or not isinstance(length, int | float) or length < _SHORTEST:
