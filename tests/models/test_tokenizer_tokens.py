@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from tests.hostile import model_folders as hostile
@@ -129,4 +130,49 @@ def test_a_text_encoder_may_know_more_tokens_than_its_vocabulary(copied):
     content["model"]["vocab"].pop()
     path.write_text(json.dumps(content))
     in_settings({"extra_special_tokens": ["<extra_id_0>"]})(path.parent)
+    check_model(config)
+
+
+CLIPS = [
+    (SD, "text_encoder"),
+    ("sdxl-euler", "text_encoder"),
+    ("sdxl-euler", "text_encoder_2"),
+    ("sd3-t5", "text_encoder_2"),
+    ("flux-dev", "text_encoder"),
+]
+
+
+@pytest.mark.parametrize("value", [3, 0, 10**6, -1, None, "2", [528], True, "absent"])
+@pytest.mark.parametrize(("kind", "part"), CLIPS)
+def test_an_end_of_text_that_is_not_the_tokenizer_s_is_refused(kind, part, value, copied):
+    folder, config, _ = copied(kind)
+    path = folder / part / "config.json"
+    if value == "absent":
+        hostile.drop(path, ("eos_token_id",))
+    else:
+        hostile.put(path, ("eos_token_id",), value)
+    said = refusal(check_model, config)
+    came = 49407 if value == "absent" else value
+    assert f"{part}/config.json: eos_token_id is {came!r}, and " in said
+    assert f"<|endoftext|> in {part.replace('text_encoder', 'tokenizer')}: they are not" in said
+
+
+@pytest.mark.parametrize("kind", ["sdxl-euler", "sd3-t5", "flux-dev"])
+def test_the_end_of_old_configurations_is_the_largest_number(kind, copied):
+    folder, config, prompts = copied(kind)
+    named = encode_prompts(config, prompts)["pooled"]
+    for path in folder.glob("text_encoder*/config.json"):
+        if "clip" in json.loads(path.read_text())["model_type"]:
+            hostile.edit(path, eos_token_id=2)
+    pooled = encode_prompts(config, prompts)["pooled"]
+    np.testing.assert_array_equal(pooled, named)
+    assert len(np.unique(pooled, axis=0)) == len(prompts)
+
+
+def test_the_end_of_old_configurations_is_refused_where_it_is_not_the_largest_number(copied):
+    folder, config, _ = copied(SD)
+    in_settings({"eos_token": "!"})(folder / "tokenizer")
+    hostile.edit(folder / "text_encoder" / "config.json", eos_token_id=2)
+    assert "eos_token_id is 2, and 0 is expected, the number of !" in refusal(check_model, config)
+    hostile.edit(folder / "text_encoder" / "config.json", eos_token_id=0)
     check_model(config)

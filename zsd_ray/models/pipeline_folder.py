@@ -15,10 +15,13 @@ from zsd_ray.models.families import Family
 from zsd_ray.models.model_json import read_object, refuse_code
 from zsd_ray.models.network_config import check_network
 from zsd_ray.models.scheduler_config import check_numbers
+from zsd_ray.models.tokenizer_tokens import OF_CLIP, special_token
 from zsd_ray.models.weight_files import check_whole, files_of_part
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
 
+_LARGEST_IS_END, _DEFAULT_END = 2, 49407
+"""An `eos_token_id` that names no token, and the one of a CLIP that does not say it."""
 _Configs = dict[str, dict[str, Any]]
 
 
@@ -43,10 +46,11 @@ def check(folder: Path, family: Family, config: ModelConfig) -> None:
     for name in parts:
         if name.startswith("tokenizer"):
             encoder = configs.get(name.replace("tokenizer", "text_encoder"), {})
-            of_t5 = name in family.t5_tokenizers
-            check_tokenizer = tokenizer_files.check_t5 if of_t5 else tokenizer_files.check_clip
-            check_tokenizer(folder / name, encoder.get("vocab_size"))
-            _check_end(folder / name.replace("tokenizer", "text_encoder") / "config.json", encoder)
+            if name in family.t5_tokenizers:
+                tokenizer_files.check_t5(folder / name, encoder.get("vocab_size"))
+                continue
+            vocabulary = tokenizer_files.check_clip(folder / name, encoder.get("vocab_size"))
+            _check_end(folder / name, vocabulary, encoder)
     _check_channels(folder, config, configs)
     _check_image_size(config, configs)
     _check_schedule(folder / "scheduler" / "scheduler_config.json", family)
@@ -106,14 +110,31 @@ def _check_network(folder: Path, config: ModelConfig) -> dict[str, Any]:
     return content
 
 
-def _check_end(path: Path, encoder: Mapping[str, Any]) -> None:
-    """Refuse an end of text that no token is: its state is what CLIP says of a whole prompt."""
-    n_tokens, end = encoder.get("vocab_size"), encoder.get("eos_token_id")
-    if n_tokens is not None and end is not None and not (type(end) is int and 0 <= end < n_tokens):
-        raise UserError(
-            f"{path}: eos_token_id is {end!r}, and the number of one of its {n_tokens:,} tokens is "
-            "expected"
-        )
+def _check_end(folder: Path, vocabulary: Mapping[str, int], encoder: Mapping[str, Any]) -> None:
+    """Refuse a CLIP that reads another token than its tokenizer's end of text.
+
+    What it says of a whole prompt is its state there; where there is no such token, that of the
+    first, which is the same for all prompts. transformers takes the largest number for
+    `_LARGEST_IS_END`, as the configurations of its first years have it.
+
+    Args:
+        folder: the tokenizer's; vocabulary: the number of each of its tokens.
+        encoder: the text encoder's configuration; one of a whole CLIP has its own inside.
+    """
+    text = special_token(folder, "eos_token", OF_CLIP)
+    end = vocabulary.get(text or "")
+    if end is None or "text_config" in encoder:
+        return
+    came = encoder.get("eos_token_id", _DEFAULT_END)
+    largest = end == max(vocabulary.values())
+    if type(came) is int and (largest if came == _LARGEST_IS_END else came == end):
+        return
+    also = f" (or {_LARGEST_IS_END}, which stands for the largest number)" if largest else ""
+    path = folder.with_name(folder.name.replace("tokenizer", "text_encoder")) / "config.json"
+    raise UserError(
+        f"{path}: eos_token_id is {came!r}, and {end}{also} is expected, the number of {text} in "
+        f"{folder.name}: they are not of one model; take another copy of it"
+    )
 
 
 def _check_channels(folder: Path, config: ModelConfig, configs: _Configs) -> None:

@@ -31,11 +31,14 @@ _OPTIONS = (SETTINGS, SPECIAL, ADDED)
 _SHORTEST = 1
 
 
-def check_clip(folder: Path, n_embeddings: int | None) -> None:
+def check_clip(folder: Path, n_embeddings: int | None) -> Mapping[str, int]:
     """Check a tokenizer of CLIP: tokenizer.json, or else vocab.json with merges.txt.
 
     Args:
         n_embeddings: how many tokens the text encoder knows; None: it does not say.
+
+    Returns:
+        The number of each token of its vocabulary.
 
     Raises:
         UserError: a file is missing or damaged.
@@ -57,6 +60,7 @@ def check_clip(folder: Path, n_embeddings: int | None) -> None:
     numbered = _numbered(vocabulary, n_embeddings, path)
     _check_merges(numbered, merges, where)
     check_tokens(folder, numbered, n_embeddings, OF_CLIP)
+    return numbered
 
 
 def check_t5(folder: Path, n_embeddings: int | None) -> None:
