@@ -155,19 +155,49 @@ def test_half_precision_keeps_t5_out_of_float16(with_t5, monkeypatch, dtype):
         assert np.abs(of - exact[name]).max() < 0.05 * np.abs(exact[name]).max()
 
 
-def test_half_of_t5_is_refused(with_t5, tmp_path):
-    target = tmp_path / "half"
-    shutil.copytree(with_t5, target)
-    shutil.rmtree(target / "tokenizer_3")
-    with pytest.raises(UserError, match="only one of text_encoder_3 and tokenizer_3"):
-        encode_prompts(config(target), PROMPTS)
+T5_PARTS = ("text_encoder_3", "tokenizer_3")
 
 
-def test_t5_may_be_deleted(with_t5, tmp_path):
-    target = tmp_path / "without"
-    shutil.copytree(with_t5, target)
-    for part in ("text_encoder_3", "tokenizer_3"):
+def without(folder, target, parts, **index):
+    shutil.copytree(folder, target)
+    for part in parts:
         shutil.rmtree(target / part)
+    path = target / "model_index.json"
+    content = json.loads(path.read_text()) | index
+    path.write_text(json.dumps({k: v for k, v in content.items() if v != "absent"}))
+    return target
+
+
+def test_half_of_t5_is_refused(with_t5, tmp_path):
+    half = without(with_t5, tmp_path / "half", ["tokenizer_3"], tokenizer_3=[None, None])
+    with pytest.raises(UserError, match="only one of text_encoder_3 and tokenizer_3"):
+        encode_prompts(config(half), PROMPTS)
+
+
+@pytest.mark.parametrize(
+    ("parts", "index", "named"),
+    [
+        (T5_PARTS, {}, "text_encoder_3, tokenizer_3"),
+        (T5_PARTS[1:], {}, "tokenizer_3"),
+        (T5_PARTS[:1], {}, "text_encoder_3"),
+        (T5_PARTS, {"tokenizer_3": [None, None]}, "text_encoder_3"),
+    ],
+)
+def test_parts_that_the_index_names_are_there(parts, index, named, with_t5, tmp_path):
+    target = without(with_t5, tmp_path / "without", parts, **index)
+    with pytest.raises(UserError) as caught:
+        check_model(config(target))
+    said = str(caught.value)
+    assert f"model_index.json names {named}, and model.path" in said
+    assert "set each to [null, null] to go without" in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("value", [[None, None], None, "absent"])
+def test_t5_may_be_left_out(value, with_t5, tmp_path):
+    target = without(
+        with_t5, tmp_path / "without", T5_PARTS, text_encoder_3=value, tokenizer_3=value
+    )
     conditioning = encoded(config(target))
     assert set(conditioning) == {"clip", "pooled"}
     x = torch.zeros(3, 4, 8, 8)

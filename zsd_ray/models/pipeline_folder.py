@@ -91,6 +91,12 @@ def _check_index(folder: Path, family: Family, config: ModelConfig) -> None:
                 f"{config.family} takes {', '.join(allowed)}"
             )
     parts = {name for name, kind in kinds.items() if kind}
+    absent = [name for name in family.optional if name in parts and not (folder / name).is_dir()]
+    if absent:
+        raise UserError(
+            f"{index} names {', '.join(absent)}, and model.path {folder} lacks these folders; take "
+            "another copy of the model, or set each to [null, null] to go without"
+        )
     if not family.pipelines and parts - set(family.components):
         raise UserError(
             f"model.path {folder} holds {', '.join(sorted(parts - set(family.components)))} too, "

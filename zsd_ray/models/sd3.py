@@ -1,8 +1,9 @@
 """Stable Diffusion 3 and 3.5 (Esser et al. 2024) from a diffusers pipeline folder.
 
 A transformer on 16-channel latents that predicts the velocity of a straight path; its text comes
-from two CLIPs and T5, which may be left out (delete `text_encoder_3` and `tokenizer_3`), as the
-model was trained with each of the three dropped at random.
+from two CLIPs and T5, which may be left out (delete the folders `text_encoder_3` and `tokenizer_3`,
+and set both to `[null, null]` in model_index.json), as the model was trained with each of the three
+dropped at random.
 """
 
 from __future__ import annotations
