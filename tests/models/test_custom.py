@@ -221,6 +221,40 @@ def test_what_is_hashed_is_said(tmp_path, monkeypatch):
     assert hashed(ModelConfig()) == []
 
 
+def test_files_in_a_home_are_of_the_identity_and_those_elsewhere_are_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / "deep").mkdir(parents=True)
+    weights = tmp_path / "home" / "w.pth"
+    weights.write_text("1")
+    kwargs = {
+        "bucket": "s3://bucket/w.pth",
+        "cached": {"a": ["simplecache::https://host/w.pth"]},
+        "folder": "~/deep",
+        "home": "~/w.pth",
+        "nobody": "~nobody-of-this-name/w.pth",
+        "prose": "see https://host/w.pth",
+        "sign": "~",
+        "stem": "~/w",
+    }
+    config = made(tmp_path).model_copy(update={"kwargs": kwargs})
+    assert hashed(config) == [
+        "m.py",
+        "not the content of model.kwargs.bucket s3://bucket/w.pth, which is elsewhere",
+        "not the content of model.kwargs.cached.a.0 simplecache::https://host/w.pth, which is "
+        "elsewhere",
+        "model.kwargs.folder ~/deep (a folder of 0 files)",
+        "model.kwargs.home ~/w.pth",
+        "not w.pth: model.kwargs.stem ~/w is no whole name of a file",
+    ]
+    seen = [fingerprint(config)]
+    weights.write_text("2")
+    seen.append(fingerprint(config))
+    (tmp_path / "home" / "deep" / "x").write_text("3")
+    seen.append(fingerprint(config))
+    assert len(set(seen)) == 3
+
+
 def test_an_edited_file_is_imported_anew(tmp_path):
     config = tiny(tmp_path, "Told")
     load_model(config)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +24,9 @@ from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError, last_line
 
 _FORM = "model.family custom takes package.module:Class or file.py:Class"
+_IN_HOME = re.compile(r"~[^/]*/+[^/]")
+_ELSEWHERE = re.compile(r"\w[\w+.:-]*://\S+")
+"""A text that is a URL, and not one with a URL in it."""
 
 
 def check(config: ModelConfig) -> Path:
@@ -115,14 +120,16 @@ def hashed(config: ModelConfig) -> list[str]:
     """Say what `fingerprint` reads, and which texts among the kwargs name files that it does not.
 
     Returns:
-        One line each: the class's file, files and folders that kwargs name, and texts that are only
-        the beginning of a file's name.
+        One line each: the class's file, files and folders that kwargs name, texts that are only the
+        beginning of a file's name, and those that name files elsewhere.
     """
     lines = [str(check(config))]
     for key, value in _texts(config.kwargs):
         path, name = _named(value), f"model.kwargs{key} {value}"
         if path is None:
-            if begun := _begun(value):
+            if _ELSEWHERE.fullmatch(value):
+                lines.append(f"not the content of {name}, which is elsewhere")
+            elif begun := _begun(value):
                 lines.append(f"not {begun[0].name}: {name} is no whole name of a file")
         elif path.is_file():
             lines.append(name)
@@ -134,21 +141,35 @@ def hashed(config: ModelConfig) -> list[str]:
 def _named(value: str) -> Path | None:
     """The file or folder that a text among the kwargs names, if it names one."""
     try:
-        path = Path(value)
-        return path if value and (path.is_file() or path.is_dir()) else None
+        for path in _paths(value):
+            if path.is_file() or path.is_dir():
+                return path
     except (OSError, ValueError):  # a text that is too long for a name, or has a null
-        return None
+        pass
+    return None
+
+
+def _paths(value: str) -> list[Path]:
+    """What a text may name: as it is, or in a home, which the class may look up."""
+    if not value:
+        return []
+    paths = [Path(value)]
+    # A lone ~ is rather a sign between words than all of a home.
+    if _IN_HOME.match(value):
+        with suppress(RuntimeError):  # nobody of that name
+            paths.append(paths[0].expanduser())
+    return paths
 
 
 def _begun(value: str) -> list[Path]:
     """Files whose names are a text and an ending: "weights/best" of weights/best.pth."""
-    path = Path(value)
     try:
-        if not path.name or not path.parent.is_dir():
-            return []
-        return sorted(file for file in path.parent.iterdir() if file.stem == path.name)
+        for path in _paths(value):
+            if path.name and path.parent.is_dir():
+                return sorted(file for file in path.parent.iterdir() if file.stem == path.name)
     except (OSError, ValueError):
-        return []
+        pass
+    return []
 
 
 def load_class(config: ModelConfig) -> Any:
