@@ -12,6 +12,7 @@ from zsd_ray.models.schedule_check import check_schedule
 from zsd_ray.spec.errors import UserError
 
 SD, IF, EDM = "stable-diffusion-epsilon", "deepfloyd-if-stage-1", "edm-epsilon"
+T5 = "pixart-sigma"
 CHAINS = [SD, "sdxl-euler", "pixart-sigma", IF, "dit-imagenet", "ddpm-labels"]
 SCHEDULE = "scheduler/scheduler_config.json"
 
@@ -67,6 +68,29 @@ def test_a_network_with_a_number_that_is_none_is_refused(kind, part, key, value,
         check_model(config)
     else:
         assert f"{part}/config.json: {key} is " in refusal(check_model, config)
+
+
+@pytest.mark.parametrize(
+    ("kind", "part", "key", "value"),
+    [
+        (SD, "text_encoder", "vocab_size", []),
+        (SD, "text_encoder", "vocab_size", [3]),
+        (T5, "text_encoder", "vocab_size", [3]),
+        (SD, "vae", "block_out_channels", 16.0),
+        (SD, "vae", "block_out_channels", []),
+        (SD, "unet", "block_out_channels", 8),
+        (SD, "vae", "latent_channels", [4]),
+        ("flux-dev", "vae", "latent_channels", []),
+        ("flux-dev", "transformer", "in_channels", [16]),
+        ("flux-dev", "transformer", "patch_size", [1]),
+        ("sd3-t5", "transformer", "patch_size", [None]),
+    ],
+)
+def test_a_list_is_no_number_and_a_number_no_list(kind, part, key, value, copied):
+    folder, config, _ = copied(kind)
+    hostile.put(folder / part / "config.json", (key,), value)
+    config = config.model_copy(update={"image_size": 16})
+    assert f"{part}/config.json: {key} is {value!r}, and " in refusal(check_model, config)
 
 
 @pytest.mark.parametrize("kind", CHAINS)

@@ -59,6 +59,10 @@ _SIZES = {
     "width",
 }
 """Keys whose values are whole numbers, lists of them, or null."""
+_ONE = {"in_channels", "latent_channels", "out_channels", "vocab_size"}
+"""Those of them that are never lists."""
+_LISTS = {"block_out_channels"}
+"""Those that are nothing else."""
 _COUNTS = {
     "depth",
     "depths",
@@ -142,6 +146,10 @@ def check_network(path: Path, config: Mapping[str, Any], shapes: Shapes) -> None
             _check_whole(path, key, value, 0, n_tensors)
         elif key in _SIZES:
             _check_whole(path, key, value, 0, most)
+        if key in _ONE and isinstance(value, list):
+            raise _refusal(path, key, value, "a whole number, and no list,")
+        if key in _LISTS and value is not None and not (isinstance(value, list) and value):
+            raise _refusal(path, key, value, "a list of whole numbers")
     _check_each_channel(path, config)
 
 

@@ -52,7 +52,7 @@ def check(folder: Path, family: Family, config: ModelConfig) -> None:
             vocabulary = tokenizer_files.check_clip(folder / name, encoder.get("vocab_size"))
             _check_end(folder / name, vocabulary, encoder)
     _check_channels(folder, config, configs)
-    _check_image_size(config, configs)
+    _check_image_size(folder, config, configs)
     _check_schedule(folder / "scheduler" / "scheduler_config.json", family)
     _whole.add(state)
 
@@ -159,15 +159,20 @@ def _check_channels(folder: Path, config: ModelConfig, configs: _Configs) -> Non
         )
 
 
-def _check_image_size(config: ModelConfig, configs: _Configs) -> None:
+def _check_image_size(folder: Path, config: ModelConfig, configs: _Configs) -> None:
     """Refuse a size without whole latents, or patches of them."""
     if config.image_size is None or "vae" not in configs:
         return
     step = 2 ** (len(configs["vae"].get("block_out_channels") or [1]) - 1)
     if "transformer" in configs:
+        patch = configs["transformer"].get("patch_size") or 1
+        if isinstance(patch, list):
+            raise UserError(
+                f"{folder / 'transformer' / 'config.json'}: patch_size is {patch!r}, and a whole "
+                "number, and no list, is expected; take another copy of the model"
+            )
         # FLUX packs 2 x 2 latents, and says that its patches are of 1.
-        patch = int(configs["transformer"].get("patch_size") or 1)
-        step *= 2 if config.family == "flux" else patch
+        step *= 2 if config.family == "flux" else int(patch)
     if config.image_size % step:
         raise UserError(f"model.image_size {config.image_size} must be a multiple of {step}")
 
