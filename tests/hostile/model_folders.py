@@ -191,6 +191,11 @@ def add_tensor(path: Path, name: str) -> None:
     change_tensors(path, lambda tensors: tensors.update({name: np.zeros(3, np.float32)}))
 
 
+def put_number(path: Path, name: str, value: float) -> None:
+    """Put a value in the place of the first number of one tensor."""
+    change_tensors(path, lambda tensors: tensors[name].reshape(-1).__setitem__(0, value))
+
+
 def tensor_names(path: Path) -> list[str]:
     """The tensors of a safetensors file."""
     from safetensors import safe_open

@@ -77,7 +77,8 @@ def test_towers_of_other_builds_work_likewise(tmp_path, kind):
     library, name = open_clip(), f"local-dir:{tmp_path}"
     torch.manual_seed(0)
     model = library.create_model(name, load_weights=False)
-    state = {key: value.clone() for key, value in model.state_dict().items()}
+    # open_clip leaves a projection of CoCa's text decoder as memory was.
+    state = {key: value.nan_to_num(0, 0, 0) for key, value in model.state_dict().items()}
     from safetensors.torch import save_file
 
     save_file(state, tmp_path / "open_clip_model.safetensors")

@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.hostile import model_folders as hostile
+from tests.support.tiny_models import BUILDERS, CLASSIFIER_BUILDERS
+from zsd_ray.models.probe_files import WEIGHTS
 from zsd_ray.models.registry import check_model, check_prompts, encode_prompts, load_model
 from zsd_ray.spec.errors import UserError
 
@@ -115,6 +117,35 @@ def test_a_network_without_one_of_its_tensors_is_refused_in_every_family(good, c
         shutil.rmtree(tmp_path / "model")
         seen += 1
     assert seen > 20
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_network_with_a_number_that_is_none_is_refused_in_every_family(
+    value, good, copy, tmp_path
+):
+    seen = 0
+    files = [*networks(good), ("probe-folder", f"probe/{WEIGHTS}")]
+    for kind, name in files if np.isnan(value) else files[-2:]:
+        folder, config, prompts = copy(kind)
+        names = hostile.tensor_names(folder / name)
+        tensor = next(each for each in names if each.endswith(("bias", "weight")))
+        hostile.put_number(folder / name, tensor, value)
+        said = refusal(use, config, prompts)
+        assert f"{folder / name}: its weights hold NaN or infinity" in said
+        assert tensor in said
+        shutil.rmtree(tmp_path / "model")
+        seen += 1
+    assert seen > (20 if np.isnan(value) else 1)
+
+
+def test_a_number_that_float16_does_not_hold_is_said_to_be_one_of_float16(copy):
+    folder, config, _ = copy(SD)
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    hostile.put_number(weights, "conv_in.bias", 1e6)
+    load_model(config)
+    said = refusal(load_model, config.model_copy(update={"dtype": "float16"}))
+    assert "as float16, in the tensors conv_in.bias (1 of them)" in said
+    assert "or set model.dtype: float32" in said
 
 
 @pytest.mark.parametrize("spoil", [hostile.reshape_tensor, hostile.add_tensor])

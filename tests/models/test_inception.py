@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.hostile.model_folders import FILE_DAMAGES, add_tensor, lose_tensor
+from tests.hostile.model_folders import FILE_DAMAGES, add_tensor, lose_tensor, put_number
 from tests.support.inception import random_inception
 from zsd_ray.models.inception import check_weights, load_inception
 from zsd_ray.spec.errors import UserError
@@ -89,3 +89,11 @@ def test_weights_with_other_tensors_are_refused_by_name(spoil, network, tmp_path
     spoil(path, tensor)
     with pytest.raises(UserError, match=tensor):
         load_inception(str(path), CPU)
+
+
+def test_weights_with_a_number_that_is_none_are_refused_by_name(network, tmp_path):
+    file = tmp_path / "weights.safetensors"
+    save_file(network.state_dict(), file)
+    put_number(file, "Mixed_5b.branch1x1.conv.weight", float("nan"))
+    with pytest.raises(UserError, match=r"NaN or infinity.*Mixed_5b\.branch1x1\.conv\.weight"):
+        load_inception(str(file), CPU)

@@ -20,7 +20,12 @@ from zsd_ray.models.checkpoint import weights_in
 from zsd_ray.models.clip_files import LAYOUT, open_clip, reads_text_by_transformers
 from zsd_ray.models.components import as_rows, chunks, network_dtype, placed
 from zsd_ray.models.library_transform import LibraryTransform
-from zsd_ray.models.loading import loading, refuse_larger, refuse_other_shapes
+from zsd_ray.models.loading import (
+    loading,
+    refuse_larger,
+    refuse_not_finite,
+    refuse_other_shapes,
+)
 from zsd_ray.models.weight_files import check_whole
 from zsd_ray.spec.config import ModelConfig
 
@@ -103,6 +108,7 @@ def _network(folder: Path, config: ModelConfig) -> Any:
         )
         # The library stretches embeddings of places to another size of images or of texts.
         refuse_other_shapes(weights, network, shapes, but=_SCALES)
+        refuse_not_finite(weights, network.state_dict())
     return network.eval().requires_grad_(False)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.diffusion.schedule import DiscreteSchedule
-from zsd_ray.models.loading import loading, refuse_incomplete
+from zsd_ray.models.loading import loading, refuse_incomplete, refuse_not_finite
 from zsd_ray.models.model_json import read_object
 from zsd_ray.models.torchvision_ops import declare_missing_operators
 from zsd_ray.models.weight_files import files_of_part
@@ -66,6 +66,7 @@ def _loaded(kind: Any, folder: Path, config: ModelConfig, **options: Any) -> Any
         )
         where = weights[0] if len(weights) == 1 else folder
         refuse_incomplete(where, info, of_transformers)
+        refuse_not_finite(where, network.state_dict())
         return network.eval().requires_grad_(False)
 
 

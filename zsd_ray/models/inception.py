@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from zsd_ray.models.base import ImageFeatures
+from zsd_ray.models.loading import refuse_not_finite
 from zsd_ray.models.torchvision_ops import declare_missing_operators
 from zsd_ray.models.weight_files import check_whole
 from zsd_ray.spec.errors import UserError, last_line
@@ -57,8 +58,8 @@ def load_inception(path: str, device: torch.device) -> ImageFeatures:
 
     torch.backends.cudnn.allow_tf32 = False
     # The library unpickles what it is given; so it gets what we have read without running code.
-    buffer = io.BytesIO()
-    torch.save(_read(Path(path).expanduser()), buffer)
+    file, buffer = Path(path).expanduser(), io.BytesIO()
+    torch.save(_read(file), buffer)
     buffer.seek(0)
     try:
         network = FeatureExtractorInceptionV3(
@@ -69,6 +70,7 @@ def load_inception(path: str, device: torch.device) -> ImageFeatures:
         raise UserError(
             f"extractor.weights {path} are not those of this network ({text}); get {_FILE}"
         ) from error
+    refuse_not_finite(file, network.state_dict())
     network = network.to(device)
 
     @torch.inference_mode()

@@ -106,6 +106,31 @@ def refuse_tensors(
             )
 
 
+def refuse_not_finite(where: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Refuse weights with a number that is none: everything that such a network says is NaN.
+
+    Args:
+        where: the file of weights, or the folder of several.
+        tensors: of the loaded network (`state_dict()`), so without its masks, which hold -inf.
+
+    Raises:
+        UserError: which tensors.
+    """
+    real = {name: of for name, of in tensors.items() if of.is_floating_point() and of.numel()}
+    # The least and the largest are NaN where anything is; it takes one pass, and no memory.
+    ends = {name: torch.stack(of.detach().aminmax()).float() for name, of in real.items()}
+    if not ends or torch.stack(list(ends.values())).isfinite().all():
+        return
+    odd = sorted(name for name, of in ends.items() if not of.isfinite().all())
+    dtype = str(real[odd[0]].dtype).removeprefix("torch.")
+    narrow = ", or set model.dtype: float32" if dtype == "float16" else ""
+    raise UserError(
+        f"{where}: its weights hold NaN or infinity, as {dtype}, in the tensors {some(odd)} "
+        f"({len(odd):,} of them), and only finite numbers are allowed; take another copy of the "
+        f"model{narrow}"
+    )
+
+
 def refuse_other_shapes(
     path: Path, network: torch.nn.Module, shapes: Shapes, but: Collection[str] = ()
 ) -> None:

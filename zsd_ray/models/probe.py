@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from safetensors.torch import load_file
 
 from zsd_ray.models.base import Conditioning
+from zsd_ray.models.loading import refuse_not_finite
 from zsd_ray.models.probe_features import FeatureExtractor
 from zsd_ray.models.probe_files import WEIGHTS, label_numbers, read, under
 from zsd_ray.spec.config import ModelConfig
@@ -35,6 +36,7 @@ class Probe:
         )
         self._cell = Cell(about.t, about.block, pooling_name(about.pooling_section))
         weights = load_file(folder / WEIGHTS)
+        refuse_not_finite(folder / WEIGHTS, weights)
         self._weight_KD, self._bias_K = weights["weight"], weights["bias"]
         self.device = device
 

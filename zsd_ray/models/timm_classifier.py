@@ -20,7 +20,12 @@ from zsd_ray.models.base import Conditioning
 from zsd_ray.models.checkpoint import weights_in
 from zsd_ray.models.components import network_dtype
 from zsd_ray.models.library_transform import LibraryTransform
-from zsd_ray.models.loading import loading, refuse_larger, refuse_other_shapes
+from zsd_ray.models.loading import (
+    loading,
+    refuse_larger,
+    refuse_not_finite,
+    refuse_other_shapes,
+)
 from zsd_ray.models.timm_files import LAYOUT, label_numbers, n_labels, timm
 from zsd_ray.models.weight_files import check_whole
 from zsd_ray.spec.config import ModelConfig
@@ -84,6 +89,7 @@ def load(folder: Path, config: ModelConfig, device: torch.device) -> TimmClassif
         )
         # The library adapts inputs of other channels, and embeddings of places.
         refuse_other_shapes(weights, network, shapes, but=_with_background(network))
+        refuse_not_finite(weights, network.state_dict())
     return TimmClassifier(network.eval().requires_grad_(False), config, device)
 
 
