@@ -156,6 +156,9 @@ class Classifier(Protocol):
     def classes(self, conditioning: Mapping[str, torch.Tensor], n_templates: int) -> torch.Tensor:
         """Make the rows of all prompts, class-major, one row a class: K rows, for `scores`."""
 
+    def trial_classes(self) -> torch.Tensor:
+        """Rows of two classes as `classes` makes them, for a trial before any prompt is known."""
+
     def scores(self, images_B3HW: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         """One forward an image.
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from zsd_ray.models.base import Conditioning
 from zsd_ray.models.checkpoint import weights_in
-from zsd_ray.models.clip_files import LAYOUT, open_clip, reads_text_by_transformers
+from zsd_ray.models.clip_files import LAYOUT, embedding_size, open_clip, reads_text_by_transformers
 from zsd_ray.models.components import as_rows, chunks, network_dtype, placed
 from zsd_ray.models.library_transform import LibraryTransform
 from zsd_ray.models.loading import (
@@ -28,6 +28,7 @@ from zsd_ray.models.loading import (
 )
 from zsd_ray.models.weight_files import check_whole
 from zsd_ray.spec.config import ModelConfig
+from zsd_ray.spec.errors import UserError
 
 _TEMPERATURE = 100.0
 
@@ -35,13 +36,14 @@ _TEMPERATURE = 100.0
 class Clip:
     """A `Classifier` over the image tower."""
 
-    def __init__(self, model: Any, config: ModelConfig, device: torch.device) -> None:
+    def __init__(self, model: Any, n_dims: int, config: ModelConfig, device: torch.device) -> None:
         from open_clip.transform import PreprocessCfg, image_transform_v2
 
         wanted = PreprocessCfg(**model.visual.preprocess_cfg)
         self._preprocess = LibraryTransform(image_transform_v2(wanted, is_train=False))
         self._model = _image_tower(model).to(device, network_dtype(config))
         self._dtype = network_dtype(config)
+        self._n_dims = n_dims
         self.device = device
 
     def preprocess(self, image: Image.Image) -> torch.Tensor:
@@ -53,6 +55,9 @@ class Clip:
         mean = text.reshape(-1, n_templates, text.shape[-1]).mean(dim=1)
         return torch.nn.functional.normalize(mean, dim=-1)
 
+    def trial_classes(self) -> torch.Tensor:
+        return torch.eye(2, self._n_dims, device=self.device)
+
     @torch.inference_mode()
     def scores(self, images_B3HW: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         features = self._model.encode_image(images_B3HW.to(self._dtype)).float()
@@ -61,7 +66,7 @@ class Clip:
 
 def load(folder: Path, config: ModelConfig, device: torch.device) -> Clip:
     """Load checked files (see `clip_files.check`)."""
-    return Clip(_network(folder, config), config, device)
+    return Clip(_network(folder, config), embedding_size(folder, config), config, device)
 
 
 @torch.inference_mode()
@@ -77,7 +82,27 @@ def encode_prompts(
     rows = [
         network.encode_text(tokenizer(some).to(where), normalize=True) for some in chunks(prompts)
     ]
+    _check_texts(torch.cat(rows), prompts, embedding_size(folder, config), config)
     return {"text": as_rows(rows, config)}
+
+
+def _check_texts(
+    rows: torch.Tensor, prompts: Sequence[str], n_dims: int, config: ModelConfig
+) -> None:
+    """Refuse embeddings that could not tell prompts apart: the text tower is not what it says."""
+    what = None
+    if tuple(rows.shape) != (len(prompts), n_dims):
+        what = f"embeddings of {' x '.join(map(str, rows.shape))} for {len(prompts)} prompts"
+    elif not rows.isfinite().all():
+        what = "embeddings of prompts that are not finite"
+    elif len({prompt.lower() for prompt in prompts}) > 1 and (rows == rows[:1]).all():
+        what = f"the same embedding to all of {len(prompts)} prompts"
+    if what is not None:
+        raise UserError(
+            f"model.path {config.path} gives {what}, and {n_dims} finite numbers of its own are "
+            "expected of each: its configuration is damaged, or the prompts differ only behind "
+            "what it reads; take another copy of the model, or shorten them"
+        )
 
 
 def load_image_tower(

@@ -8,6 +8,7 @@ from typing import Any
 
 from zsd_ray.models import checkpoint, source
 from zsd_ray.models.checkpoint import Layout, nearest
+from zsd_ray.models.input_config import check_input
 from zsd_ray.models.model_json import part_of, read_object
 from zsd_ray.models.network_config import check_network
 from zsd_ray.models.weight_files import Shapes, check_file, check_whole
@@ -87,6 +88,13 @@ def reads_text_by_transformers(folder: Path) -> bool:
     return bool(read_object(folder / LAYOUT.config)["model_cfg"]["text_cfg"].get(_TOKENIZER))
 
 
+def embedding_size(folder: Path, config: ModelConfig) -> int:
+    """How many numbers a checked model's embeddings of images and of texts have."""
+    if folder.is_dir():
+        return int(read_object(folder / LAYOUT.config)["model_cfg"]["embed_dim"])
+    return int(open_clip().get_model_config(config.path)["embed_dim"])
+
+
 def _check_architecture(path: Path, shapes: Shapes) -> None:
     """Refuse a configuration by which the library would fetch or run what it names.
 
@@ -96,10 +104,27 @@ def _check_architecture(path: Path, shapes: Shapes) -> None:
     Raises:
         UserError: it is such a one, or damaged.
     """
-    model = part_of(read_object(path), "model_cfg", path)
+    content = read_object(path)
+    model = part_of(content, "model_cfg", path)
+    if content.get("preprocess_cfg") is not None:
+        check_input(path, "preprocess_cfg", part_of(content, "preprocess_cfg", path))
+    if type(model.get("embed_dim")) is not int:
+        raise UserError(
+            f"{path}: model_cfg.embed_dim is {model.get('embed_dim')!r}, and a whole number is "
+            "expected; take another copy of the model"
+        )
     text, vision = part_of(model, "text_cfg", path), part_of(model, "vision_cfg", path)
     for part in (model, text, vision):
         check_network(path, part, shapes)
+    pooled = text.get("pool_type", "argmax")
+    # Of the first token, a tower that reads from left to right knows nothing but that it is first.
+    allowed = (*_TEXT_POOLS, "first") if text.get("no_causal_mask") else _TEXT_POOLS
+    if pooled not in allowed:
+        raise UserError(
+            f"{path}: text_cfg.pool_type is {pooled!r}, by which this text tower tells no prompts "
+            f"apart, and one of {', '.join(allowed)} is expected; mend it, or take another copy of "
+            "the model"
+        )
     options = text.get("tokenizer_kwargs", {})
     odd = sorted(set(options) - set(_TOKENIZER_OPTIONS)) if isinstance(options, dict) else [options]
     if odd:
@@ -137,6 +162,7 @@ def _check_tokenizer(folder: Path) -> None:
             read_object(path)
 
 
+_TEXT_POOLS = ("argmax", "last", "eos")
 _TOKENIZER = "hf_tokenizer_name"
 _TOKENIZER_OPTIONS = ("clean", "strip_sep_token", "language")
 """Those of open_clip's own configurations; all others reach what loads a tokenizer."""

@@ -51,6 +51,9 @@ class Probe:
         """Numbers of labels, (K,) int64; prompts of one class mean the same label."""
         return conditioning["label"][::n_templates]
 
+    def trial_classes(self) -> torch.Tensor:
+        return torch.zeros(2, dtype=torch.int64, device=self.device)
+
     @torch.inference_mode()
     def scores(self, images_B3HW: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         features_BD = self._features(images_B3HW.cpu())[self._cell]

@@ -149,7 +149,11 @@ def load_model(config: ModelConfig) -> Denoiser | Classifier:
     where = f"model.path {redact(config.path)}"
     with loading(where):
         model: Denoiser | Classifier = _module(config).load(folder, config, device)
-        if FAMILIES[config.family].method != "classifier":
+        if FAMILIES[config.family].method == "classifier":
+            from zsd_ray.models.classifier_trial import try_classifier
+
+            try_classifier(cast("Classifier", model), where)
+        else:
             denoiser = cast("Denoiser", model)
             check_schedule(where, denoiser.schedule, denoiser.parametrisation)
     return model

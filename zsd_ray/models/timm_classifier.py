@@ -52,6 +52,9 @@ class TimmClassifier:
         the same labels."""
         return conditioning["label"][::n_templates]
 
+    def trial_classes(self) -> torch.Tensor:
+        return torch.zeros(2, 1, dtype=torch.int64, device=self.device)
+
     @torch.inference_mode()
     def scores(self, images_B3HW: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         logits = self._network(images_B3HW.to(self._dtype)).float()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from zsd_ray.models import checkpoint, source
 from zsd_ray.models.checkpoint import SAFE, Layout, nearest
+from zsd_ray.models.input_config import check_input
 from zsd_ray.models.labels import match
 from zsd_ray.models.model_json import part_of, read_object
 from zsd_ray.models.network_config import check_network
@@ -89,9 +90,19 @@ def _check_architecture(path: Path, shapes: Shapes) -> None:
     name = content.get("architecture")
     if not (isinstance(name, str) and _PLAIN_NAME.fullmatch(name)):
         raise UserError(f"{path} names no architecture of timm's (architecture: {name!r})")
+    if "pretrained_cfg" in content:
+        check_input(path, "pretrained_cfg", part_of(content, "pretrained_cfg", path))
+    else:
+        check_input(path, "", content)
     if content.get("model_args") is not None:
         options = part_of(content, "model_args", path)
         check_network(path, options, shapes)
+        if not options.get("global_pool", "default"):
+            raise UserError(
+                f"{path}: model_args.global_pool is {options['global_pool']!r}, by which a picture "
+                "has a score for each of its places, and the name of a way of pooling is expected; "
+                "remove it"
+            )
         for key in options:
             if key.startswith("pretrained") or key in _NOT_OF_NETWORK:
                 raise UserError(
