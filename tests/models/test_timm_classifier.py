@@ -1,6 +1,7 @@
 """timm's classifiers against timm itself, the names of labels, and what is refused."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -133,6 +134,34 @@ def test_labels_may_be_described(folder, tmp_path):
     config = ModelConfig(family="timm", path=str(tmp_path), device="cpu")
     assert encode_prompts(config, ["dog", "kitten"])["label"].tolist() == [[4], [0]]
     assert encode_prompts(config, ["n2", "n1", "9"])["label"].tolist() == [[4], [0], [9]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label_names": {"x": "cat"}}, "label_names has the number 'x'"),
+        ({"label_names": {"10": "cat"}}, "label_names has the number '10'"),
+        ({"label_names": list("abcdefghijk")}, "label_names has the number '10'"),
+        ({"label_names": 3}, "label_names is 3"),
+        ({"label_names": "abcdefghij"}, "label_names is abcdefghij"),
+        ({"label_names": [None] * 10}, r"label_names is \[None"),
+        ({"label_names": {"1": ["cat"]}}, r"label_names is \{'1'"),
+        ({"label_descriptions": ["a"]}, r"label_descriptions is \['a'\]"),
+        ({"label_descriptions": "a"}, "label_descriptions is a,"),
+        ({"label_descriptions": {"zero": 3}}, "label_descriptions is "),
+    ],
+)
+def test_labels_of_other_kinds_are_refused_when_a_run_is_planned(
+    changes, message, folder, tmp_path
+):
+    content = json.loads((folder / "config.json").read_text()) | changes
+    shutil.copytree(folder, tmp_path / "model")
+    (tmp_path / "model" / "config.json").write_text(json.dumps(content))
+    config = ModelConfig(family="timm", path=str(tmp_path / "model"))
+    with pytest.raises(UserError, match=message) as caught:
+        check_prompts(config, ["cat", "two"])
+    assert "set model.labels" in str(caught.value)
+    check_prompts(config.model_copy(update={"labels": ["cat", "two"]}), ["cat", "two"])
 
 
 def refusal(**keys):

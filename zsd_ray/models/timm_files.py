@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -202,11 +202,10 @@ def _namings(folder: Path, config: ModelConfig, n: int) -> Iterator[dict[int, st
     content = _content(folder) if folder.is_dir() else {}
     own = {**_published(content), **content}
     names = own.get("label_names") or _published(content).get("labels")
-    if names:  # a list, or by number where numbers have gaps
-        numbered = names.items() if isinstance(names, dict) else enumerate(names)
-        named = {int(number): str(name) for number, name in numbered}
-        descriptions = own.get("label_descriptions") or {}
-        yield {number: str(descriptions.get(name, name)) for number, name in named.items()}
+    if names:
+        path = folder / LAYOUT.config
+        named, descriptions = _named(path, names, n), _described(path, own)
+        yield {number: descriptions.get(name, name) for number, name in named.items()}
         yield named
         return
     timm()
@@ -222,6 +221,32 @@ def _namings(folder: Path, config: ModelConfig, n: int) -> Iterator[dict[int, st
         import open_clip
 
         yield dict(enumerate(open_clip.IMAGENET_CLASSNAMES))
+
+
+def _named(path: Path, names: Any, n: int) -> dict[int, str]:
+    """The labels that a configuration names: a list, or by number where numbers have gaps."""
+    numbered = names if isinstance(names, dict) else {}
+    if isinstance(names, list):
+        numbered = {str(number): name for number, name in enumerate(names)}
+    odd = [number for number in numbered if not number.isdecimal() or int(number) >= n]
+    if not numbered or odd or not all(isinstance(name, str) for name in numbered.values()):
+        came = f"has the number {odd[0]!r}" if odd else f"is {str(names)[:80]}"
+        raise UserError(
+            f"{path}: label_names {came}, and a list of texts, or an object of texts by number, is "
+            f"expected, of {n} labels; mend it, or set model.labels"
+        )
+    return {int(number): name for number, name in numbered.items()}
+
+
+def _described(path: Path, own: Mapping[str, Any]) -> dict[str, str]:
+    """What a configuration says of the labels that it names, by their names."""
+    found = own.get("label_descriptions") or {}
+    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+        raise UserError(
+            f"{path}: label_descriptions is {str(found)[:80]}, and an object of texts by name is "
+            "expected; mend it, or set model.labels"
+        )
+    return found
 
 
 def _content(folder: Path) -> dict[str, Any]:
