@@ -5,9 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from zsd_ray.spec.config import RunConfig, parse_config
+from zsd_ray.analysis.rescore import rescore
+from zsd_ray.models.families import FAMILIES
+from zsd_ray.models.inception import check_weights
+from zsd_ray.models.registry import check_model
+from zsd_ray.runtime.job import refuse_relative_place
+from zsd_ray.spec.config import ModelConfig, RunConfig, parse_config
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.fid_config import FidConfig
+from zsd_ray.spec.generate_config import GenerateConfig
 from zsd_ray.spec.probe_config import ProbeConfig
 from zsd_ray.spec.train_config import parse_training
 
@@ -62,3 +68,55 @@ def test_what_a_run_has_saved_is_not_asked_again():
 def test_a_home_is_the_users_in_everything_that_is_written():
     config = parse_config(RunConfig, {"output": {"path": "~/run"}})
     assert config.output.path == str(Path.home() / "run")
+
+
+NOBODY = "~nobody123/x"
+
+
+@pytest.mark.parametrize("kind", [RunConfig, ProbeConfig, FidConfig, GenerateConfig])
+def test_the_home_of_nobody_is_refused_where_anything_is_written(kind):
+    with pytest.raises(UserError, match=r"output\.path.*~nobody123, and this machine knows no"):
+        parse_config(kind, {"output": {"path": NOBODY}})
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_home_of_nobody_is_refused_in_every_family(family):
+    tree = {"family": family, "path": NOBODY}
+    with pytest.raises(UserError, match=r"path.*give the whole path, or \./~nobody123"):
+        parse_config(ModelConfig, tree)
+    # What a run has saved may be of another machine, and can still be looked at.
+    assert parse_config(RunConfig, {"model": tree}, saved=True).model.path == NOBODY
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"), [("clip", "path"), ("timm", "path"), ("inception", "weights")]
+)
+def test_the_home_of_nobody_is_refused_of_an_extractor(kind, key):
+    tree = {"generated": {"source": "digits"}, "extractor": {"kind": kind, key: NOBODY}}
+    with pytest.raises(UserError, match=rf"extractor.*{key}.*give the whole path"):
+        parse_config(FidConfig, tree)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: check_weights(NOBODY),
+        lambda: check_model(ModelConfig(family="clip", path="ViT-B-32", pretrained=NOBODY)),
+        lambda: check_model(ModelConfig(family="timm", path="test_vit", pretrained=NOBODY)),
+        lambda: parse_config(
+            RunConfig,
+            {"method": {"name": "noise-denoise", "distance": "clip", "clip": {"path": NOBODY}}},
+        ),
+        lambda: rescore("run", output=NOBODY),
+    ],
+    ids=["inception", "open_clip", "timm", "distance", "rescore"],
+)
+def test_the_home_of_nobody_ends_no_command_in_a_traceback(use):
+    with pytest.raises(UserError):
+        use()
+
+
+def test_a_job_of_ray_takes_the_home_of_nobody_for_relative(monkeypatch):
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    with pytest.raises(UserError, match=r"--output ~nobody123/x is relative"):
+        refuse_relative_place("--output", NOBODY)

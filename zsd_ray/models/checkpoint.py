@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ def folder(config: ModelConfig, layout: Layout) -> Path | None:
     """
     path = config.path
     hub_name = path.removeprefix(_PREFIX)
-    if Path(path).expanduser().is_dir() or "://" in path or path.startswith("builtin:"):
+    if os.path.isdir(os.path.expanduser(path)) or "://" in path or path.startswith("builtin:"):
         found = source.resolve(config, ())
     elif _HUB_NAME.fullmatch(hub_name):
         found = _of_hub(hub_name, config, layout)
@@ -75,7 +76,7 @@ def weights_in(found: Path, config: ModelConfig, layout: Layout) -> Path:
 
 def file(config: ModelConfig) -> Path | None:
     """The file that `model.pretrained` names, if it is one; raises UserError."""
-    path = Path(config.pretrained or "").expanduser()
+    path = Path(os.path.expanduser(config.pretrained or ""))
     return check_file(path, config) if config.pretrained and path.is_file() else None
 
 

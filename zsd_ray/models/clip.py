@@ -7,6 +7,7 @@ of open_clip's own evaluation, whatever temperature a model learned.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -128,7 +129,7 @@ def _network(folder: Path, config: ModelConfig) -> Any:
         network = open_clip().create_model(
             _name(folder, config),
             # A tag brings the input that it was trained on; the check has fetched its file.
-            pretrained=str(Path(pretrained).expanduser()) if pretrained else None,
+            pretrained=os.path.expanduser(pretrained) if pretrained else None,
             require_pretrained=True,
         )
         # The library stretches embeddings of places to another size of images or of texts.

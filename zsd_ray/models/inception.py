@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def check_weights(path: str) -> str:
     Raises:
         UserError: there is none, or it is damaged.
     """
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     if not file.exists():
         raise UserError(
             f"extractor.weights {path} is no file; get {_FILE} from the releases of torch-fidelity "
@@ -58,7 +59,7 @@ def load_inception(path: str, device: torch.device) -> ImageFeatures:
 
     torch.backends.cudnn.allow_tf32 = False
     # The library unpickles what it is given; so it gets what we have read without running code.
-    file, buffer = Path(path).expanduser(), io.BytesIO()
+    file, buffer = Path(os.path.expanduser(path)), io.BytesIO()
     torch.save(_read(file), buffer)
     buffer.seek(0)
     try:

@@ -44,7 +44,7 @@ def resolve(config: ModelConfig, components: tuple[str, ...]) -> Path:
         return _built_in(path)
     if "://" in path:
         return _fetch_url(path, config.pickle)
-    folder = Path(path).expanduser()
+    folder = Path(os.path.expanduser(path))
     if folder.is_dir():
         return folder
     if _HUB_NAME.fullmatch(path):
@@ -56,7 +56,7 @@ def is_elsewhere(path: str) -> bool:
     """Whether a model is fetched: by a URL, or by a name on the hub that is no folder here."""
     if path.startswith("builtin:"):
         return False
-    return "://" in path or not Path(path).expanduser().is_dir()
+    return "://" in path or not os.path.isdir(os.path.expanduser(path))
 
 
 def fingerprint(folder: Path) -> str:

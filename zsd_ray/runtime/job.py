@@ -51,7 +51,7 @@ def refuse_relative_place(key: str, path: str) -> None:
 
 
 def _is_relative(path: str) -> bool:
-    return "://" not in path and not Path(path).expanduser().is_absolute()
+    return "://" not in path and not os.path.isabs(os.path.expanduser(path))
 
 
 def _data_paths(tree: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from zsd_ray.spec.method import FULL_RANGE, DiffusionClassifierMethod
 from zsd_ray.spec.pruning import NoPruning, PruningConfig, VotePruning
-from zsd_ray.spec.section import Count, Section, TimeRange
+from zsd_ray.spec.section import Count, Place, Section, TimeRange
 
 Ability = Literal["prompts", "decode", "attention", "tokens", "features"]
 """What a model can do beyond denoising for a class: be told classes by prompts whose encodings can
@@ -92,7 +92,7 @@ class AlgorithmMethod(Section):
 class ClipConfig(Section):
     """An open_clip model, as of family clip: an architecture and its weights."""
 
-    path: str
+    path: Place
     pretrained: str | None = None
 
 

@@ -15,14 +15,14 @@ from zsd_ray.spec.config import (
 from zsd_ray.spec.data import DataConfig, refuse_output_among
 from zsd_ray.spec.precision import with_dtype
 from zsd_ray.spec.probe_config import Pooling, Time
-from zsd_ray.spec.section import SAVED, Count, Device, OutputPlace, Section
+from zsd_ray.spec.section import SAVED, Count, Device, OutputPlace, Place, Section
 
 
 class InceptionExtractor(Section):
     """Inception-v3 as FID was defined with, from a file of its weights."""
 
     kind: Literal["inception"]
-    weights: str
+    weights: Place
     device: Device = "auto"
 
 
@@ -30,7 +30,7 @@ class ClipExtractor(Section):
     """The image tower of an open_clip model; embeddings of length 1."""
 
     kind: Literal["clip"]
-    path: str = "ViT-B-32-quickgelu"
+    path: Place = "ViT-B-32-quickgelu"
     pretrained: str | None = None
     device: Device = "auto"
 
@@ -39,7 +39,7 @@ class TimmExtractor(Section):
     """The pooled features of a timm classifier, before its head."""
 
     kind: Literal["timm"]
-    path: str
+    path: Place
     pretrained: str | None = None
     device: Device = "auto"
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
 
 from zsd_ray.spec.documents import is_utf8
 
@@ -35,7 +42,27 @@ def a_place(path: str) -> str:
     return path
 
 
-Place = Annotated[str, AfterValidator(a_place)]
+def of_a_known_user(path: str) -> str:
+    """A path as it came; raises ValueError where it begins with the ~ of nobody here."""
+    if os.path.expanduser(path).startswith("~"):
+        user = path.partition("/")[0]
+        raise ValueError(
+            f"{path} begins with {user}, and this machine knows no such user's folder; give the "
+            f"whole path, or ./{user} for a folder of that name"
+        )
+    return path
+
+
+def _not_saved(check: Callable[[str], str]) -> AfterValidator:
+    """A check of what a user gives now; what a run has written may be of another machine."""
+
+    def checked(path: str, info: ValidationInfo) -> str:
+        return path if (info.context or {}).get(SAVED) else check(path)
+
+    return AfterValidator(checked)
+
+
+Place = Annotated[str, AfterValidator(a_place), _not_saved(of_a_known_user)]
 OutputPlace = Annotated[Place, AfterValidator(os.path.expanduser)]
 """With ~ as the user's folder, once for everything that is written there or beside it."""
 TimeRange = Annotated[tuple[float, float], AfterValidator(inside_unit_interval)]
