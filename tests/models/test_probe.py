@@ -1,6 +1,7 @@
 """A saved probe as a classifier."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +9,11 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
+from tests.hostile.model_folders import change_tensors
 from tests.support.tiny_models.probe import NAMES, probe
 from zsd_ray.data.transforms import to_model_range, to_square
 from zsd_ray.models.probe_features import FeatureExtractor
+from zsd_ray.models.probe_files import WEIGHTS
 from zsd_ray.models.registry import check_model, check_prompts, fingerprint, load_model
 from zsd_ray.spec.config import ModelConfig
 from zsd_ray.spec.errors import UserError
@@ -104,3 +107,33 @@ def test_the_network_runs_in_the_dtype_that_is_set_else_in_the_probes(config, tm
     half = load_model(config.model_copy(update={"dtype": "bfloat16"})).scores(image, classes)
     assert torch.equal(own, half)
     assert not torch.equal(own, exact)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        ("weight", np.float32, "the tensor weight holds F32, and a saved probe has F64"),
+        ("weight", np.int64, "the tensor weight holds I64, and a saved probe has F64"),
+        ("bias", np.float16, "the tensor bias holds F16, and a saved probe has F64"),
+        ("classes", np.int32, "the tensor classes holds I32, and a saved probe has I64"),
+    ],
+)
+def test_weights_of_other_kinds_are_refused_when_a_run_is_planned(name, kind, message, config):
+    change_tensors(
+        Path(config.path, WEIGHTS),
+        lambda tensors: tensors.update({name: tensors[name].astype(kind)}),
+    )
+    with pytest.raises(UserError, match=f"{WEIGHTS}: {message} there; make the probe again"):
+        check_model(config)
+
+
+@pytest.mark.parametrize("width", [1, 63, 65])
+def test_weights_of_another_width_than_the_features_are_refused_when_loaded(width, config):
+    change_tensors(
+        Path(config.path, WEIGHTS),
+        lambda tensors: tensors.update(weight=np.ones((10, width))),
+    )
+    with pytest.raises(
+        UserError, match=rf"{WEIGHTS}: .* {width} columns, and the features of block mid .* 64 numb"
+    ):
+        load_model(config)

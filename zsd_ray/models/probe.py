@@ -18,6 +18,7 @@ from zsd_ray.models.loading import refuse_not_finite
 from zsd_ray.models.probe_features import FeatureExtractor
 from zsd_ray.models.probe_files import WEIGHTS, label_numbers, read, under
 from zsd_ray.spec.config import ModelConfig
+from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.probe_config import Cell, pooling_name
 
 
@@ -35,8 +36,9 @@ class Probe:
             about.seed,
         )
         self._cell = Cell(about.t, about.block, pooling_name(about.pooling_section))
-        weights = load_file(folder / WEIGHTS)
-        refuse_not_finite(folder / WEIGHTS, weights)
+        self._weights = folder / WEIGHTS
+        weights = load_file(self._weights)
+        refuse_not_finite(self._weights, weights)
         self._weight_KD, self._bias_K = weights["weight"], weights["bias"]
         self.device = device
 
@@ -57,6 +59,13 @@ class Probe:
     @torch.inference_mode()
     def scores(self, images_B3HW: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         features_BD = self._features(images_B3HW.cpu())[self._cell]
+        width, n_features = self._weight_KD.shape[1], features_BD.shape[1]
+        if n_features != width:  # seen when it is loaded, and tried
+            raise UserError(
+                f"{self._weights}: the tensor weight has {width} columns, and the features of "
+                f"block {self._cell.block} of the model under the probe have {n_features} numbers: "
+                "of another model, or block; make the probe again"
+            )
         logits = features_BD.double() @ self._weight_KD.T + self._bias_K
         scores = -logits.log_softmax(dim=-1).float()
         return scores.to(self.device)[:, classes]

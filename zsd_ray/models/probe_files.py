@@ -180,3 +180,22 @@ def _check_weights(path: Path, n_labels: int) -> None:
             )
     if more := sorted(shapes.keys() - wanted.keys()):
         raise UserError(f"{path} holds {some(more)}, which no probe has; make the probe again")
+    _check_kinds(path)
+
+
+_KINDS = {"classes": "I64", "weight": "F64", "bias": "F64"}
+"""As `weights_file` writes them."""
+
+
+def _check_kinds(path: Path) -> None:
+    """Refuse tensors of other kinds of numbers than a saved probe has."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        came = {name: file.get_slice(name).get_dtype() for name in _KINDS}
+    for name, kind in _KINDS.items():
+        if came[name] != kind:
+            raise UserError(
+                f"{path}: the tensor {name} holds {came[name]}, and a saved probe has {kind} there;"
+                " make the probe again"
+            )
