@@ -197,6 +197,23 @@ def _with(name: str, change: Callable[[list[Any]], list[Any]]) -> Damage:
     return act
 
 
+def _as_float64(name: str, change: Callable[[list[Any]], list[Any]]) -> Damage:
+    """The same of a column of lists that is made float64, as another program may write it."""
+
+    def act(path: Path) -> None:
+        table = pq.ParquetFile(path).read()
+        values = pa.array(change(table[name].to_pylist()), pa.list_(pa.float64()))
+        pq.write_table(table.set_column(table.schema.get_field_index(name), name, values), path)
+
+    return act
+
+
+def _no_cells(path: Path) -> None:
+    """A draw without classes or errors."""
+    for name in ("classes", "eps_error"):
+        _with(name, lambda v: [[], *v[1:]])(path)
+
+
 def as_text(path: Path) -> None:
     """A column of another type."""
     table = pq.ParquetFile(path).read()
@@ -220,6 +237,10 @@ DECISIONS: dict[str, Damage] = {
     "correct_of_another_label": _with("correct", lambda v: [not v[0], *v[1:]]),
     "correct_without_a_label": _with("label", lambda v: [None] * len(v)),
     "infinite_means": _with("mean_scores", lambda v: [[float("inf")] * N_CLASSES, *v[1:]]),
+    "means_beyond_float32": _with("mean_scores", lambda v: [[1e300] * N_CLASSES, *v[1:]]),
+    "means_far_below_zero": _with("mean_scores", lambda v: [[-1e39] * N_CLASSES, *v[1:]]),
+    "gaps_beyond_float32": _as_float64("gaps", lambda v: [[1e300] * N_CLASSES, *v[1:]]),
+    "no_own_gap": _with("gaps", lambda v: [[float("nan")] * N_CLASSES, *v[1:]]),
     "infinite_gaps": _with("gaps", lambda v: [[float("-inf")] * N_CLASSES, *v[1:]]),
 }
 
@@ -232,6 +253,12 @@ SCORES: dict[str, Damage] = {
     "draw_below_zero": _with("draw", lambda v: [-1, *v[1:]]),
     "no_weight": _with("weight", lambda v: [None, *v[1:]]),
     "weight_not_finite": _with("weight", lambda v: [float("nan"), *v[1:]]),
+    "weight_below_zero": _with("weight", lambda v: [-1.0, *v[1:]]),
+    "t_below_zero": _with("t", lambda v: [-0.1, *v[1:]]),
+    "t_above_one": _with("t", lambda v: [*v[:-1], 1.5]),
+    "classes_descending": _with("classes", lambda v: [v[0][::-1], *v[1:]]),
+    "a_class_twice": _with("classes", lambda v: [*v[:-1], [0, *v[-1][:-1]]]),
+    "no_class_in_a_row": _no_cells,
     "t_not_finite": _with("t", lambda v: [float("inf"), *v[1:]]),
     "errors_not_finite": _with("eps_error", lambda v: [[float("nan")] * len(v[0]), *v[1:]]),
 }

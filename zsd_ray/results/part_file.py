@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -29,6 +30,9 @@ _NEEDED = {
 _NEEDED |= {"traces": _NEEDED["scores"], "removed": _NEEDED["decisions"]}
 _COUNTS = ("n_draws", "n_candidates", "n_screen_evaluations", "n_evaluations", "n_spent")
 _PER_CLASS = ("mean_scores", "gaps", "gap_errors", "draws_per_class")
+
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def to_bytes(table: pa.Table) -> bytes:
@@ -104,9 +108,12 @@ def _check(table: pa.Table, folder: str, n_classes: int | None) -> None:
             each(name, present)
         for name in ("t", "alpha", "sigma", "weight"):
             each(name, _finite)
+        each("t", lambda name, column: _in_range(name, column, 0, 1))
+        each("weight", lambda name, column: _in_range(name, column, 0, None))
         each("eps_error", lambda name, column: _finite(name, pc.list_flatten(column)))
         each("draw", lambda name, column: _in_range(name, column, 0, None))
         each("classes", lists_of_classes)
+        each("classes", _ascending)
         if {"classes", "eps_error"} <= set(table.column_names):
             lengths = [pc.list_value_length(table[name]) for name in ("classes", "eps_error")]
             if not pc.all(pc.equal(*lengths)).as_py() and len(table):
@@ -122,6 +129,9 @@ def _check(table: pa.Table, folder: str, n_classes: int | None) -> None:
         each(name, lambda name, column: _check_length(name, column, n_classes))
     for name in ("mean_scores", "gaps", "gap_errors"):
         each(name, lambda name, column: _nowhere_infinite(name, pc.list_flatten(column)))
+    each("mean_scores", lambda name, column: _in_float32(name, pc.list_flatten(column)))
+    if {"prediction", "gaps", "draws_per_class"} <= set(table.column_names):
+        _check_own_gap(table)
     if {"label", "prediction", "correct"} <= set(table.column_names):
         _check_correct(table)
     if {"prediction", "error"} <= set(table.column_names):
@@ -151,6 +161,41 @@ def _nowhere_infinite(name: str, column: pa.ChunkedArray) -> None:
     """NaN is the number of a class without draws."""
     if pc.any(pc.is_inf(column)).as_py():
         raise ValueError(f"{name} holds a number that is infinite")
+
+
+def _in_float32(name: str, column: pa.ChunkedArray) -> None:
+    """Scores are float32 times a weight: what is far beyond is no mean of such."""
+    least, most = pc.min_max(column.filter(pc.is_finite(column))).values()
+    if least.is_valid and max(-least.as_py(), most.as_py()) > _LARGEST:
+        raise ValueError(f"{name} holds a number beyond {_LARGEST:.2g}")
+
+
+def _ascending(name: str, column: pa.ChunkedArray) -> None:
+    """The classes of a draw are one or more, each once and in order."""
+    lists = column.combine_chunks()
+    if not pc.all(pc.greater(pc.list_value_length(lists), 0)).as_py() and len(lists):
+        raise ValueError(f"{name} is empty in a row")
+    rises = np.diff(lists.flatten().to_numpy()) > 0
+    ends = np.cumsum(pc.list_value_length(lists).to_numpy())[:-1]
+    rises[ends - 1] = True  # from the last of one row to the first of the next
+    if not rises.all():
+        raise ValueError(f"{name} are not in ascending order in a row, each once")
+
+
+def _check_own_gap(table: pa.Table) -> None:
+    """The gap of a prediction to itself is 0, if rounded, wherever its class had draws."""
+    known = [pc.is_valid(table[name]) for name in ("prediction", "gaps", "draws_per_class")]
+    some = table.filter(pc.and_(pc.and_(known[0], known[1]), known[2]))
+    own = some["prediction"].to_numpy()
+    gaps, draws = (some[name].combine_chunks() for name in ("gaps", "draws_per_class"))
+    lengths = [pc.list_value_length(lists).to_numpy() for lists in (gaps, draws)]
+    there = np.minimum(*lengths) > own  # some rows have no gaps at all
+    gap, n = (
+        lists.flatten().to_numpy()[(np.cumsum(length) - length + own)[there]]
+        for lists, length in zip((gaps, draws), lengths, strict=True)
+    )
+    if ((n > 0) & ~np.isfinite(gap)).any():
+        raise ValueError("gaps are not finite for a prediction whose class had draws")
 
 
 def _check_correct(table: pa.Table) -> None:
