@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.hostile import outputs
 from zsd_ray.analysis.rescore import rescore
 from zsd_ray.models.families import FAMILIES
 from zsd_ray.models.inception import check_weights
@@ -120,3 +121,31 @@ def test_a_job_of_ray_takes_the_home_of_nobody_for_relative(monkeypatch):
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     with pytest.raises(UserError, match=r"--output ~nobody123/x is relative"):
         refuse_relative_place("--output", NOBODY)
+
+
+MEMORY = "memory://x/run"
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        (RunConfig, {}),
+        (ProbeConfig, {}),
+        (FidConfig, {"generated": {"source": "digits"}, "extractor": {"kind": "clip"}}),
+        (GenerateConfig, {"images": 4}),
+    ],
+)
+def test_an_output_that_ends_with_the_process_is_refused(kind, more):
+    with pytest.raises(UserError, match=r"output\.path.*memory:// ends with this process; name a"):
+        parse_config(kind, {"output": {"path": MEMORY}, **more})
+    assert parse_config(kind, {"output": {"path": MEMORY}, **more}, saved=True)
+    if kind is RunConfig:  # what is only read may be there
+        parse_config(kind, {"data": {"source": "folder", "path": MEMORY}})
+
+
+def test_a_training_and_a_replay_that_end_with_the_process_are_refused(tmp_path):
+    with pytest.raises(UserError, match="memory:// ends with this process"):
+        parse_training({"kind": "ddpm", "epochs": 1, "output": {"path": MEMORY}})
+    outputs.good_output(tmp_path / "run")
+    with pytest.raises(UserError, match="--output memory:// ends with this process"):
+        rescore(str(tmp_path / "run"), output=MEMORY)

@@ -34,7 +34,7 @@ from zsd_ray.spec.identity import hash_of, resolved
 from zsd_ray.spec.method import DiffusionClassifierMethod
 from zsd_ray.spec.records import Decision
 from zsd_ray.spec.secrets import redact
-from zsd_ray.spec.section import a_place, of_a_known_user
+from zsd_ray.spec.section import a_place, of_a_known_user, that_lasts
 from zsd_ray.stats.rules import make_rule
 
 BEYOND = "beyond-scores"
@@ -76,7 +76,7 @@ def rescore(
 
 def _check_place(output: str) -> None:
     try:
-        of_a_known_user(a_place(output))
+        that_lasts(of_a_known_user(a_place(output)))
     except ValueError as error:
         raise UserError(f"--output {error}") from error
 

@@ -53,6 +53,15 @@ def of_a_known_user(path: str) -> str:
     return path
 
 
+def that_lasts(path: str) -> str:
+    """A place as it came; raises ValueError where what is written there is gone with a process."""
+    if path.startswith("memory://"):
+        raise ValueError(
+            f"memory:// ends with this process; name a folder or a store, but came {path}"
+        )
+    return path
+
+
 def _not_saved(check: Callable[[str], str]) -> AfterValidator:
     """A check of what a user gives now; what a run has written may be of another machine."""
 
@@ -63,7 +72,7 @@ def _not_saved(check: Callable[[str], str]) -> AfterValidator:
 
 
 Place = Annotated[str, AfterValidator(a_place), _not_saved(of_a_known_user)]
-OutputPlace = Annotated[Place, AfterValidator(os.path.expanduser)]
+OutputPlace = Annotated[Place, _not_saved(that_lasts), AfterValidator(os.path.expanduser)]
 """With ~ as the user's folder, once for everything that is written there or beside it."""
 TimeRange = Annotated[tuple[float, float], AfterValidator(inside_unit_interval)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
