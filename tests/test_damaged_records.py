@@ -252,3 +252,38 @@ def test_a_file_where_parts_go_is_refused_before_anything_is_scored(name, tmp_pa
     (tmp_path / name).write_text("x")
     with pytest.raises(UserError, match=rf"{name} is no folder"):
         Output(str(tmp_path)).prepare()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["run.json", "progress.json", "report.html", "probes.parquet", "table.csv", "table.md",
+     "training.safetensors", "fid.json", "grid.png", "calibration.html"],
+)  # fmt: skip
+def test_a_folder_where_a_file_goes_is_refused_before_anything_is_scored(name, tmp_path):
+    output = Output(str(tmp_path))
+    (tmp_path / name).mkdir()
+    for write in (output.prepare, lambda: output.write_bytes(name, b"x")):
+        with pytest.raises(UserError, match=rf"{name} is a folder, .*; move it away, or choose"):
+            write()
+    (tmp_path / name).rmdir()
+    output.prepare()
+
+
+@pytest.mark.parametrize("name", ["calibration.html", "probabilities.parquet", "learned.json"])
+def test_a_folder_where_an_answer_goes_ends_its_command_in_one_line(name, folder, capsys):
+    (folder / name).mkdir()
+    command = ["fit", "learned"] if name == "learned.json" else ["calibrate"]
+    assert main([*command, str(folder)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"{name} is a folder" in line
+    assert "run the same command again" not in line
+
+
+def test_a_run_whose_report_is_a_folder_scores_nothing(tmp_path, capsys):
+    (tmp_path / "run" / "report.html").mkdir(parents=True)
+    (tmp_path / "run.yaml").write_text("tracking: {mlflow: 'off'}\n")
+    out = f"--set=output.path={tmp_path / 'run'}"
+    assert main(["run", str(tmp_path / "run.yaml"), out, "--limit=1", "--local"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "report.html is a folder" in line
+    assert not (tmp_path / "run" / "run.json").exists()

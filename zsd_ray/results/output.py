@@ -36,6 +36,8 @@ GIVEN_UP = ("unreadable", "quarantined")
 
 _DECIDING = ["image_id", "stop_reason"]
 _PART_FOLDERS = (*part_file.SCHEMAS, "checkpoints")
+_FILES = (".json", ".html", ".parquet", ".csv", ".md", ".png", ".safetensors")
+"""The endings of all files that commands write into their outputs, and of no folder of theirs."""
 _ROOM = 4096  # bytes; totals take about a thousand
 
 
@@ -84,6 +86,7 @@ class Output:
             if self.is_local:
                 local_file.remove_leftovers(root)
                 self._refuse_files_for_folders(root)
+                self._refuse_folders_for_files(root)
         except UserError:
             raise
         except Exception as error:  # each filesystem has errors of its own
@@ -97,6 +100,18 @@ class Output:
                     f"{self.shown(name)} is no folder, and parts of this output are written there; "
                     "move it away, or choose another output.path"
                 )
+
+    def _refuse_folders_for_files(self, root: str) -> None:
+        """Likewise: a run's report is written when everything is scored."""
+        for name in sorted(os.listdir(root)):
+            if name.endswith(_FILES) and os.path.isdir(f"{root}/{name}"):
+                raise self._folder_for_a_file(name)
+
+    def _folder_for_a_file(self, name: str) -> UserError:
+        return UserError(
+            f"{self.shown(name)} is a folder, and a file of this output is written there; move it "
+            "away, or choose another output.path"
+        )
 
     def read_run(self) -> RunFile | None:
         """Return run.json, or None where there is none.
@@ -229,12 +244,19 @@ class Output:
             self._remove(path)
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Write one file, whole or not at all; raises StoreError, of which WriteError is one."""
+        """Write one file, whole or not at all.
+
+        Raises:
+            UserError: a folder lies there, which another attempt would find, too.
+            StoreError: it cannot be written; of a local file a WriteError.
+        """
         fs, root = self._opened
         path = f"{root}/{name}"
         if not self.is_local:
             self._ask(lambda: fs.pipe_file(path, content))
             return
+        if os.path.isdir(path):
+            raise self._folder_for_a_file(name)
         try:
             local_file.write_whole(path, content)
         except OSError as error:
