@@ -10,6 +10,7 @@ import torch
 from tests.hostile import outputs
 from zsd_ray.cli import main
 from zsd_ray.engine.generate import _check_output
+from zsd_ray.engine.plan import make_plan
 from zsd_ray.engine.probe_fit import FitPiece, rows_written
 from zsd_ray.engine.probe_plan import Checkpoint as ModelState
 from zsd_ray.results.checkpoint import Checkpoint
@@ -287,3 +288,36 @@ def test_a_run_whose_report_is_a_folder_scores_nothing(tmp_path, capsys):
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "report.html is a folder" in line
     assert not (tmp_path / "run" / "run.json").exists()
+
+
+# ---- parts that another driver sets aside in between
+
+
+@pytest.fixture
+def vanishing(folder, monkeypatch):
+    """A folder whose listings name a part more than there is, first of all."""
+    listed = Output.part_names
+    monkeypatch.setattr(
+        Output,
+        "part_names",
+        lambda self, name: (
+            ["a-gone.parquet", *listed(self, name)] if name != "checkpoints" else listed(self, name)
+        ),
+    )
+    return folder
+
+
+@pytest.mark.parametrize("name", ["decisions", "scores", "traces"])
+def test_a_part_that_disappears_between_listing_and_reading_is_passed_by(name, vanishing):
+    assert len(Output(str(vanishing)).read_table(name)) > outputs.N_IMAGES - 2
+
+
+def test_a_plan_passes_by_a_part_that_disappears(vanishing):
+    plan = make_plan(outputs.config(vanishing))
+    assert len(plan.todo) == 1
+    assert plan.repairs.damage == ()
+
+
+@pytest.mark.parametrize("command", ["calibrate", "rescore", "fit learned"])
+def test_a_question_passes_by_a_part_that_disappears(command, vanishing):
+    assert main([*command.split(), str(vanishing)]) == 0

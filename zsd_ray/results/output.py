@@ -189,7 +189,11 @@ class Output:
             whole = set(self.part_names("decisions"))
             parts = [part for part in parts if part in whole]
         for part in parts:
-            yield self.read_part(name, part, columns, n_classes)
+            try:
+                table = self.read_part(name, part, columns, n_classes)
+            except FileNotFoundError:
+                continue  # another driver has just set it aside
+            yield table
 
     def read_part(
         self,

@@ -174,7 +174,8 @@ class _Look:
         beside = [f"{folder}/{part}" for folder in _FOLDERS if part in self._parts[folder]]
         table, why = self._read("decisions", part)
         if table is None:
-            self._add_damage(f"decisions/{part}", why, beside, "its images are decided again")
+            if why:
+                self._add_damage(f"decisions/{part}", why, beside, "its images are decided again")
             return
         if f"scores/{part}" in beside and (why := self._read("scores", part)[1]):
             if raw_scores:
@@ -194,7 +195,9 @@ class _Look:
         """Take one part of rows whose images were not in the data."""
         table, why = self._read("removed", part)
         if table is None:
-            self._add_damage(f"removed/{part}", why, [], "its images are decided if they come back")
+            if why:
+                again = "its images are decided if they come back"
+                self._add_damage(f"removed/{part}", why, [], again)
             return
         back = self._listed.numbers_of(table["image_id"].to_pylist()) >= 0
         if back.any():
@@ -240,11 +243,14 @@ class _Look:
         self._names |= dict(zip(numbers[given_up].tolist(), names, strict=True))
 
     def _read(self, folder: str, part: str) -> tuple[pa.Table | None, str]:
-        """The columns that are needed here of a part, all of which was read; or why it is none."""
+        """The columns that are needed here of a part, all of which was read; or why it is none:
+        nothing where it is gone, since another driver has just set it aside."""
         try:
             table = self._output.read_part(folder, part, n_classes=self._n_classes)
         except DamagedFile as error:
             return None, error.why
+        except FileNotFoundError:
+            return None, ""
         return (table.select(_COLUMNS) if folder in ("decisions", "removed") else table), ""
 
     def _add_damage(self, name: str, why: str, beside: list[str], again: str) -> None:
