@@ -321,3 +321,16 @@ def test_a_plan_passes_by_a_part_that_disappears(vanishing):
 @pytest.mark.parametrize("command", ["calibrate", "rescore", "fit learned"])
 def test_a_question_passes_by_a_part_that_disappears(command, vanishing):
     assert main([*command.split(), str(vanishing)]) == 0
+
+
+# ---- what a record says of its images
+
+
+@pytest.mark.parametrize("most", [-1, 0, True, outputs.N_CLASSES + 1, 10**30, "2", None, 1.5])
+def test_captions_that_no_image_can_have_are_damage(most, folder, capsys):
+    record = json.loads((folder / "run.json").read_text())
+    record["identity_parts"]["captions"] = {"most": most, "choices": "x"}
+    (folder / "run.json").write_text(json.dumps(record))
+    assert main(["rescore", str(folder)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"run.json is damaged: identity_parts.captions.most is {most!r}, and 1 to 10" in line

@@ -138,8 +138,12 @@ def _n_captions(run: SavedRun) -> int | None:
         return None
     shown = run.output.shown("run.json")
     most = run.record.part("captions", shown).get("most")
-    if not isinstance(most, int):
-        raise UserError(f"{shown} is damaged: identity_parts.captions.most is {most!r}")
+    n_classes = len(run.record.classes)
+    if type(most) is not int or not 1 <= most <= n_classes:
+        raise UserError(
+            f"{shown} is damaged: identity_parts.captions.most is {most!r}, and 1 to {n_classes} "
+            "of its classes may be an image's captions; mend it, or run again with --fresh"
+        )
     return most
 
 
