@@ -334,3 +334,20 @@ def test_captions_that_no_image_can_have_are_damage(most, folder, capsys):
     assert main(["rescore", str(folder)]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert f"run.json is damaged: identity_parts.captions.most is {most!r}, and 1 to 10" in line
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n_done": 40, "n_images": 7, "totals": {}},
+        {"n_images": 7, "totals": {"images": 40}},
+        {"n_images": 0, "totals": {"images": 40}},
+    ],
+)
+def test_more_rows_than_images_are_said_by_status(changes, folder, capsys):
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(record | changes))
+    capsys.readouterr()
+    assert main(["status", str(folder)]) == 0
+    told = capsys.readouterr().out
+    assert f"40 rows for {changes['n_images']} images: its record is damaged, or another" in told

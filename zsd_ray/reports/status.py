@@ -50,6 +50,11 @@ def _state(status: RunStatus) -> str:
 
 
 def _images(status: RunStatus) -> str:
+    if status.n_decided > status.n_images:
+        return (
+            f"{status.n_decided:,} rows for {status.n_images:,} images: its record is damaged, or "
+            "another command with more images writes there"
+        )
     done = status.n_decided / status.n_images if status.n_images else 1.0
     bar = "#" * int(done * _BAR_WIDTH)
     text = f"[{bar:-<{_BAR_WIDTH}}] {status.n_decided:,} of {status.n_images:,} ({share(done)})"
