@@ -10,11 +10,11 @@ demo: .venv/installed
 	$(BIN)/zsd-ray run configs/digits.yaml
 
 test: .venv/installed
-	$(BIN)/pytest -n 2 --dist loadscope
+	$(BIN)/pytest -n 3 --dist loadscope
 
 # Apart from `test`: measuring branches doubles the time of the pure Python tests.
 coverage: .venv/installed
-	$(BIN)/pytest -n 2 --dist loadscope --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/pytest -n 3 --dist loadscope --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 check: .venv/installed
 	$(BIN)/ruff check .

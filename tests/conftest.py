@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,20 +38,30 @@ def pytest_report_header() -> str:
 
 
 class _Scheduling(LoadScopeScheduling):
-    """Of two processes (`make test`), one has all files that start clusters, so that those never
-    compete with each other, or for a port; of the others, a file stays together."""
-
-    _starts_clusters = re.compile(r"\b(local_ray|local_cluster)\b")
+    """A file's tests stay together, in one process: they share what it has made."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        text = (Path(__file__).parent.parent / file).read_text(encoding="utf-8")
-        runtime = file.startswith("tests/runtime/")
-        return "clusters" if runtime or self._starts_clusters.search(text) else file
+        return nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    config.option.loadscopereorder = False  # the order is that of pytest_collection_modifyitems
     return _Scheduling(config, log)
+
+
+_STARTS_PROCESSES = re.compile(r"\b(local_ray|local_cluster|subprocess)\b")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start clusters and processes come first: they wait, and the others fill that."""
+
+    @cache
+    def rank(path: Path) -> int:
+        if path.parent.name == "runtime":
+            return 0
+        return 1 if _STARTS_PROCESSES.search(path.read_text(encoding="utf-8")) else 2
+
+    items.sort(key=lambda item: rank(item.path))
 
 
 @pytest.fixture(scope="session")
