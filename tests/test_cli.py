@@ -63,6 +63,20 @@ def test_help_imports_nothing_heavy():
     assert "HEAVY []" in result.stdout
 
 
+def test_only_workers_import_torch():
+    """It takes seconds of a core, in each of a run's processes."""
+    others = ("engine.plan", "session", "runtime.driver", "runtime.scheduler_actor", "runtime.sink")
+    code = (
+        "import sys\n"
+        f"for name in {others!r}: __import__(f'zsd_ray.{{name}}')\n"
+        "print('TORCH', 'torch' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "TORCH False" in result.stdout
+
+
 def test_local_never_imports_ray(tmp_path):
     code = (
         "import sys\n"

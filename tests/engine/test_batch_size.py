@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from zsd_ray.engine.batch_size import UNMEASURED, automatic, measured
+from zsd_ray.engine.batch_size import automatic, measured
+from zsd_ray.engine.packer import UNMEASURED
 
 
 def device_of(overhead, fits):

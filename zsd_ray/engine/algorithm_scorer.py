@@ -10,10 +10,9 @@ import numpy as np
 import torch
 
 from zsd_ray.data.base import ImageDataset
-from zsd_ray.engine.batch_size import UNMEASURED
 from zsd_ray.engine.encoded_images import EncodedImages
 from zsd_ray.engine.micro_batch_scorer import MicroBatchScorer
-from zsd_ray.engine.packer import evaluations_per_batch
+from zsd_ray.engine.packer import UNMEASURED, evaluations_per_batch
 from zsd_ray.methods.base import Algorithm, Bound, Sample, Unit, UnitScores, algorithm
 from zsd_ray.models.base import Conditioning, Denoiser, PromptEncoder
 from zsd_ray.models.rows import plain_rows, wrapper

@@ -12,8 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-UNMEASURED = 64
-"""On a processor, whose speed hardly depends on it, and where nothing is known yet."""
+from zsd_ray.engine.packer import UNMEASURED
 
 _SMALLEST, _LARGEST = 8, 2048
 _WORTH = 1.03  # a batch twice as large must be this much faster a row

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from zsd_ray.data.base import ImageDataset
-from zsd_ray.engine.batch_size import UNMEASURED
+from zsd_ray.engine.packer import UNMEASURED
 from zsd_ray.engine.worker import Bind, Scorer
 from zsd_ray.models.base import Denoiser
 from zsd_ray.models.registry import encode_prompts, load_model
@@ -23,11 +23,10 @@ from zsd_ray.models.rows import RowNetwork, plain_rows, row_network
 from zsd_ray.spec.algorithms import AlgorithmMethod
 from zsd_ray.spec.config import ModelConfig, RunConfig
 from zsd_ray.spec.errors import UserError
+from zsd_ray.spec.precision import N_CHECKED
 from zsd_ray.spec.records import ImageFailure, MicroBatch, WorkItem
 
 N_DRAWS, N_CLASSES = 20, 32
-N_DEMANDED = 4
-"""Images that a run with model.max_difference checks before it starts."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def demand(config: RunConfig, dataset: ImageDataset, prompts: list[str], images:
     """
     if config.model.max_difference is None:
         return
-    refuse_difference(config, check_numbers(config, dataset, prompts, images[:N_DEMANDED]))
+    refuse_difference(config, check_numbers(config, dataset, prompts, images[:N_CHECKED]))
 
 
 def refuse_difference(config: RunConfig, found: ModelCheck) -> None:

@@ -10,6 +10,9 @@ from zsd_ray.spec.algorithms import AlgorithmMethod
 from zsd_ray.spec.config import RunConfig
 from zsd_ray.spec.records import WorkItem
 
+UNMEASURED = 64
+"""Rows of a forward where no GPU was tried: a processor's speed hardly depends on them."""
+
 
 @dataclass(frozen=True)
 class Cost:

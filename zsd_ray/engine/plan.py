@@ -16,12 +16,11 @@ from zsd_ray.data.captions import CaptionedDataset
 from zsd_ray.data.class_tree import ClassTree, read_tree
 from zsd_ray.data.classes import ClassList, fill_templates, resolve_classes
 from zsd_ray.data.record_table import RecordTable
-from zsd_ray.engine.batch_size import UNMEASURED
 from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.defaults import with_defaults
 from zsd_ray.engine.inputs import Inputs
 from zsd_ray.engine.own_captions import as_candidates, identity_part, with_captions
-from zsd_ray.engine.packer import Cost, evaluations_per_batch
+from zsd_ray.engine.packer import UNMEASURED, Cost, evaluations_per_batch
 from zsd_ray.engine.scheduler import Scheduler
 from zsd_ray.engine.screen import CandidateTable, Screen, open_screen
 from zsd_ray.models.registry import (

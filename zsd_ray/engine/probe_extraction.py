@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from zsd_ray.data.transforms import to_model_range, to_square
-from zsd_ray.engine.batch_size import UNMEASURED
+from zsd_ray.engine.packer import UNMEASURED
 from zsd_ray.engine.probe_plan import Checkpoint, ImageSet, Split
 from zsd_ray.models.probe_features import FeatureExtractor
 from zsd_ray.results.feature_parts import FeatureParts

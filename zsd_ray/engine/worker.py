@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from zsd_ray.data.base import ImageDataset
 from zsd_ray.engine.algorithm_scorer import AlgorithmScorer
-from zsd_ray.engine.batch_size import UNMEASURED, automatic
+from zsd_ray.engine.batch_size import automatic
 from zsd_ray.engine.classifier_scorer import ClassifierScorer
 from zsd_ray.engine.copies import Copies
 from zsd_ray.engine.encoded_images import EncodedImages
 from zsd_ray.engine.micro_batch_scorer import MicroBatchScorer
+from zsd_ray.engine.packer import UNMEASURED
 from zsd_ray.methods.diffusion_classifier import DiffusionClassifier, Draws
 from zsd_ray.models.base import Classifier, Conditioning, Denoiser
 from zsd_ray.models.registry import load_prompt_encoder

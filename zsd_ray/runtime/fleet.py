@@ -11,11 +11,11 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, RayError
 
-from zsd_ray.engine.model_check import N_DEMANDED
 from zsd_ray.engine.plan import Plan
 from zsd_ray.runtime import nodes, resources
 from zsd_ray.runtime.model_worker import ModelWorker
 from zsd_ray.spec.errors import RunBrokenError, UserError, last_line
+from zsd_ray.spec.precision import N_CHECKED
 
 _NODES_SECONDS = 1.0
 _ANSWER_SECONDS = 10.0
@@ -177,7 +177,7 @@ class Fleet:
                 worker = waiting[0]
                 worker.task, worker.since = "encode", time.monotonic()
                 worker.answer = worker.actor.encode_prompts.remote(
-                    self._plan.prompts, self._dataset, self._plan.todo[:N_DEMANDED].tolist()
+                    self._plan.prompts, self._dataset, self._plan.todo[:N_CHECKED].tolist()
                 )
             return
         for worker in waiting:

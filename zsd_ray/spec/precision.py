@@ -19,6 +19,9 @@ _FLOAT32_FAMILIES = ("clip", "timm", "probe", "custom")
 """Baselines, whose images take longer to read than to classify, and users' own classes, which
 choose for themselves; a probe runs its model in the dtype that it was fitted in."""
 
+N_CHECKED = 4
+"""Images that a run with model.max_difference checks before it starts."""
+
 
 class _HasModel(Protocol):
     @property
