@@ -30,7 +30,6 @@ def changed(path, name, change):
         ("clip-file", "weights.safetensors", "visual.proj"),
         ("timm-folder", "model.safetensors", "conv1.0.weight"),
         ("timm-file", "weights.safetensors", "pos_embed"),
-        ("probe-folder", "probe/probe.safetensors", "weight"),
     ],
 )
 def test_whole_numbers_are_no_weights(kind, name, tensor, dtype, copied):

@@ -169,7 +169,7 @@ def _typed(path: Path, content: dict[str, Any]) -> ProbeFile:
 
 def _check_weights(path: Path, n_labels: int) -> None:
     """Refuse weights that are not those of so many labels."""
-    shapes = check_whole([path])
+    shapes = check_whole([path], whole_numbers=True)  # `_check_kinds` knows which
     width = (shapes.get("weight", ()) or (0,))[-1]
     wanted = {"classes": (n_labels,), "weight": (n_labels, width), "bias": (n_labels,)}
     for name, shape in wanted.items():

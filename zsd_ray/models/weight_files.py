@@ -50,11 +50,11 @@ def files_of_part(folder: Path, of_transformers: bool, config: ModelConfig) -> l
     raise UserError(f"model.path {folder} has no {wanted} file ({likely}){other}")
 
 
-def check_whole(paths: Iterable[Path], quantised: bool = False) -> Shapes:
+def check_whole(paths: Iterable[Path], whole_numbers: bool = False) -> Shapes:
     """Check that files of weights are whole, by their headers; return what safetensors hold.
 
     Args:
-        quantised: whether their network is said to be, so that its weights may be whole numbers.
+        whole_numbers: whether tensors may be, as those of a network that is said to be quantised.
 
     Raises:
         UserError: one is not, or holds whole numbers as weights; which, and why.
@@ -64,7 +64,7 @@ def check_whole(paths: Iterable[Path], quantised: bool = False) -> Shapes:
         check_file(path)
         if path.suffix == SAFE:
             tensors = _header(path)
-            if not quantised:
+            if not whole_numbers:
                 _refuse_whole_numbers(path, tensors)
             shapes |= {name: shape for name, (shape, _) in tensors.items()}
     return shapes
