@@ -28,7 +28,7 @@ NUMBERS = (
 
 def configure(path):
     tree = {
-        **MEANS,
+        "prompts": {"templates": ["a photo of the digit {}."]},
         "model": {**MEANS["model"], "device": "cpu"},  # the nodes' GPUs are pretended
         "data": {"limit": LIMIT},
         "method": PAPER,

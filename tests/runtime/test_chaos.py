@@ -30,9 +30,10 @@ NUMBERS = (
 )  # fmt: skip
 
 
-def configure(path, **sections):
+def configure(path, delay, **sections):
     tree = {
-        **MEANS,
+        "prompts": {"templates": ["a photo of the digit {}."]},
+        "model": {**MEANS["model"], "kwargs": {"delay": delay}},
         "data": {"limit": LIMIT},
         "method": PAPER,
         "pruning": {"rule": "clark-jaini", "min_scores": 12, "max_scores": 60, "p_value": 0.01},
@@ -44,7 +45,7 @@ def configure(path, **sections):
 
 @pytest.fixture(scope="module")
 def quiet_run(tmp_path_factory):
-    return zsd_ray.run(configure(str(tmp_path_factory.mktemp("quiet"))), local=True)
+    return zsd_ray.run(configure(str(tmp_path_factory.mktemp("quiet")), 0.0), local=True)
 
 
 @pytest.fixture
@@ -90,6 +91,7 @@ def test_a_run_survives_the_loss_of_each_of_its_parts(
 ):
     config = configure(
         f"{s3.url}/chaos",
+        0.5,  # so that the run is far from its end when the last part is lost
         cluster={"address": nodes.address, "workers": 3, "hang_seconds": 30},
         storage=s3.storage.model_dump(),
         tracking={"mlflow": mlflow_server.url, "experiment": "chaos"},

@@ -35,6 +35,7 @@ def configure(path, **sections):
     """Digits, by a model that is ready at once."""
     tree = {
         **MEANS,
+        "prompts": {"templates": ["a photo of the digit {}."]},
         "data": {"source": "digits", "limit": LIMIT},
         "method": PAPER,
         "pruning": PRUNING,
@@ -57,7 +58,6 @@ def predictions(result):
 
 BUILT_IN = {
     "model": {},
-    "prompts": {"templates": ["a photo of the digit {}."]},
     "data": {"source": "digits", "limit": 20},
 }
 

@@ -29,7 +29,8 @@ TREE = {
 
 
 def configure(path, limit=LIMIT, **sections):
-    return digit_runs.configure(path, data={"limit": limit}, **{"pruning": RULE, **sections})
+    sections = {**digit_runs.MEANS, "pruning": RULE, **sections}
+    return digit_runs.configure(path, data={"limit": limit}, **sections)
 
 
 def after(path, few, limit=LIMIT, audit=0.0, **sections):

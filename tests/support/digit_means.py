@@ -15,12 +15,14 @@ NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 class DigitMeans(torch.nn.Module):
-    """delay: seconds that each forward takes at least, so that a run lasts on any machine."""
+    """Is told digits by prompts that name them; several, or none: their mean, or that of all.
+
+    delay: seconds that each forward takes at least, so that a run lasts on any machine.
+    """
 
     parametrisation = "sample"
     image_size = 8
     sample_shape = (1, 8, 8)
-    labels = NAMES
 
     def __init__(self, delay=0.0, spread=0.5):
         super().__init__()
@@ -31,9 +33,14 @@ class DigitMeans(torch.nn.Module):
         self.delay = delay
         self.spread = spread
 
+    def encode_prompts(self, prompts):
+        named = [[float(name in prompt) for name in NAMES] for prompt in prompts]
+        shares = torch.tensor([row if any(row) else [1.0] * len(row) for row in named])
+        return {"shares": shares / shares.sum(1, keepdim=True)}
+
     def forward(self, x, step, condition):
         time.sleep(self.delay)
-        mean = self.means[condition]
+        mean = torch.einsum("bk,kchw->bchw", condition["shares"], self.means)
         kept = self.alphas_cumprod[step.long(), None, None, None].float()
         gain = kept.sqrt() * self.spread**2 / (kept * self.spread**2 + 1 - kept)
         return mean + gain * (x - kept.sqrt() * mean)

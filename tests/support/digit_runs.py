@@ -16,9 +16,8 @@ MEANS = {
         "path": f"{Path(digit_means.__file__)}:DigitMeans",
         "kwargs": {"delay": 0.05},
     },
-    "prompts": {"templates": ["{}"]},
 }
-"""Sections for a model that workers load at once, and that takes a while over each batch."""
+"""A section for a model that workers load at once, and that takes a while over each batch."""
 
 
 def configure(path, **sections):
