@@ -184,7 +184,8 @@ def _check_schedule(path: Path, family: Family) -> None:
     check_numbers(path, config)
     if not family.predictions:
         return
-    flow = is_flow(config)
+    named = read_object(path.parent.parent / source.INDEX).get("scheduler")
+    flow = is_flow(config) and named == ["diffusers", config["_class_name"]]
     if not flow:
         _refuse_flow_in_a_chain(path, config)
     prediction = "flow" if flow else config.get("prediction_type", "epsilon")
