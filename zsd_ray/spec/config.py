@@ -285,7 +285,11 @@ ConfigT = TypeVar("ConfigT", bound=Section)
 
 
 def load_config(
-    kind: type[ConfigT], path: str | Path, overrides: Sequence[str] = (), limit: int | None = None
+    kind: type[ConfigT],
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    limit: int | None = None,
+    preset: str | None = None,
 ) -> ConfigT:
     """Read a YAML file, apply `a.b=value` overrides, and validate it as `kind`.
 
@@ -296,6 +300,8 @@ def load_config(
     tree = overridden(before, overrides)
     for line in give_way(choices_of(kind, typed), before, tree, typed):
         warnings.warn(line, stacklevel=2)
+    if preset is not None:
+        tree["preset"] = preset
     if kind is RunConfig and tree.get("preset") and (beside := overrides_of(tree)):
         warnings.warn(f"preset {tree['preset']}, but with {', '.join(beside)}", stacklevel=2)
     if limit is not None:
