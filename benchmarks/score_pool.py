@@ -77,6 +77,7 @@ class Pool:
         )
         self.labels = np.array([labels[image_id] for image_id in scores.image_ids])
         self._schedule = SavedSchedule(scores.t, scores.alpha, scores.sigma)
+        assert isinstance(method.t_range, tuple)  # configs/pools name one
         self.low, self.high = method.t_range
         self.edges = np.linspace(self.low, self.high, N_BUCKETS + 1)
         self.bucket = bucket_of(self.edges, self.t)

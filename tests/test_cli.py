@@ -354,8 +354,8 @@ def test_a_wrong_call_gives_exit_code_2(arguments, capsys):
 
 
 @pytest.mark.parametrize(("command", "expected"), [
-    ("run", {"--help", "--set", "--limit", "--local", "--fresh"}),
-    ("plan", {"--help", "--set", "--limit", "--local", "--pilot", "--price", "--json"}),
+    ("run", {"--help", "--set", "--limit", "--preset", "--local", "--fresh"}),
+    ("plan", {"--help", "--set", "--limit", "--preset", "--local", "--pilot", "--price", "--json"}),
     ("status", {"--help", "--set", "--json"}),
     ("train", {"--help", "--set", "--local"}),
     ("generate", {"--help", "--set", "--local", "--json"}),

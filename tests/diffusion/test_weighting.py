@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from tests.diffusion.test_schedule import SCHEDULE
+from zsd_ray.diffusion.parametrisation import to_epsilon
 from zsd_ray.diffusion.schedule import FlowSchedule
-from zsd_ray.diffusion.weighting import WEIGHTINGS, weights
+from zsd_ray.diffusion.weighting import TRAINING_LOSS, WEIGHTINGS, weights
 from zsd_ray.spec.method import DiffusionClassifierMethod, FittedOn, TimeProfile
 
 T = (np.arange(20, 980, 7) + 0.5) / 1000
@@ -60,7 +62,7 @@ def test_vdm_is_the_falling_snr_on_the_x_error():
     )
 
 
-def test_the_default_range_of_t_bounds_the_heuristic_weight():
+def test_the_papers_range_of_t_bounds_the_heuristic_weight():
     inside = (T >= 0.02) & (T <= 0.98)
     weights = WEIGHTINGS["heuristic"](SCHEDULE, T[inside], "l2")
     assert weights.max() / np.median(weights) < 5
@@ -101,3 +103,42 @@ def test_formulae_are_found_by_their_name():
     method = DiffusionClassifierMethod(weighting="heuristic", loss="l1")
     expected = WEIGHTINGS["heuristic"](SCHEDULE, T, "l1")
     np.testing.assert_array_equal(weights(SCHEDULE, T, method), expected)
+
+
+@pytest.mark.parametrize("loss", ["l2", "l1"])
+def test_x_error_is_that_of_the_image(loss):
+    eps_error, x_error = errors_of_both_kinds(loss)
+    weight = WEIGHTINGS["x-error"](SCHEDULE, T, loss)
+    np.testing.assert_allclose(weight * eps_error, x_error, rtol=1e-10)
+
+
+def in_torch(*arrays):
+    return [torch.from_numpy(array.astype(np.float32))[:, None] for array in arrays]
+
+
+@pytest.mark.parametrize("loss", ["l2", "l1"])
+@pytest.mark.parametrize(
+    ("schedule", "parametrisation"), [(SCHEDULE, "v_prediction"), (FlowSchedule(1.0), "flow")]
+)
+def test_velocity_is_the_error_of_a_network_that_predicts_it(schedule, parametrisation, loss):
+    t = schedule.snap(np.linspace(0.05, 0.95, 19))
+    rng = np.random.default_rng(0)
+    x_0, eps, output = (torch.from_numpy(rng.normal(size=(len(t), 256))).float() for _ in range(3))
+    alpha, sigma = in_torch(*schedule.alpha_sigma(t))
+    x_t = alpha * x_0 + sigma * eps
+    target = alpha * eps - sigma * x_0 if parametrisation == "v_prediction" else eps - x_0
+    power = {"l2": 2, "l1": 1}[loss]
+    eps_hat = to_epsilon(output, x_t, alpha, sigma, parametrisation)
+    eps_error = ((eps - eps_hat).abs() ** power).mean(1).numpy()
+    expected = ((target - output).abs() ** power).mean(1).numpy()
+    found = WEIGHTINGS["velocity"](schedule, t, loss) * eps_error
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("parametrisation", "name"), TRAINING_LOSS.items())
+def test_the_training_loss_is_that_of_what_the_network_predicts(parametrisation, name):
+    method = DiffusionClassifierMethod(weighting="training-loss")
+    found = weights(SCHEDULE, T, method, parametrisation)
+    np.testing.assert_array_equal(found, WEIGHTINGS[name](SCHEDULE, T, "l2"))
+    with pytest.raises(ValueError, match="what the network predicts is not in the scores"):
+        weights(SCHEDULE, T, method)

@@ -58,6 +58,9 @@ def test_a_pilot_is_taken_where_nothing_else_tells_how_errors_spread(keys, takes
             ["profile is for weighting standardised or learned", "remove it"],
         ),
         (PILOTED | {"profile": "p.json", "fitted": FITTED}, ["remove one"]),
+        (FULL | {"snr_range": [1, 2]}, ["t_range and snr_range both say which times are drawn"]),
+        ({"snr_range": [0, 2]}, ["method.snr_range", "needs 0 < low < high"]),
+        ({"snr_range": [2, 1]}, ["needs 0 < low < high, but came [2.0, 1.0]"]),
         (PAPER | {"antithetic": True}, ["share a t in pairs", "stratified", "came with uniform"]),
         (PAPER | {"grid_points": 5}, ["grid_points is for timesteps grid", "uniform"]),
         (PAPER | {"grid_stages": [5]}, ["grid_stages is for timesteps grid", "uniform"]),
@@ -122,16 +125,28 @@ def test_keys_that_change_numbers_change_the_identity(keys):
 def test_an_automatic_range_is_what_the_profile_finds_informative():
     profile = TimeProfile.model_validate(FITTED)
     assert method({}).t_range == "auto"
-    assert method({}).with_profile(profile).times == (0.5, 1.0)
-    assert method({"t_range": [0.1, 0.9]}).with_profile(profile).times == (0.1, 0.9)
+    assert method({}).with_profile(profile).t_range == (0.5, 1.0)
+    assert method({"t_range": [0.1, 0.9]}).with_profile(profile).t_range == (0.1, 0.9)
     assert method({"weighting": "simple"}).t_range == (0.02, 0.98)
+
+
+def test_a_window_of_ratios_takes_the_place_of_a_range_of_t():
+    found = method({"snr_range": [0.1, 9]})
+    assert (found.t_range, found.snr_range) == (None, (0.1, 9.0))
+    assert method(found.model_dump(mode="json")) == found
+    assert found.for_pilot().snr_range == (0.1, 9.0)
+    assert not method({"weighting": "simple", "snr_range": [0.1, 9]}).takes_profile
 
 
 def test_a_pilot_measures_all_times():
     pilot = method({"antithetic": True, "normaliser": "null-prompt"}).for_pilot()
     assert not pilot.takes_profile
-    assert (pilot.times, pilot.weighting, pilot.timesteps) == ((0.02, 0.98), "simple", "stratified")
-    assert method({"t_range": [0.1, 0.9]}).for_pilot().times == (0.1, 0.9)
+    assert (pilot.t_range, pilot.weighting, pilot.timesteps) == (
+        (0.02, 0.98),
+        "simple",
+        "stratified",
+    )
+    assert method({"t_range": [0.1, 0.9]}).for_pilot().t_range == (0.1, 0.9)
 
 
 def test_a_profile_counts_by_its_values():

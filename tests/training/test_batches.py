@@ -1,5 +1,7 @@
 """Batches as functions of (seed, stage, step), and what happens to their images and captions."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ from zsd_ray.training.batches import (
     uniform,
 )
 from zsd_ray.training.loop import _sheet, learning_rate
-from zsd_ray.training.noising import eps_loss
+from zsd_ray.training.noising import denoising_loss, noising
 from zsd_ray.training.ranks import Ranks
 
 
@@ -119,7 +121,9 @@ def test_the_loss_is_the_papers():
         seen.append((x_t, t))
         return 0.3 * x_t + t[:, None, None, None]
 
-    losses = eps_loss(predict, x_0, alpha_bar, rngs(6))
+    chain = SimpleNamespace(alphas_cumprod=alpha_bar)
+    noised = noising(chain, "epsilon", "logit-normal")(x_0, rngs(6))
+    losses = denoising_loss(predict, noised)
     (x_t, t) = seen[0]
     for row, rng in enumerate(rngs(6)):
         step = int(rng.integers(10))

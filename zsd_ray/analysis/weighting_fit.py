@@ -33,7 +33,7 @@ from zsd_ray.stats.time_fit import (
 Array = NDArray[np.float64]
 
 N_BUCKETS = 20
-"""Equal slices of t_range (Clark & Jaini 2023, their learned weighting)."""
+"""Equal slices of the times of a run (Clark & Jaini 2023, their learned weighting)."""
 
 _DIGITS = 6  # of what is saved: errors differ in later ones between kinds of hardware
 
@@ -155,7 +155,10 @@ class _Images:
             )
         self.scores: SavedScores = read_scores(run)
         self.n_classes = self.scores.n_classes
-        self.edges = np.linspace(*run.config.draw_method.times, N_BUCKETS + 1)
+        t_range = run.config.draw_method.t_range
+        drawn = float(self.scores.t.min()), float(self.scores.t.max())
+        low, high = t_range if isinstance(t_range, tuple) else drawn
+        self.edges = np.linspace(low, high, N_BUCKETS + 1)
         rows = run.read("decisions")
         columns = (rows[name].to_pylist() for name in ("image_id", "label", "n_spent", "error"))
         self.labels: dict[str, int | None] = {}

@@ -28,7 +28,9 @@ def _check_model(options: argparse.Namespace) -> int:
     quieten()
     from zsd_ray.spec.config import RunConfig, load_config
 
-    config = load_config(RunConfig, options.config, options.overrides, options.limit)
+    config = load_config(
+        RunConfig, options.config, options.overrides, options.limit, options.preset
+    )
     from zsd_ray.api import check_model
     from zsd_ray.reports.lines import aligned
     from zsd_ray.reports.models import check_rows

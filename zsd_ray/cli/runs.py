@@ -48,7 +48,9 @@ def _run(options: argparse.Namespace) -> int:
     quieten()
     from zsd_ray.spec.config import RunConfig, load_config
 
-    config = load_config(RunConfig, options.config, options.overrides, options.limit)
+    config = load_config(
+        RunConfig, options.config, options.overrides, options.limit, options.preset
+    )
     from zsd_ray.api import in_fresh_place, run
     from zsd_ray.reports.progress_bar import ProgressBar
     from zsd_ray.reports.summary import summary_table
@@ -88,7 +90,9 @@ def _plan(options: argparse.Namespace) -> int:
     quieten()
     from zsd_ray.spec.config import RunConfig, load_config
 
-    config = load_config(RunConfig, options.config, options.overrides, options.limit)
+    config = load_config(
+        RunConfig, options.config, options.overrides, options.limit, options.preset
+    )
     from zsd_ray.api import forecast
     from zsd_ray.reports.forecast import bounds_rows, caveat, estimate_rows, sample_lines
     from zsd_ray.reports.lines import aligned

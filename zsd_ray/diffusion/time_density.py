@@ -58,11 +58,11 @@ def importance_density(
     for the mean of scores less their mean over classes, whose root mean square at t is w(t) sd(t).
 
     Args:
-        t_range: inside the profile's buckets.
+        t_range: times; what lies outside the profile's buckets belongs to the nearest.
         weight: w at an array of times.
     """
     low, high = t_range
-    edges = np.unique(np.clip(profile.edges, low, high))
+    edges = np.unique([low, *np.clip(profile.edges, low, high), high])
     within = (np.arange(_PROBED) + 0.5) / _PROBED
     probes = edges[:-1, None] + np.diff(edges)[:, None] * within
     rms_weight = np.sqrt((weight(probes.ravel()).reshape(probes.shape) ** 2).mean(axis=1))

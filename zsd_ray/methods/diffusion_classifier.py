@@ -19,6 +19,7 @@ from zsd_ray.diffusion import draws
 from zsd_ray.diffusion.parametrisation import to_epsilon
 from zsd_ray.diffusion.schedule import Array
 from zsd_ray.diffusion.time_density import TimeDensity, importance_density
+from zsd_ray.diffusion.time_range import time_range
 from zsd_ray.diffusion.weighting import weights
 from zsd_ray.models.base import Denoiser
 from zsd_ray.models.rows import RowNetwork
@@ -46,7 +47,7 @@ class DiffusionClassifier:
         network: the denoiser, bound to the prompts; another may take its place.
 
     Raises:
-        UserError: the weighting is not finite on `config.t_range`.
+        UserError: the schedule has no such times, or the weighting is not finite at some.
     """
 
     def __init__(
@@ -56,18 +57,21 @@ class DiffusionClassifier:
         self.network = network
         self._config = config
         self._seed = seed
-        low, high = config.times
+        try:
+            self._times = low, high = time_range(denoiser.schedule, config)
+        except ValueError as error:
+            raise UserError(f"method.{error}") from error
         with np.errstate(divide="ignore", invalid="ignore"):
             weight = self._weights(np.linspace(low, high, _PROBED))
         if not np.isfinite(weight).all():
             raise UserError(
                 f"method.weighting {config.weighting} is not finite for all t in method.t_range "
-                f"[{low:g}, {high:g}] on this model's schedule; narrow t_range"
+                f"[{low:g}, {high:g}] on this model's schedule; narrow t_range, or set snr_range"
             )
         self._density: TimeDensity | None = None
         if config.timesteps == "importance":
             assert config.fitted is not None
-            self._density = importance_density(config.fitted, config.times, self._weights)
+            self._density = importance_density(config.fitted, self._times, self._weights)
 
     def draws(self, image_id: str, numbers: range) -> Draws:
         """Make the draws with these numbers; the same on every machine."""
@@ -77,7 +81,7 @@ class DiffusionClassifier:
             image_id,
             numbers,
             config.timesteps,
-            config.times,
+            self._times,
             antithetic=config.antithetic,
             grid_points=config.grid_points,
             grid_stages=config.grid_stages or (),
@@ -95,7 +99,7 @@ class DiffusionClassifier:
     def _weights(self, t: Array) -> Array:
         """w at the times that the model has nearest to these."""
         schedule = self._denoiser.schedule
-        return weights(schedule, schedule.snap(t), self._config)
+        return weights(schedule, schedule.snap(t), self._config, self._denoiser.parametrisation)
 
     def errors(
         self,

@@ -5,16 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zsd_ray.diffusion.parametrisation import Parametrisation
-from zsd_ray.diffusion.schedule import DiscreteSchedule
 from zsd_ray.models.loading import loading, refuse_incomplete, refuse_not_finite
-from zsd_ray.models.model_json import read_object
 from zsd_ray.models.torchvision_ops import declare_missing_operators
 from zsd_ray.models.weight_files import files_of_part
 from zsd_ray.spec.config import ModelConfig
@@ -97,27 +94,6 @@ def tokenized(tokenizer: Any, prompts: list[str], length: int) -> Any:
             stacklevel=2,
         )
     return tokens
-
-
-def discrete_schedule(folder: Path) -> DiscreteSchedule:
-    """The schedule that a pipeline's scheduler configuration describes, whichever its sampler."""
-    declare_missing_operators()
-    from diffusers import DDPMScheduler
-
-    # Not its alphas_cumprod: that product is float32, ours is float64.
-    betas = DDPMScheduler.from_config(read_object(scheduler_file(folder))).betas
-    return DiscreteSchedule.from_betas(betas.double().numpy())
-
-
-def parametrisation(folder: Path) -> Parametrisation:
-    """What the network of a pipeline folder predicts, as its scheduler's configuration says."""
-    prediction = read_object(scheduler_file(folder)).get("prediction_type", "epsilon")
-    return cast(Parametrisation, prediction)  # which the registry has checked
-
-
-def scheduler_file(folder: Path) -> Path:
-    """Where a pipeline folder keeps its schedule."""
-    return folder / "scheduler" / "scheduler_config.json"
 
 
 def network_dtype(config: ModelConfig) -> torch.dtype:

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 
 from zsd_ray.models.base import Conditioning
-from zsd_ray.models.components import discrete_schedule, parametrisation
 from zsd_ray.models.labels import labels_or_null
 from zsd_ray.models.latents import in_three_channels
 from zsd_ray.models.pixel_unet import PixelUNet
+from zsd_ray.models.schedules import folder_schedule
 from zsd_ray.spec.config import ModelConfig
 
 
@@ -23,8 +23,7 @@ class DDPM:
         self.device = unet.device
         self.image_size = unet.image_size
         self.sample_shape = unet.sample_shape
-        self.schedule = discrete_schedule(folder)
-        self.parametrisation = parametrisation(folder)
+        self.schedule, self.parametrisation = folder_schedule(folder)
 
     @torch.inference_mode()
     def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,8 @@ import torch
 from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.models.base import Conditioning
 from zsd_ray.models.block_features import block_features
-from zsd_ray.models.components import discrete_schedule, load_network, network_dtype
+from zsd_ray.models.components import load_network, network_dtype
+from zsd_ray.models.schedules import folder_schedule
 from zsd_ray.models.t5 import encode_masked_tokens
 from zsd_ray.spec.config import ModelConfig
 
@@ -29,7 +30,7 @@ class DeepFloydIF:
         self.device = device
         self.image_size = int(unet.config.sample_size)
         self.sample_shape = (int(unet.config.in_channels), self.image_size, self.image_size)
-        self.schedule = discrete_schedule(folder)
+        self.schedule, _ = folder_schedule(folder)
 
     def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:
         """The pixels themselves."""

@@ -11,13 +11,12 @@ import torch
 from zsd_ray.models.base import Conditioning
 from zsd_ray.models.block_features import block_features
 from zsd_ray.models.components import (
-    discrete_schedule,
     load_network,
     network_dtype,
-    parametrisation,
 )
 from zsd_ray.models.labels import labels_or_null
 from zsd_ray.models.latents import Autoencoder
+from zsd_ray.models.schedules import folder_schedule
 from zsd_ray.spec.config import ModelConfig
 
 
@@ -36,8 +35,7 @@ class DiT:
         self.device = device
         self.image_size = int(transformer.config.sample_size) * vae.downsampling
         self.sample_shape = vae.sample_shape(self.image_size)
-        self.schedule = discrete_schedule(folder)
-        self.parametrisation = parametrisation(folder)
+        self.schedule, self.parametrisation = folder_schedule(folder)
 
     @torch.inference_mode()
     def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:

@@ -20,11 +20,11 @@ import torch
 from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.diffusion.schedule import KarrasSchedule
 from zsd_ray.models.base import Conditioning
-from zsd_ray.models.components import scheduler_file
 from zsd_ray.models.labels import labels_or_null
 from zsd_ray.models.latents import in_three_channels
 from zsd_ray.models.model_json import read_object
 from zsd_ray.models.pixel_unet import PixelUNet
+from zsd_ray.models.samplers import scheduler_file
 from zsd_ray.spec.config import ModelConfig
 
 

@@ -21,7 +21,8 @@ class Family:
     components: subfolders that it needs; optional: those that it reads where they are.
     classes: (component, the classes that model_index.json may give it), where pipelines differ.
     t5_tokenizers: those of its tokenizers that are T5's; the others are CLIP's.
-    predictions: values of `prediction_type` in the scheduler's configuration; none: it has none.
+    predictions: values of `prediction_type` in the scheduler's configuration, and flow where it may
+        be a scheduler of flow matching; none: it has no `prediction_type`.
     schedule: keys that the scheduler's configuration needs where it has a `prediction_type`.
     keys: of ModelConfig, beyond those of every family.
     checks: for models that are no pipeline folder: a module with `check(config) -> Path`, which
@@ -59,7 +60,7 @@ FAMILIES = {
         prompt_tokens="77",
         pipelines=("StableDiffusionPipeline",),
         components=("vae", "unet", "text_encoder", "tokenizer", "scheduler"),
-        predictions=("epsilon", "v_prediction", "sample"),
+        predictions=("epsilon", "v_prediction", "sample", "flow"),
         keys=("image_size",),
         abilities=("prompts", "decode", "attention", "tokens", "features"),
     ),
@@ -79,7 +80,7 @@ FAMILIES = {
             "tokenizer_2",
             "scheduler",
         ),
-        predictions=("epsilon", "v_prediction", "sample"),
+        predictions=("epsilon", "v_prediction", "sample", "flow"),
         keys=("image_size",),
         abilities=("prompts", "decode", "features"),
     ),
@@ -158,7 +159,7 @@ FAMILIES = {
         takes="labels",
         pipelines=("DiTPipeline",),
         components=("vae", "transformer", "scheduler"),
-        predictions=("epsilon", "v_prediction", "sample"),
+        predictions=("epsilon", "v_prediction", "sample", "flow"),
         keys=("labels",),
         abilities=("decode", "features"),
     ),
@@ -169,7 +170,7 @@ FAMILIES = {
         takes="labels",
         components=("unet", "scheduler"),
         classes=(("unet", ("UNet2DModel",)),),
-        predictions=("epsilon", "v_prediction", "sample"),
+        predictions=("epsilon", "v_prediction", "sample", "flow"),
         keys=("image_size", "labels"),
         abilities=("decode", "features"),
     ),

@@ -21,10 +21,10 @@ from zsd_ray.models.components import (
     as_rows,
     load_network,
     network_dtype,
-    scheduler_file,
 )
 from zsd_ray.models.latents import Autoencoder
 from zsd_ray.models.model_json import read_object
+from zsd_ray.models.samplers import scheduler_file
 from zsd_ray.models.t5 import encode_tokens
 from zsd_ray.spec.config import ModelConfig
 

@@ -16,9 +16,9 @@ import torch
 
 from zsd_ray.diffusion.sampling import Predict
 from zsd_ray.models.base import Denoiser
-from zsd_ray.models.components import scheduler_file
 from zsd_ray.models.model_json import read_object
 from zsd_ray.models.registry import check_model
+from zsd_ray.models.samplers import scheduler_file
 from zsd_ray.spec.config import ModelConfig
 
 _PATCH_SIZE = 2

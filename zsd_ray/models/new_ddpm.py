@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from zsd_ray.models.schedules import new_scheduler
 from zsd_ray.models.source import INDEX
 from zsd_ray.models.torchvision_ops import declare_missing_operators
-from zsd_ray.spec.train_config import ChainConfig, PixelNetworkConfig
+from zsd_ray.spec.train_config import DdpmTraining
 
 
 @dataclass(frozen=True)
@@ -41,23 +42,17 @@ class NewDDPM:
             index.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
-def build(
-    config: PixelNetworkConfig,
-    chain: ChainConfig,
-    classes: Sequence[str] | None,
-    null_label: bool,
-    seed: int,
-) -> NewDDPM:
-    """Build the network and its chain (Ho et al. 2020).
+def build(training: DdpmTraining, null_label: bool) -> NewDDPM:
+    """Build the network and its chain (Ho et al. 2020), or its straight path.
 
     Args:
-        classes: names of the labels that it is told; null_label: whether the label behind them
-            stands for no class.
+        null_label: whether the label behind those of the classes stands for no class.
     """
     declare_missing_operators()
-    from diffusers import DDPMScheduler, UNet2DModel
+    from diffusers import UNet2DModel
 
-    torch.manual_seed(seed)
+    config, chain, classes = training.network, training.chain, training.classes
+    torch.manual_seed(training.seed)
     blocks = range(1, len(config.channels) + 1)
     unet = UNet2DModel(
         sample_size=config.image_size,
@@ -71,12 +66,12 @@ def build(
         norm_num_groups=32 if all(c % 32 == 0 for c in config.channels) else 8,
         num_class_embeds=None if classes is None else len(classes) + null_label,
     )
-    scheduler = DDPMScheduler(
+    scheduler = new_scheduler(
+        training.objective,
         num_train_timesteps=chain.steps,
         beta_start=chain.beta_start,
         beta_end=chain.beta_end,
         beta_schedule="linear",
-        prediction_type="epsilon",
     )
     return NewDDPM(unet, scheduler, None if classes is None else dict(enumerate(classes)))
 

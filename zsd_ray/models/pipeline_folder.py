@@ -14,6 +14,7 @@ from zsd_ray.models import source, tokenizer_files
 from zsd_ray.models.families import Family
 from zsd_ray.models.model_json import read_object, refuse_code
 from zsd_ray.models.network_config import check_network
+from zsd_ray.models.samplers import is_flow
 from zsd_ray.models.scheduler_config import check_numbers
 from zsd_ray.models.tokenizer_tokens import OF_CLIP, special_token
 from zsd_ray.models.weight_files import check_whole, files_of_part
@@ -183,13 +184,16 @@ def _check_schedule(path: Path, family: Family) -> None:
     check_numbers(path, config)
     if not family.predictions:
         return
-    _refuse_flow_in_a_chain(path, config)
-    prediction = config.get("prediction_type", "epsilon")
+    named = read_object(path.parent.parent / source.INDEX).get("scheduler")
+    flow = is_flow(config) and named == ["diffusers", config["_class_name"]]
+    if not flow:
+        _refuse_flow_in_a_chain(path, config)
+    prediction = "flow" if flow else config.get("prediction_type", "epsilon")
     if prediction not in family.predictions:
         raise UserError(
             f"{path}: prediction_type {prediction!r} is not one of {', '.join(family.predictions)}"
         )
-    absent = [key for key in family.schedule if config.get(key) is None]
+    absent = [key for key in family.schedule if config.get(key) is None and not flow]
     if absent and config.get("trained_betas") is None:
         raise UserError(f"{path} names no {', '.join(absent)}: not a schedule of this family")
 

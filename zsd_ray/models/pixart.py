@@ -11,9 +11,10 @@ import torch
 from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.models.base import Conditioning
 from zsd_ray.models.block_features import block_features
-from zsd_ray.models.components import discrete_schedule, load_network, network_dtype
+from zsd_ray.models.components import load_network, network_dtype
 from zsd_ray.models.latents import Autoencoder
 from zsd_ray.models.model_json import read_object
+from zsd_ray.models.schedules import folder_schedule
 from zsd_ray.models.t5 import encode_masked_tokens
 from zsd_ray.spec.config import ModelConfig
 
@@ -40,7 +41,7 @@ class PixArt:
         settings = transformer.config
         self.image_size = config.image_size or settings.sample_size * vae.downsampling
         self.sample_shape = vae.sample_shape(self.image_size, settings.patch_size)
-        self.schedule = discrete_schedule(folder)
+        self.schedule, _ = folder_schedule(folder)
         # Chen et al. 2023, app.: models of 1,024 pixels are told the size and shape of the image.
         self._sized = bool(transformer.use_additional_conditions)
         self._size_2 = torch.full((2,), float(self.image_size), device=device)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from zsd_ray.models.families import FAMILIES
 from zsd_ray.models.model_json import read_object
@@ -32,6 +34,16 @@ OF_FLOWS = ("FlowMatchEulerDiscreteScheduler",)
 """The one that moves its times to more noise for larger images, as these models want it."""
 
 
+def is_flow(scheduler: Mapping[str, Any]) -> bool:
+    """Whether a scheduler's configuration is that of flow matching on a straight path."""
+    return scheduler.get("_class_name") in OF_FLOWS
+
+
+def scheduler_file(folder: Path) -> Path:
+    """Where a pipeline folder keeps its schedule."""
+    return folder / "scheduler" / "scheduler_config.json"
+
+
 def check_sampler(config: ModelConfig, folder: Path, sampler: SamplerConfig) -> None:
     """Check that a checked model can be sampled so.
 
@@ -49,7 +61,7 @@ def check_sampler(config: ModelConfig, folder: Path, sampler: SamplerConfig) -> 
         )
     if sampler.own:
         return
-    library = _library_names(config)
+    library = _library_names(config, folder)
     if sampler.name not in library:
         names = ("ddim", "ddpm", *library)
         near = difflib.get_close_matches(sampler.name, names, n=1)
@@ -60,16 +72,16 @@ def check_sampler(config: ModelConfig, folder: Path, sampler: SamplerConfig) -> 
         )
 
 
-def _library_names(config: ModelConfig) -> tuple[str, ...]:
-    family = FAMILIES[config.family]
-    if family.checks or config.family == "edm":
+def _library_names(config: ModelConfig, folder: Path) -> tuple[str, ...]:
+    if FAMILIES[config.family].checks or config.family == "edm":
         return ()
-    return OF_CHAINS if family.predictions else OF_FLOWS
+    flow = not FAMILIES[config.family].predictions or is_flow(read_object(scheduler_file(folder)))
+    return OF_FLOWS if flow else OF_CHAINS
 
 
 def _chain_length(folder: Path) -> int | None:
     """How many steps the scheduler's configuration says; None where there are no betas."""
-    path = folder / "scheduler" / "scheduler_config.json"
+    path = scheduler_file(folder)
     if not path.is_file():
         return None
     content = read_object(path)

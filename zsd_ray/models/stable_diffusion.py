@@ -19,13 +19,12 @@ from zsd_ray.models.clip_prompt_encoder import ClipPromptEncoder
 from zsd_ray.models.clip_text import clip_outputs
 from zsd_ray.models.components import (
     as_rows,
-    discrete_schedule,
     load_network,
     network_dtype,
-    parametrisation,
 )
 from zsd_ray.models.latents import Autoencoder
 from zsd_ray.models.rows import Compiled, RowNetwork
+from zsd_ray.models.schedules import folder_schedule
 from zsd_ray.models.unet_attention import attention_maps
 from zsd_ray.models.unet_rows import UNetRows, is_plain
 from zsd_ray.spec.config import ModelConfig
@@ -42,8 +41,7 @@ class StableDiffusion:
         self.device = device
         self.image_size = config.image_size or unet.config.sample_size * vae.downsampling
         self.sample_shape = vae.sample_shape(self.image_size)
-        self.schedule = discrete_schedule(folder)
-        self.parametrisation = parametrisation(folder)
+        self.schedule, self.parametrisation = folder_schedule(folder)
 
     @torch.inference_mode()
     def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:

@@ -8,17 +8,20 @@ from typing import Any
 
 import torch
 
+from zsd_ray.models.schedules import new_scheduler
 from zsd_ray.models.stable_diffusion import Components
 from zsd_ray.models.torchvision_ops import declare_missing_operators
-from zsd_ray.spec.train_config import NetworkConfig
+from zsd_ray.spec.train_config import NetworkConfig, Objective
 
 _BOS, _EOS = "<|startoftext|>", "<|endoftext|>"
 
 
-def build(config: NetworkConfig, captions: Sequence[str], seed: int) -> Components:
+def build(
+    config: NetworkConfig, captions: Sequence[str], objective: Objective, seed: int
+) -> Components:
     """Build the five components; the tokenizer's merges are learned from `captions`."""
     declare_missing_operators()
-    from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+    from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
     tokenizer = build_tokenizer(captions, config.prompt_length)
@@ -61,12 +64,12 @@ def build(config: NetworkConfig, captions: Sequence[str], seed: int) -> Componen
         )
     )
     # The schedule of Stable Diffusion 1.x and 2.x.
-    scheduler = DDPMScheduler(
+    scheduler = new_scheduler(
+        objective,
         num_train_timesteps=1000,
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",
-        prediction_type="epsilon",
         clip_sample=False,
         steps_offset=1,
     )

@@ -21,6 +21,7 @@ from zsd_ray.spec.explain import explained
 from zsd_ray.spec.giving_way import choices_of, give_way
 from zsd_ray.spec.method import DiffusionClassifierMethod
 from zsd_ray.spec.precision import Dtype, with_dtype
+from zsd_ray.spec.presets import Preset, overrides_of, with_preset
 from zsd_ray.spec.pruning import AnytimePruning, PruningConfig
 from zsd_ray.spec.screen import ScreenConfig
 from zsd_ray.spec.section import SAVED, Count, Device, OutputPlace, Place, Section
@@ -230,8 +231,9 @@ class TrackingConfig(Section):
 
 
 class RunConfig(Section):
-    """One evaluation run."""
+    """One evaluation run; `preset` names what `method` and `pruning` say (spec/presets.py)."""
 
+    preset: Preset = "default"
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     prompts: PromptConfig = PromptConfig()
@@ -272,12 +274,22 @@ class RunConfig(Section):
             return {**value, "pruning": {"rule": "anytime", **value["pruning"]}}
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _named_settings(cls, value: Any) -> Any:
+        # Of validators of this kind the last comes first: the default rule is of what is left.
+        return with_preset(value) if isinstance(value, Mapping) else value
+
 
 ConfigT = TypeVar("ConfigT", bound=Section)
 
 
 def load_config(
-    kind: type[ConfigT], path: str | Path, overrides: Sequence[str] = (), limit: int | None = None
+    kind: type[ConfigT],
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    limit: int | None = None,
+    preset: str | None = None,
 ) -> ConfigT:
     """Read a YAML file, apply `a.b=value` overrides, and validate it as `kind`.
 
@@ -288,6 +300,10 @@ def load_config(
     tree = overridden(before, overrides)
     for line in give_way(choices_of(kind, typed), before, tree, typed):
         warnings.warn(line, stacklevel=2)
+    if preset is not None:
+        tree["preset"] = preset
+    if kind is RunConfig and tree.get("preset") and (beside := overrides_of(tree)):
+        warnings.warn(f"preset {tree['preset']}, but with {', '.join(beside)}", stacklevel=2)
     if limit is not None:
         apply_override(tree, "data.limit=1")
         tree["data"]["limit"] = limit

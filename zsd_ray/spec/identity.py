@@ -34,7 +34,8 @@ def identity_parts(
         screen: what the classes that each image goes on with depend on.
     """
     tree = config.model_dump(mode="json", context={WHOLE: True})
-    del tree["cluster"], tree["output"], tree["screen"], tree["storage"], tree["tracking"]
+    for name in ("preset", "cluster", "output", "screen", "storage", "tracking"):
+        del tree[name]
     if screen is not None:
         tree["screen"] = dict(screen)
     # The fingerprint tells more of a model than where it came from.
@@ -62,6 +63,7 @@ _METHOD_WITHOUT_EFFECT = {
     "antithetic": False,
     "normaliser": "none",
     "fitted": None,
+    "snr_range": None,
 }
 """Keys of a section that say nothing at these values, whatever their defaults are."""
 

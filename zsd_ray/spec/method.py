@@ -8,11 +8,20 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from zsd_ray.spec.section import Count, Section, inside_unit_interval
+from zsd_ray.spec.section import Count, Section, SnrRange, inside_unit_interval
 
 Loss = Literal["l2", "l1"]
 Timesteps = Literal["uniform", "stratified", "importance", "grid"]
-Weighting = Literal["simple", "vdm", "heuristic", "standardised", "learned"]
+Weighting = Literal[
+    "simple",
+    "vdm",
+    "heuristic",
+    "x-error",
+    "velocity",
+    "training-loss",
+    "standardised",
+    "learned",
+]
 
 
 FULL_RANGE = (0.02, 0.98)
@@ -84,7 +93,8 @@ class DiffusionClassifierMethod(Section):
 
     `classifier` is a baseline's own score (models/base.py), and takes no other key. `profile` is a
     file, of which `fitted` is the content; a run without either makes its own from a pilot.
-    `grid_points` and `grid_stages` follow from the rule where they are not set. `t_range` is by
+    `grid_points` and `grid_stages` follow from the rule where they are not set. Times are those at
+    which the signal-to-noise ratio alpha^2 / sigma^2 is in `snr_range`, or those of `t_range`: by
     default what the profile finds informative where the weighting is standardised, else FULL_RANGE.
     """
 
@@ -95,7 +105,8 @@ class DiffusionClassifierMethod(Section):
     grid_points: Count | None = None
     grid_stages: Annotated[list[Count], Field(min_length=1)] | None = None
     antithetic: bool = False
-    t_range: tuple[float, float] | Literal["auto"] = "auto"
+    t_range: tuple[float, float] | Literal["auto"] | None = "auto"
+    snr_range: SnrRange | None = None
     normaliser: Literal["none", "null-prompt"] = "none"
     profile: str | None = None
     fitted: TimeProfile | None = None
@@ -128,12 +139,6 @@ class DiffusionClassifierMethod(Section):
             }
         )
 
-    @property
-    def times(self) -> tuple[float, float]:
-        """The range of t; a profile has told it by the time that it is asked for."""
-        assert self.t_range != "auto"
-        return self.t_range
-
     def with_profile(self, profile: TimeProfile) -> Self:
         """Put a profile in the place of its file or pilot."""
         t_range = profile.informative if self.t_range == "auto" else self.t_range
@@ -148,6 +153,10 @@ class DiffusionClassifierMethod(Section):
     @classmethod
     def _range_follows_weighting(cls, value: Any) -> Any:
         # The papers' weightings name one estimate over all times.
+        if isinstance(value, Mapping) and value.get("snr_range") is not None:
+            if value.get("t_range") is not None:
+                raise ValueError("t_range and snr_range both say which times are drawn; remove one")
+            return {**value, "t_range": None}
         if isinstance(value, Mapping) and value.get("t_range") is None:
             fitted = value.get("weighting", "standardised") == "standardised"
             return {**value, "t_range": "auto" if fitted else FULL_RANGE}
@@ -161,9 +170,9 @@ class DiffusionClassifierMethod(Section):
     @field_validator("t_range")
     @classmethod
     def _inside_unit_interval(
-        cls, t_range: tuple[float, float] | Literal["auto"]
-    ) -> tuple[float, float] | Literal["auto"]:
-        return t_range if t_range == "auto" else inside_unit_interval(t_range)
+        cls, t_range: tuple[float, float] | Literal["auto"] | None
+    ) -> tuple[float, float] | Literal["auto"] | None:
+        return inside_unit_interval(t_range) if isinstance(t_range, tuple) else t_range
 
     @model_validator(mode="after")
     def _keys_go_together(self) -> Self:
@@ -204,7 +213,7 @@ class DiffusionClassifierMethod(Section):
                 "the profile holds no learned weights; make one with `zsd-ray fit learned RUN`, "
                 "or set weighting: standardised"
             )
-        if self.t_range == "auto":
+        if not isinstance(self.t_range, tuple):
             return
         (low, high), first, last = self.t_range, profile.edges[0], profile.edges[-1]
         if low < first or high > last:

@@ -26,6 +26,14 @@ def inside_unit_interval(t_range: tuple[float, float]) -> tuple[float, float]:
     return t_range
 
 
+def of_ratios(snr_range: tuple[float, float]) -> tuple[float, float]:
+    """A range of signal-to-noise ratios as it came; raises ValueError where it is none."""
+    low, high = snr_range
+    if not 0 < low < high:
+        raise ValueError(f"needs 0 < low < high, but came [{low}, {high}]")
+    return snr_range
+
+
 _LONGEST_NAME, _LONGEST_PATH = 255, 4096
 """Bytes, of Linux."""
 
@@ -75,6 +83,7 @@ Place = Annotated[str, AfterValidator(a_place), _not_saved(of_a_known_user)]
 OutputPlace = Annotated[Place, _not_saved(that_lasts), AfterValidator(os.path.expanduser)]
 """With ~ as the user's folder, once for everything that is written there or beside it."""
 TimeRange = Annotated[tuple[float, float], AfterValidator(inside_unit_interval)]
+SnrRange = Annotated[tuple[float, float], AfterValidator(of_ratios)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]

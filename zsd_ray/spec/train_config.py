@@ -17,6 +17,9 @@ from zsd_ray.spec.giving_way import Choice, errors_of, give_way
 from zsd_ray.spec.section import SAVED, Count, Fraction, OutputPlace, Section
 from zsd_ray.spec.tree import overridden, read_tree, typed_path
 
+Objective = Literal["epsilon", "v", "sample", "flow"]
+FlowTimes = Literal["logit-normal", "uniform"]
+
 _GROUPS = 8
 _STABLE_DIFFUSION_STEPS = 1000
 
@@ -174,9 +177,21 @@ class SampleConfig(Section):
     steps: Count = 50
 
 
-def _check_sample_steps(samples: SampleConfig, most: int) -> None:
-    if samples.steps > most:
-        raise ValueError(f"samples.steps {samples.steps} is more than the chain's {most} steps")
+class _DenoiserTraining(Section):
+    """What training a denoiser asks: what the network predicts, and of a flow how t is drawn."""
+
+    objective: Objective = "epsilon"
+    flow_times: FlowTimes = "logit-normal"
+
+    def _check_objective(self, samples: SampleConfig, most: int) -> None:
+        if self.objective == "flow":
+            return
+        if self.flow_times != "logit-normal":
+            raise ValueError(
+                f"flow_times is for objective flow, but came with {self.objective}; remove it"
+            )
+        if samples.steps > most:
+            raise ValueError(f"samples.steps {samples.steps} is more than the chain's {most} steps")
 
 
 class TrainClusterConfig(Section):
@@ -235,7 +250,7 @@ class _Training(Section):
         return self
 
 
-class TextToImageTraining(_Training):
+class TextToImageTraining(_Training, _DenoiserTraining):
     """A text-to-image latent diffusion model: VAE first, then the rest."""
 
     kind: Literal["text-to-image"]
@@ -249,7 +264,7 @@ class TextToImageTraining(_Training):
 
     @model_validator(mode="after")
     def _samples_have_steps(self) -> Self:
-        _check_sample_steps(self.samples, _STABLE_DIFFUSION_STEPS)
+        self._check_objective(self.samples, _STABLE_DIFFUSION_STEPS)
         return self
 
     @property
@@ -275,7 +290,7 @@ class _EpochTraining(_Training):
         return {"optimiser.batch_size": self.optimiser.batch_size}
 
 
-class DdpmTraining(_EpochTraining):
+class DdpmTraining(_EpochTraining, _DenoiserTraining):
     """A denoiser of pixels, told nothing, or the image's class."""
 
     kind: Literal["ddpm"]
@@ -293,7 +308,9 @@ class DdpmTraining(_EpochTraining):
 
     @model_validator(mode="after")
     def _samples_have_steps(self) -> Self:
-        _check_sample_steps(self.samples, self.chain.steps)
+        self._check_objective(self.samples, self.chain.steps)
+        if self.objective == "flow" and self.chain != ChainConfig():
+            raise ValueError("chain is of no use to objective flow, which has no steps; remove it")
         return self
 
     @model_validator(mode="after")

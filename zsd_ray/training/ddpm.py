@@ -1,4 +1,4 @@
-"""Trains a DDPM over pixels: the plain eps-error of Ho et al. 2020, eq. 14.
+"""Trains a denoiser of pixels: a DDPM (Ho et al. 2020), or by another objective (noising.py).
 
 Told the image's class, labels are dropped at random, so that the model knows no class, too (Ho &
 Salimans 2022).
@@ -13,12 +13,12 @@ from typing import Any
 import torch
 
 from zsd_ray.diffusion.sampling import sample
-from zsd_ray.diffusion.schedule import DiscreteSchedule
 from zsd_ray.models.latents import in_pixels, in_three_channels
 from zsd_ray.models.new_ddpm import build
+from zsd_ray.models.schedules import schedule_of
 from zsd_ray.spec.train_config import DdpmTraining
 from zsd_ray.training.batches import Epochs, TrainingImages, generators, normal, uniform
-from zsd_ray.training.noising import eps_loss
+from zsd_ray.training.noising import denoising_loss, noising
 from zsd_ray.training.task import Batch, Stage
 
 
@@ -34,11 +34,9 @@ class DdpmTask:
         self._device = device
         n_classes = None if config.classes is None else len(config.classes)
         self._null = n_classes if config.label_dropout else None
-        self._model = build(
-            config.network, config.chain, config.classes, self._null is not None, config.seed
-        )
+        self._model = build(config, self._null is not None)
         self._unet = self._model.unet.to(device)
-        self._alpha_bar_T = self._model.scheduler.alphas_cumprod
+        self._noised = noising(self._model.scheduler, config.objective, config.flow_times)
         self.networks = {"unet": self._unet}
         epochs = Epochs(config.seed, len(images), config.optimiser.batch_size)
         self.stages = [
@@ -63,11 +61,9 @@ class DdpmTask:
                 dropped = uniform(batch.rngs) < self._config.label_dropout
                 labels = torch.where(dropped, self._null, labels)
             labels = labels.to(self._device)
-        return eps_loss(
+        return denoising_loss(
             lambda x_t, t: self._unet(x_t, t, class_labels=labels).sample,
-            x_0,
-            self._alpha_bar_T,
-            batch.rngs,
+            self._noised(x_0, batch.rngs),
         )
 
     def save(self, folder: Path) -> None:
@@ -86,11 +82,11 @@ class DdpmTask:
         labels = None
         if config.classes is not None:
             labels = (torch.arange(n) % len(config.classes)).to(self._device)
-        schedule = DiscreteSchedule.from_betas(self._model.scheduler.betas.double().numpy())
+        schedule, parametrisation = schedule_of(self._model.scheduler)
 
         def predict(x_t: torch.Tensor, time_B: torch.Tensor) -> torch.Tensor:
             found: torch.Tensor = self._unet(x_t, time_B, class_labels=labels).sample
             return found
 
-        x_0 = sample(predict, schedule, "epsilon", x_T, config.samples.steps, clip=True)
+        x_0 = sample(predict, schedule, parametrisation, x_T, config.samples.steps, clip=True)
         return in_three_channels(x_0)

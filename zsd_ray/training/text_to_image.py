@@ -1,7 +1,7 @@
 """Trains a text-to-image latent diffusion model: VAE first, then text encoder and U-Net jointly.
 
-Both losses are the papers': reconstruction with a small KL term (Rombach et al. 2022, app. G) and
-the plain eps-error (Ho et al. 2020, eq. 14) with captions dropped at random (Ho & Salimans 2022).
+The VAE's loss is reconstruction with a small KL term (Rombach et al. 2022, app. G), the
+denoiser's that of its objective (noising.py), with captions dropped at random (Ho & Salimans 2022).
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, cast
 import torch
 
 from zsd_ray.diffusion.sampling import sample
-from zsd_ray.diffusion.schedule import DiscreteSchedule
 from zsd_ray.models import tiny_stable_diffusion
+from zsd_ray.models.schedules import schedule_of
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.train_config import TextToImageTraining
 from zsd_ray.training.batches import TrainingImages, generators, integers, normal
 from zsd_ray.training.captions import Captions
-from zsd_ray.training.noising import eps_loss, row_mse
+from zsd_ray.training.noising import denoising_loss, noising, row_mse
 from zsd_ray.training.task import Batch, Stage
 
 KL_WEIGHT = 1e-4
@@ -41,7 +41,10 @@ class TextToImageTask:
         dropout = config.captions.dropout
         self._captions = Captions.of(config.captions, images, config.samples.images, dropout)
         texts = self._captions.texts
-        self._parts = parts = tiny_stable_diffusion.build(config.network, texts, config.seed)
+        self._parts = parts = tiny_stable_diffusion.build(
+            config.network, texts, config.objective, config.seed
+        )
+        self._noised = noising(parts.scheduler, config.objective, config.flow_times)
         self._tokens_PL = _tokens(parts.tokenizer, texts, config.network.prompt_length)
         self.networks = {
             "vae": parts.vae.to(device),
@@ -83,11 +86,9 @@ class TextToImageTask:
         captions = self._captions.sample(batch.rows_B, batch.rngs)
         unique, row = torch.unique(captions, return_inverse=True)
         hidden = self._encoded(unique)[row.to(self._device)]
-        return eps_loss(
+        return denoising_loss(
             lambda x_t, t: parts.unet(x_t, t, encoder_hidden_states=hidden).sample,
-            x_0,
-            parts.scheduler.alphas_cumprod,
-            batch.rngs,
+            self._noised(x_0, batch.rngs),
         )
 
     def _encoded(self, captions: torch.Tensor) -> torch.Tensor:
@@ -124,13 +125,13 @@ class TextToImageTask:
         unet = parts.unet.config
         rngs = generators(config.seed, "samples", 0, range(n))
         x_T = normal(rngs, (unet.in_channels, unet.sample_size, unet.sample_size)).to(self._device)
-        schedule = DiscreteSchedule.from_betas(parts.scheduler.betas.double().numpy())
+        schedule, parametrisation = schedule_of(parts.scheduler)
 
         def predict(x_t: torch.Tensor, time_B: torch.Tensor) -> torch.Tensor:
             found: torch.Tensor = parts.unet(x_t, time_B, encoder_hidden_states=hidden).sample
             return found
 
-        x_0 = sample(predict, schedule, "epsilon", x_T, config.samples.steps)
+        x_0 = sample(predict, schedule, parametrisation, x_T, config.samples.steps)
         return cast(torch.Tensor, parts.vae.decode(x_0 / parts.vae.config.scaling_factor).sample)
 
 

@@ -137,6 +137,11 @@ def captions(
 def identity(config: TrainConfig, dataset: ImageDataset, rows: Sequence[int]) -> str:
     """A hash of everything that changes a weight: images by their ids, labels and captions."""
     unsaid = {"output", "tracking", "cluster", "storage", "samples"}
+    objective = getattr(config, "objective", None)
+    if objective != "flow":
+        unsaid.add("flow_times")
+    if objective == "epsilon":
+        unsaid.add("objective")  # trainings of before there were others go on
     tree = config.model_dump(mode="json", exclude=unsaid, context={WHOLE: True})
     records = (dataset.records[row] for row in rows)
     tree["images"] = [[record.image_id, record.label] for record in records]

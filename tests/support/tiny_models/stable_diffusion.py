@@ -19,7 +19,7 @@ NETWORK = NetworkConfig(
 
 def components():
     """Random weights, a few thousand parameters."""
-    return build(NETWORK, CAPTIONS, seed=0)
+    return build(NETWORK, CAPTIONS, "epsilon", seed=0)
 
 
 def stable_diffusion(folder, prediction):

@@ -1,0 +1,54 @@
+"""The noise schedule of a pipeline folder, and what its network predicts: both stand in the
+configuration of its scheduler, whichever sampler that is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from zsd_ray.diffusion.parametrisation import Parametrisation
+from zsd_ray.diffusion.schedule import DiscreteSchedule, FlowSchedule, Schedule
+from zsd_ray.models.model_json import read_object
+from zsd_ray.models.samplers import is_flow, scheduler_file
+from zsd_ray.models.torchvision_ops import declare_missing_operators
+from zsd_ray.spec.train_config import Objective
+
+_PREDICTION_TYPE = {"epsilon": "epsilon", "v": "v_prediction", "sample": "sample"}
+
+
+def folder_schedule(folder: Path) -> tuple[Schedule, Parametrisation]:
+    """The schedule of a checked pipeline folder, and what its network predicts."""
+    return _described(read_object(scheduler_file(folder)))
+
+
+def schedule_of(scheduler: Any) -> tuple[Schedule, Parametrisation]:
+    """The same of one of the library's schedulers."""
+    return _described({**scheduler.config, "_class_name": type(scheduler).__name__})
+
+
+def new_scheduler(objective: Objective, **chain: Any) -> Any:
+    """A scheduler of the library's for a network that is trained by an objective.
+
+    Args:
+        chain: of `DDPMScheduler`; a flow has none.
+    """
+    declare_missing_operators()
+    from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
+
+    if objective == "flow":
+        return FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000)
+    return DDPMScheduler(prediction_type=_PREDICTION_TYPE[objective], **chain)
+
+
+def _described(config: dict[str, Any]) -> tuple[Schedule, Parametrisation]:
+    if is_flow(config):
+        # The library tells the network its sigma, which is t, times this.
+        return FlowSchedule(scale=float(config.get("num_train_timesteps", 1000))), "flow"
+    declare_missing_operators()
+    from diffusers import DDPMScheduler
+
+    # Not its alphas_cumprod: that product is float32, ours is float64.
+    betas = DDPMScheduler.from_config(config).betas
+    prediction = config.get("prediction_type", "epsilon")
+    schedule = DiscreteSchedule.from_betas(betas.double().numpy())
+    return schedule, cast(Parametrisation, prediction)  # which the folder's check has seen
