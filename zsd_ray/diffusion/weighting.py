@@ -26,13 +26,16 @@ learned        as a logistic model of the label has it (Clark & Jaini 2023)
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.diffusion.schedule import Array, Schedule
 from zsd_ray.diffusion.time_density import bucket_of
 from zsd_ray.spec.method import DiffusionClassifierMethod, Loss, TimeProfile, Weighting
+
+if TYPE_CHECKING:  # it is beside functions of torch, which saved scores do without
+    from zsd_ray.diffusion.parametrisation import Parametrisation
 
 _POWER = {"l2": 2, "l1": 1}
 
