@@ -12,6 +12,7 @@ SAMPLES = Path(__file__).parents[2] / "shared" / "data" / "imagenet-samples"
 
 @pytest.mark.skipif(not SAMPLES.is_dir(), reason="no ImageNet photographs beside the checkout")
 @pytest.mark.filterwarnings("ignore:prompts are cut")
+@pytest.mark.filterwarnings("ignore:prompts.classes gives the text missile, sunglasses")
 def test_a_thousand_classes_end_to_end(tiny_model, tmp_path):
     tree = {
         "model": {"path": str(tiny_model)},
