@@ -112,7 +112,8 @@ def test_what_is_written_goes_before_the_preset():
 
 def test_what_goes_before_it_is_said(tmp_path):
     file = tmp_path / "run.yaml"
-    file.write_text("preset: clark-jaini\nmethod: {weighting: simple, timesteps: uniform}\n")
+    of_method = "name: diffusion-classifier, weighting: simple, timesteps: uniform"
+    file.write_text(f"preset: clark-jaini\nmethod: {{{of_method}}}\n")
     with pytest.warns(UserWarning, match="preset clark-jaini, but with method.weighting simple$"):
         load_config(RunConfig, file)
 

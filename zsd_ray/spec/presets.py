@@ -115,7 +115,8 @@ def overrides_of(tree: Tree) -> list[str]:
         f"{section}.{key} {value}"
         for section in ("method", "pruning")
         for key, value in _written(tree.get(section))
-        if key not in own.get(section, {}) or own[section][key] != value
+        if (section, key) != ("method", "name")  # one goes with a preset
+        and (key not in own.get(section, {}) or own[section][key] != value)
     ]
 
 
