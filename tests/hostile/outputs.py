@@ -198,7 +198,7 @@ def _with(name: str, change: Callable[[list[Any]], list[Any]]) -> Damage:
 
 
 def _as_float64(name: str, change: Callable[[list[Any]], list[Any]]) -> Damage:
-    """The same of a column of lists that is made float64, as another program may write it."""
+    """Change a column of lists after it is made float64, as another program may write it."""
 
     def act(path: Path) -> None:
         table = pq.ParquetFile(path).read()

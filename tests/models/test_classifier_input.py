@@ -142,7 +142,7 @@ def test_a_network_that_does_not_pool_is_refused(value, made):
 
 
 class Odd:
-    """A classifier whose scores are as they are told."""
+    """A classifier that returns given scores."""
 
     device = torch.device("cpu")
 

@@ -128,6 +128,11 @@ def test_the_name_is_a_setting_and_no_part_of_the_identity():
     assert "preset" not in parts[0]
 
 
+def test_a_baseline_is_told_of_the_preset_and_not_of_its_keys():
+    with pytest.raises(UserError, match=r"preset clark-jaini is for diffusion models, .* is clip"):
+        with_defaults(config(preset="clark-jaini", model={"family": "clip"}))
+
+
 @pytest.mark.parametrize(
     ("tree", "said"),
     [

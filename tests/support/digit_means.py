@@ -15,7 +15,7 @@ NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 class DigitMeans(torch.nn.Module):
-    """Is told digits by prompts that name them; several, or none: their mean, or that of all.
+    """A prompt stands for the mean image of the digits that it names, or of all if it names none.
 
     delay: seconds that each forward takes at least, so that a run lasts on any machine.
     """

@@ -65,8 +65,8 @@ def _words(name: str) -> list[str]:
 def _alike(listed: Sequence[str], label_names: Sequence[str]) -> list[int]:
     """The one name that each label is like; nothing where a label is like none, or several."""
     words, found = [_words(name) for name in listed], []
-    for label in label_names:
-        like = [n for n, each in enumerate(words) if _is_like(_words(label), each)]
+    for label in map(_words, label_names):
+        like = [n for n, each in enumerate(words) if _is_like(label, each)]
         if len(like) != 1:
             return []
         found += like

@@ -50,6 +50,11 @@ def with_defaults(config: RunConfig) -> RunConfig:
             f"method.name {name} is for diffusion models, and model.family is "
             f"{config.model.family}; set method.name: {family.method}, or leave it out"
         )
+    if config.preset != "default":
+        raise UserError(
+            f"preset {config.preset} is for diffusion models, and model.family is "
+            f"{config.model.family}; leave it out"
+        )
     _check_no_more(config)
     if "pruning" in config.model_fields_set and not _is_one_draw(config):
         raise UserError(

@@ -14,7 +14,7 @@ from zsd_ray.models import source, tokenizer_files
 from zsd_ray.models.families import Family
 from zsd_ray.models.model_json import read_object, refuse_code
 from zsd_ray.models.network_config import check_network
-from zsd_ray.models.samplers import is_flow
+from zsd_ray.models.samplers import is_flow, scheduler_file
 from zsd_ray.models.scheduler_config import check_numbers
 from zsd_ray.models.tokenizer_tokens import OF_CLIP, special_token
 from zsd_ray.models.weight_files import check_whole, files_of_part
@@ -54,7 +54,7 @@ def check(folder: Path, family: Family, config: ModelConfig) -> None:
             _check_end(folder / name, vocabulary, encoder)
     _check_channels(folder, config, configs)
     _check_image_size(folder, config, configs)
-    _check_schedule(folder / "scheduler" / "scheduler_config.json", family)
+    _check_schedule(scheduler_file(folder), family)
     _whole.add(state)
 
 
