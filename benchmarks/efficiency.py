@@ -36,8 +36,8 @@ from zsd_ray.spec.config import RunConfig, parse_config
 from zsd_ray.stats.intervals import wilson
 from zsd_ray.stats.rules import make_rule
 
-WEIGHTINGS = ("heuristic", "simple", "vdm", "standardised", "learned", "standardised, auto range")
-DEFAULT = "anytime, indifferent 0.4", "stratified", "standardised, auto range"
+WEIGHTINGS = ("heuristic", "simple", "vdm", "standardised", "learned", "split, default range")
+DEFAULT = "anytime, indifferent 0.2", "importance", "split, default range"
 """What RunConfig() does; tests/test_benchmarks.py holds the two together."""
 
 
@@ -74,9 +74,9 @@ class Setting:
 
 def measure(pool: Pool, setting: Setting) -> dict[str, Any]:
     """One row of the table."""
-    weighting, _, auto = setting.weighting.partition(", ")
+    weighting, _, ranged = setting.weighting.partition(", ")
     images = pool.reported
-    table = pool.replayable(weighting, setting.timesteps, images, bool(auto))
+    table = pool.replayable(weighting, setting.timesteps, images, bool(ranged))
     n_draws = min(len(draws) for draws in table.draws)
     n_draws -= n_draws % 10
     section = rules(n_draws)[setting.rule]
@@ -87,7 +87,7 @@ def measure(pool: Pool, setting: Setting) -> dict[str, Any]:
         assert outcome is not None, "a pool has every score"
         predictions.append(outcome.ranking[0])
         spent.append(outcome.n_scores)
-    full = pool.replayable(weighting, "stratified", images, bool(auto))
+    full = pool.replayable(weighting, "stratified", images, bool(ranged))
     decided = [
         int((draws[:, 3:] * errors).mean(axis=0).argmin())
         for errors, draws in zip(full.errors, full.draws, strict=True)
@@ -110,8 +110,8 @@ def measure(pool: Pool, setting: Setting) -> dict[str, Any]:
 
 
 def rows(pools: list[Pool], quick: bool) -> Iterator[dict[str, Any]]:
-    shown = WEIGHTINGS if not quick else ("heuristic", "standardised", "standardised, auto range")
-    times = TIMESTEPS if not quick else ("uniform", "stratified")
+    shown = WEIGHTINGS if not quick else ("heuristic", "standardised", "split, default range")
+    times = TIMESTEPS if not quick else ("uniform", "importance")
     cases = [
         (pool, Setting(rule, timesteps, weighting))
         for pool in pools
@@ -169,7 +169,7 @@ def figure(found: list[dict[str, Any]]) -> Figure:
         if panel == 0:
             axes.legend(loc="lower right", fontsize=8)
     drawn.supxlabel(
-        "filled: stratified times in the automatic range, standardised; hollow: uniform, heuristic",
+        "filled: times by importance in the default range, split; hollow: uniform, heuristic",
         fontsize=9,
     )
     return drawn
@@ -177,13 +177,13 @@ def figure(found: list[dict[str, Any]]) -> Figure:
 
 def lines(found: list[dict[str, Any]]) -> Iterator[str]:
     yield (
-        f"{'pool':10}{'rule':27}{'timesteps':12}{'weighting':26}{'evaluations':>11}{'accuracy':>10}"
+        f"{'pool':10}{'rule':27}{'timesteps':20}{'weighting':26}{'evaluations':>11}{'accuracy':>10}"
         + ("  95 % interval   agreement")
     )
     for row in found:
         low, high = row["interval"]
         yield (
-            f"{row['pool']:10}{row['rule']:27}{row['timesteps']:12}{row['weighting']:26}"
+            f"{row['pool']:10}{row['rule']:27}{row['timesteps']:20}{row['weighting']:26}"
             f"{row['evaluations_per_image']:>11,.1f}{row['accuracy']:>10.1%}"
             f"  [{low:.1%}, {high:.1%}]{row['agreement']:>10.1%}"
             + ("  default" if row["default"] else "")

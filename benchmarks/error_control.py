@@ -13,6 +13,9 @@ are the hardest case: the best class is then one of several with the same mean.
     varying    normal, the standard deviation rising twelvefold over ten strata of t, each
                visited once in every block of ten draws, in random order
 
+    "anytime, alpha 0.1, class offset" has a bias of each class in its scores, which an offset takes
+    out that was measured on 32 other images; the best class is the one after that.
+
     means      two: two classes tie, the others are 1.4 standard deviations worse
                gap: as two, but the second is 0.1 worse
                all: all classes tie
@@ -32,6 +35,7 @@ from rich.console import Console
 from rich.progress import track
 
 from zsd_ray.spec.config import RunConfig, parse_config
+from zsd_ray.stats.class_offset import SCALE_DRAWS, ClassOffset, class_deviations, draw_scale
 from zsd_ray.stats.intervals import wilson
 from zsd_ray.stats.rules import Rule, make_rule
 
@@ -44,6 +48,8 @@ MEANS = {
 }
 NOISES = ("normal", "images", "heavy", "varying")
 _ANYTIME = {"max_draws": N_DRAWS, "growth": 1.0, "indifference": None}  # the most looks
+OFFSET_RULE = "anytime, alpha 0.1, class offset"
+OFFSET_IMAGES, OFFSET_DRAWS, BIAS_SD = 32, 40, 0.5
 RULES: dict[str, tuple[dict[str, object], float | None]] = {
     "clark-jaini, p 0.002": ({"rule": "clark-jaini", "max_scores": N_DRAWS}, None),
     "t-test, p 0.002": ({"rule": "t-test", "max_draws": N_DRAWS}, None),
@@ -56,6 +62,7 @@ RULES: dict[str, tuple[dict[str, object], float | None]] = {
     ),
     "anytime": ({"rule": "anytime", "alpha": 0.05, **_ANYTIME}, 0.05),
     "anytime, alpha 0.1": ({"rule": "anytime", "alpha": 0.1, **_ANYTIME}, 0.1),
+    OFFSET_RULE: ({"rule": "anytime", "alpha": 0.1, **_ANYTIME, "min_draws": SCALE_DRAWS}, 0.1),
     "anytime, top-two": (
         {"rule": "anytime", "alpha": 0.05, **_ANYTIME, "sampling": "top-two"},
         0.05,
@@ -81,8 +88,25 @@ def scores(kind: str, means: NDArray[np.float64], rng: np.random.Generator) -> N
     return table
 
 
-def race(rule: Rule, table: NDArray[np.float64]) -> tuple[bool, int]:
-    """Whether class 0 was removed, and the evaluations spent (until then)."""
+def with_offset(
+    kind: str, means: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[NDArray[np.float64], int]:
+    """Scores of one image less a class offset, and its best class then."""
+    bias = rng.normal(0, BIAS_SD, N_CLASSES)
+    others = []
+    for number in range(OFFSET_IMAGES):
+        own = np.full(N_CLASSES, 1.4)
+        own[number % N_CLASSES] = 0.0
+        others.append(class_deviations(scores(kind, own + bias, rng)[:OFFSET_DRAWS]))
+    ids = tuple(f"{number:02d}" for number in range(OFFSET_IMAGES))
+    offset = ClassOffset(ids, np.stack(others)).of("another")
+    table = scores(kind, means + bias, rng)
+    ahead = draw_scale(table[:SCALE_DRAWS]) * offset
+    return table - ahead, int((means + bias - ahead).argmin())
+
+
+def race(rule: Rule, table: NDArray[np.float64], best: int = 0) -> tuple[bool, int]:
+    """Whether the best class was removed, and the evaluations spent (until then)."""
     alive = np.arange(N_CLASSES)
     active = np.ones(N_CLASSES, dtype=bool)
     given = np.zeros(N_CLASSES, dtype=int)
@@ -96,8 +120,8 @@ def race(rule: Rule, table: NDArray[np.float64]) -> tuple[bool, int]:
         seen = verdict.n_draws
         chosen = verdict.keep if verdict.draw is None else verdict.draw
         alive, active = alive[verdict.keep], chosen[verdict.keep]
-        if 0 not in alive or verdict.stop_reason is not None:
-            return 0 not in alive, int(given.sum())
+        if best not in alive or verdict.stop_reason is not None:
+            return best not in alive, int(given.sum())
 
 
 def rows(n_images: int, seed: int, quick: bool) -> Iterator[dict[str, Any]]:
@@ -107,7 +131,10 @@ def rows(n_images: int, seed: int, quick: bool) -> Iterator[dict[str, Any]]:
         tree, promised = RULES[name]
         rule = make_rule(parse_config(RunConfig, {"pruning": tree}).pruning, N_CLASSES)
         rng = np.random.default_rng(seed)  # the same images for every rule
-        races = [race(rule, scores(noise, MEANS[means], rng)) for _ in range(n_images)]
+        if name == OFFSET_RULE:
+            races = [race(rule, *with_offset(noise, MEANS[means], rng)) for _ in range(n_images)]
+        else:
+            races = [race(rule, scores(noise, MEANS[means], rng)) for _ in range(n_images)]
         wrong = sum(removed for removed, _ in races)
         yield {
             "rule": name,

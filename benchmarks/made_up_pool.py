@@ -31,7 +31,12 @@ def write_pool(path: str, **method: Any) -> str:
     tree = {
         "data": {"source": "digits"},
         "prompts": {"classes": list(NAMES)},
-        "method": {"weighting": "simple", "timesteps": "stratified", **method},
+        "method": {
+            "weighting": "simple",
+            "timesteps": "stratified",
+            "t_range": [0.02, 0.98],
+            **method,
+        },
         "pruning": {"rule": "none", "draws": N_DRAWS},
         "output": {"path": path, "raw_scores": True},
         "tracking": {"mlflow": "off"},

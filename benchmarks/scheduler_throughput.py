@@ -24,7 +24,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
@@ -160,7 +160,9 @@ def made_up_plan(config: RunConfig, workload: str, n_images: int) -> Plan:
     n_classes = WORKLOADS[workload].n_classes
     return replace(
         make_plan(config),
-        records=RecordTable(*zip(*map(astuple, table.records(n_images)), strict=True)),
+        records=RecordTable(
+            *zip(*((r.image_id, r.source, r.label) for r in table.records(n_images)), strict=True)
+        ),
         classes=ClassList(tuple(f"class {k}" for k in range(n_classes)), None),
         prompts=[],
         todo=array("i", range(n_images)),

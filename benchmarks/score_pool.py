@@ -16,22 +16,19 @@ from zsd_ray.analysis.saved_scores import read_scores
 from zsd_ray.analysis.weighting_fit import N_BUCKETS
 from zsd_ray.diffusion.draws import STRATA, spread_order
 from zsd_ray.diffusion.saved_schedule import SavedSchedule
-from zsd_ray.diffusion.time_density import UNIFORM_SHARE, bucket_of
+from zsd_ray.diffusion.time_density import MEASURED_SHARE, USUAL_SHARE, bucket_of, usual_spread
 from zsd_ray.diffusion.weighting import WEIGHTINGS
 from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.method import DiffusionClassifierMethod
+from zsd_ray.spec.method import DEFAULT_SNR_RANGE, DiffusionClassifierMethod
 from zsd_ray.stats.time_fit import (
-    Signal,
     Spread,
     bucket_means,
     deviations,
-    informative,
     learned_weights,
 )
 
 Array = NDArray[np.float64]
-TIMESTEPS = ("uniform", "stratified", "importance", "grid")
-WEIGHTINGS_SHOWN = ("heuristic", "simple", "vdm", "standardised", "learned")
+TIMESTEPS = ("uniform", "stratified", "importance", "importance, fitted", "grid")
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,8 @@ class Pool:
 
     The run's draws are stratified in blocks of ten. `uniform` takes them in random order;
     `importance` takes each with a probability in proportion to its density, in their own order, and
-    corrects its weight; `grid` takes those nearest to an even grid, in van der Corput's order.
+    corrects its weight: by the usual spread of errors, or by what was fitted. `grid` takes those
+    nearest to an even grid, in van der Corput's order.
     """
 
     def __init__(self, path: str) -> None:
@@ -60,7 +58,7 @@ class Pool:
             not isinstance(method, DiffusionClassifierMethod)
             or run.config.pruning.rule != "none"
             or method.timesteps != "stratified"
-            or isinstance(method.t_range, str)
+            or method.t_range is None
         ):
             raise UserError(
                 f"{path} is no pool: it needs pruning.rule none, timesteps stratified and a t_range"
@@ -75,9 +73,9 @@ class Pool:
         self.t, self.alpha, self.sigma = (
             array.reshape(shape) for array in (scores.t, scores.alpha, scores.sigma)
         )
+        self.snr = (self.alpha / self.sigma) ** 2
         self.labels = np.array([labels[image_id] for image_id in scores.image_ids])
         self._schedule = SavedSchedule(scores.t, scores.alpha, scores.sigma)
-        assert isinstance(method.t_range, tuple)  # configs/pools name one
         self.low, self.high = method.t_range
         self.edges = np.linspace(self.low, self.high, N_BUCKETS + 1)
         self.bucket = bucket_of(self.edges, self.t)
@@ -91,11 +89,6 @@ class Pool:
             spread.add(centred, self.bucket[i])
             features.append(bucket_means(centred, self.bucket[i], N_BUCKETS))
         self.sd = spread.sd()
-        signal = Signal(N_BUCKETS)
-        for i in np.flatnonzero(self.fitted):
-            scores = (self.errors[i] / self.sd[self.bucket[i], None]).mean(axis=0)
-            signal.add(deviations(self.errors[i]), self.bucket[i], int(scores.argmin()))
-        self.signal = signal.values()
         self.learned = learned_weights(np.stack(features), self.labels[self.fitted])
 
     @property
@@ -112,15 +105,14 @@ class Pool:
         return flat.reshape(self.t.shape)
 
     def replayable(
-        self, weighting: str, timesteps: str, images: NDArray[np.intp], auto: bool, seed: int = 0
+        self, weighting: str, timesteps: str, images: NDArray[np.intp], ranged: bool, seed: int = 0
     ) -> Replayable:
-        """These images under these settings; `auto`: with draws of informative times only."""
+        """These images under these settings; `ranged`: with draws in the default range only."""
         weight = self.weight(weighting)
-        buckets = np.zeros(N_BUCKETS, dtype=bool)
-        buckets[informative(self.signal) if auto else slice(None)] = True
+        least, most = DEFAULT_SNR_RANGE if ranged else (0.0, np.inf)
         errors, draws = [], []
         for i in images.tolist():
-            within = np.flatnonzero(buckets[self.bucket[i]])
+            within = np.flatnonzero((self.snr[i] >= least) & (self.snr[i] <= most))
             chosen, correction = self._chosen(i, within, weight[i, within], timesteps, seed)
             table = [array[i, chosen] for array in (self.t, self.alpha, self.sigma, weight)]
             table[3] = table[3] * correction
@@ -140,8 +132,11 @@ class Pool:
         if timesteps == "grid":
             by_time = draws[np.argsort(self.t[image, draws], kind="stable")]
             return by_time[spread_order(len(draws))], 1.0
-        wanted = weight * self.sd[self.bucket[image, draws]]
-        share = (1 - UNIFORM_SHARE) * wanted / wanted.mean() + UNIFORM_SHARE
+        fitted = timesteps == "importance, fitted"
+        uniform = MEASURED_SHARE if fitted else USUAL_SHARE
+        usual = usual_spread(self.snr[image, draws])
+        wanted = weight * (self.sd[self.bucket[image, draws]] if fitted else usual)
+        share = (1 - uniform) * wanted / wanted.mean() + uniform
         draws = self._in_blocks(image, draws)
         share = share[np.argsort(np.argsort(draws))]
         kept = rng.random(len(draws)) < share / share.max()

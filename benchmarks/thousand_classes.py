@@ -1,6 +1,6 @@
 """Runs of 1,000 classes on the built-in model: the paper's rule against others.
 
-    python benchmarks/thousand_classes.py [--images N] [--output FOLDER] [--profile FILE] [--json]
+    python benchmarks/thousand_classes.py [--images N] [--output FOLDER] [--json]
     python benchmarks/thousand_classes.py --quick
 
 The others are the default, and a moderated t-test on the paper's own weighting with times by
@@ -23,10 +23,10 @@ from typing import Any
 import zsd_ray
 from zsd_ray.data.digits import NAMES
 from zsd_ray.spec.config import RunConfig, parse_config
+from zsd_ray.spec.method import FULL_RANGE
 from zsd_ray.stats.intervals import wilson
 
 N_CLASSES, N_QUICK = 1000, 12
-PILOT, QUICK_PILOT = {"images": 4, "draws": 10}, {"images": 2, "draws": 4}
 MAX_DRAWS, MAX_QUICK = 300, 20
 
 
@@ -58,7 +58,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="1,000 classes, by the paper's rule and by ours")
     parser.add_argument("--images", type=int, default=100, metavar="N")
     parser.add_argument("--output", default="runs/thousand-classes", metavar="FOLDER")
-    parser.add_argument("--profile", metavar="FILE", help="of this model, for the t-test's run")
     parser.add_argument("--quick", action="store_true", help="12 classes, one image")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -75,23 +74,20 @@ def main() -> None:
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
     """What the three runs took, and how far they decide alike."""
-    most, pilot = (MAX_QUICK, QUICK_PILOT) if options.quick else (MAX_DRAWS, PILOT)
-    paper = run(
-        "paper",
-        options,
-        method={"weighting": "heuristic", "timesteps": "uniform"},
-        pruning={"rule": "clark-jaini", "max_scores": most},
-    )
-    # The pilot is smaller than the default one, which is meant for thousands of images.
+    most = MAX_QUICK if options.quick else MAX_DRAWS
+    paper = run("paper", options, preset="clark-jaini", pruning={"max_scores": most})
     short = {"pruning": {"max_draws": most}} if options.quick else {}
-    ours = run("default", options, method={"pilot": pilot}, **short)
+    ours = run("default", options, **short)
     chosen = {row["image_id"] for row in ours}  # an earlier, longer run may lie there
     paper = [row for row in paper if row["image_id"] in chosen]
-    known = {"profile": options.profile} if options.profile else {"pilot": pilot}
     frugal = run(
         "t-test-heuristic",
         options,
-        method={"weighting": "heuristic", "timesteps": "importance", **known},
+        method={
+            "weighting": "heuristic",
+            "timesteps": "importance",
+            "t_range": list(FULL_RANGE),
+        },
         pruning={"rule": "t-test", "max_draws": most, "growth": 1.1},
     )
     n_classes = N_QUICK if options.quick else N_CLASSES

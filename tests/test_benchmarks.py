@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.benchmark_programs import ON_RAY, PROGRAMS, benchmarks, run_quick
 from zsd_ray.spec.config import RunConfig, parse_config
+from zsd_ray.spec.method import DEFAULT_SNR_RANGE
 
 __all__ = ["benchmarks"]
 
@@ -28,7 +29,8 @@ def test_the_default_that_is_measured_is_the_default(efficiency):
     section = efficiency.rules(config.pruning.max_draws)[rule]
     assert parse_config(RunConfig, {"pruning": section}).pruning == config.pruning
     assert timesteps == config.method.timesteps
-    assert weighting == f"{config.method.weighting}, {config.method.t_range} range"
+    assert weighting == f"{config.method.weighting}, default range"
+    assert config.method.snr_range == DEFAULT_SNR_RANGE
 
 
 def test_each_row_has_a_setting_of_its_own(efficiency):

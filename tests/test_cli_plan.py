@@ -69,15 +69,15 @@ def test_a_pilot_of_real_images(capsys, tmp_path):
 
 def test_the_pilots_images_are_those_of_a_limit(capsys, monkeypatch, tmp_path):
     """On what a cluster would be asked for; the run itself is taken from a local one."""
-    from zsd_ray import api
+    from zsd_ray import forecasting
 
-    out, asked, real = f"--set=output.path={tmp_path}/run", [], api.run
+    out, asked, real = f"--set=output.path={tmp_path}/run", [], forecasting.run
 
     def local_run(config, *, local, **others):
         asked.append((config, local))
         return real(config, local=True, **others)
 
-    monkeypatch.setattr(api, "run", local_run)
+    monkeypatch.setattr(forecasting, "run", local_run)
     assert main(["plan", CONFIG, out, "--pilot=11", *FAST[2:]]) == 0
     ((config, local),) = asked
     assert (config.data.limit, config.tracking.mlflow, local) == (11, "off", False)

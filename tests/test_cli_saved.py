@@ -152,7 +152,9 @@ def test_no_model_library_is_imported(digits):
 
 
 @pytest.mark.parametrize(("command", "expected"), [
-    ("rescore", {"--help", "--weighting", "--rule", "--set", "--output", "--json"}),
+    ("rescore", {
+        "--help", "--weighting", "--rule", "--set", "--output", "--class-offset", "--json",
+    }),
     ("compare", {"--help", "--by-id", "--html", "--set", "--json"}),
     ("calibrate", {"--help", "--method", "--split", "--set", "--json"}),
     ("fit", {"--help", "--output", "--fit-share", "--set", "--json"}),

@@ -35,7 +35,8 @@ READERS = {
     "sweep": lambda path, sets: load_config(SuiteConfig, path, sets),
     "train": load_training,
     **dict.fromkeys(
-        ("run", "plan", "check-model"), lambda path, sets: load_config(RunConfig, path, sets)
+        ("run", "plan", "check-model", "self-check"),
+        lambda path, sets: load_config(RunConfig, path, sets),
     ),
 }
 """By command, what reads its file."""

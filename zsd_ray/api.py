@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import posixpath
-import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from zsd_ray.analysis.pilot import pilot_config, with_pilot
+from zsd_ray.analysis.class_offset import with_class_offset
 from zsd_ray.analysis.saved_run import open_run
 from zsd_ray.data.base import choose_subset
 from zsd_ray.engine.plan import Plan, make_plan
-from zsd_ray.engine.plan_sample import plan_sample
 from zsd_ray.engine.stages import with_screen
 from zsd_ray.engine.work import DoAll, do_here
 from zsd_ray.models.registry import fingerprint
-from zsd_ray.results.estimate import MIN_PILOT, Bounds, Estimate, estimate
 from zsd_ray.results.fresh import free_path
 from zsd_ray.results.heartbeat import refuse_second_driver
 from zsd_ray.results.illustration_file import Illustrations
-from zsd_ray.results.plan_sample import PlanSample
 from zsd_ray.results.run_file import Status
 from zsd_ray.runtime.job import refuse_relative, refuse_relative_place
 from zsd_ray.session import OnProgress, OnWarning, RunResult, Session, WallTime, as_before
@@ -40,7 +35,8 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from zsd_ray.training.run import OnProgress as OnTrainProgress
     from zsd_ray.training.run import TrainResult
 
-_PLAN_SECONDS = 10.0
+PLAN_SECONDS = 10.0
+"""How long a store that does not answer is asked again before anything has begun."""
 
 
 def run(
@@ -67,7 +63,7 @@ def run(
     wall = WallTime(began)
     refuse_relative(config.model_dump(mode="json"))
     # A mistyped endpoint should not be waited for as an outage is.
-    filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
+    filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
     return run_plan(make_plan(config), local, on_progress, on_warning, wall)
 
 
@@ -85,20 +81,12 @@ def run_plan(
     filesystem.configure(config.storage)
     for line in plan.repairs.make(plan.output, plan.records):
         on_warning(line)
-    if config.method.takes_pilot:
-
-        def run_pilot(pilot: RunConfig) -> RunResult:
-            told = _stage_progress(pilot, on_progress)
-            with wall.stage():
-                return run(pilot, local=local, on_progress=told, on_warning=on_warning)
-
-        plan = with_pilot(plan, run_pilot)
 
     def run_stage(stage: Plan) -> RunResult:
         with wall.stage():
             return run_plan(stage, local, _stage_progress(stage.config, on_progress), on_warning)
 
-    plan = with_screen(plan, run_stage)
+    plan = with_screen(with_class_offset(plan, run_stage), run_stage)
     if plan.nothing_to_do and not wall.stages:
         return as_before(plan)
     session = Session(plan, on_progress, on_warning, wall)
@@ -120,7 +108,7 @@ def run_plan(
     except KeyboardInterrupt:
         status = "interrupted"
         # Somebody waits: what is to be written now is tried, and not waited for.
-        filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
+        filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
         raise
     finally:
         try:
@@ -147,8 +135,6 @@ def check_model(
 ) -> ModelCheck:
     """Compare a model's fast path with plain float32, in this process, on some of its images.
 
-    A run that takes a pilot is checked with the pilot's times and weights.
-
     Args:
         on_pass: called with how many of all passes over an image are done.
 
@@ -159,11 +145,11 @@ def check_model(
 
     if n_images < 1:
         raise UserError(f"--images must be at least 1, but came {n_images}")
-    filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
+    filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
     plan = make_plan(config)
     images = choose_subset(plan.dataset.records, n_images)
     found = check_numbers(
-        pilot_config(plan.config) if plan.config.method.takes_pilot else plan.config,
+        plan.config,
         plan.dataset,
         plan.prompts,
         list(images),
@@ -199,7 +185,7 @@ def illustrate(
     refuse_relative_place("RUN", path)
     run = open_run(path)
     config = run.config
-    filesystem.configure(storage or config.storage, retry_seconds=_PLAN_SECONDS)
+    filesystem.configure(storage or config.storage, retry_seconds=PLAN_SECONDS)
     from zsd_ray.engine import illustrate as engine
     from zsd_ray.reports.illustrations import render_illustrations
 
@@ -237,7 +223,7 @@ def generate(
     from zsd_ray.engine import generate as engine
 
     refuse_relative(config.model_dump(mode="json"))
-    filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
+    filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
     job = engine.plan_images(config)
     filesystem.configure(config.storage)
     do_all = _do_all(local, config.cluster, config.storage, config.model.device)
@@ -264,7 +250,7 @@ def fid(
     from zsd_ray.engine import fid as engine
 
     refuse_relative(config.model_dump(mode="json"))
-    filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
+    filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
     job = engine.plan_fid(config)
     filesystem.configure(config.storage)
     do_all = _do_all(local, config.cluster, config.storage, config.device)
@@ -318,89 +304,6 @@ def in_fresh_place(config: RunConfig) -> RunConfig:
     Raises:
         UserError: the output's store does not answer.
     """
-    filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
-    return _with(config, output={"path": free_path(config.output.path)})
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What a run will take.
-
-    sample: its first classes, with a label, the prompts and an image of each.
-    pilot: the totals of a pilot's run (as those of run.json), estimate: what follows from them.
-    """
-
-    bounds: Bounds
-    sample: PlanSample
-    estimate: Estimate | None = None
-    pilot: Mapping[str, Any] | None = None
-
-
-def forecast(
-    config: RunConfig,
-    *,
-    pilot: int | None = None,
-    price: float | None = None,
-    local: bool = False,
-    on_progress: OnProgress | None = None,
-    on_warning: OnWarning = print,
-) -> Forecast:
-    """Check a run as `run` does before it starts; its output is neither made nor written.
-
-    Args:
-        pilot: also run so many of the images, in a temporary place, and estimate from them.
-        price: of a GPU, in dollars an hour.
-        local, on_progress, on_warning: of the pilot, as for `run`.
-
-    Raises:
-        UserError: bad input.
-        RunBrokenError, StoreError: the pilot broke off.
-    """
-    if pilot is None and price is not None:
-        raise UserError("--price needs --pilot N: a cost follows from measured speed")
-    if price is not None and not (0 < price < math.inf and config.cluster.gpus_per_worker):
-        raise UserError(
-            f"--price takes the dollars that a GPU costs an hour, but came {price:g} with "
-            f"cluster.gpus_per_worker {config.cluster.gpus_per_worker:g}; both must be above 0"
-        )
-    filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
-    plan = make_plan(config)
-    bounds, first = plan.bounds, plan_sample(plan, config)
-    if pilot is None:
-        return Forecast(bounds, first)
-    n_pilot = min(pilot, bounds.n_images)
-    if n_pilot < MIN_PILOT:
-        raise UserError(
-            f"--pilot needs {MIN_PILOT} images to judge from, but came {pilot} for a run of "
-            f"{bounds.n_images}"
-        )
-    if not bounds.n_todo:
-        raise UserError("--pilot: nothing is left to estimate; every image of the run is done")
-    with tempfile.TemporaryDirectory(prefix="zsd-ray-pilot-") as folder:
-        sample = _with(
-            config,
-            data={"limit": n_pilot},
-            output={"path": folder, "raw_scores": False},
-            tracking={"mlflow": "off"},
-            **({"screen": {"audit": 0}} if config.screen else {}),
-        )
-        result = run(sample, local=local, on_progress=on_progress, on_warning=on_warning)
-    rows = result.table.to_pylist()
-    errors = [row["error"] for row in rows if row["error"] is not None]
-    rows = [row for row in rows if row["error"] is None]
-    if len(rows) < MIN_PILOT:
-        raise UserError(
-            f"--pilot: only {len(rows)} of {n_pilot} images could be classified ({errors[0]})"
-        )
-    if config.screen is not None and config.screen.tree is not None:
-        for row in rows:
-            row["n_evaluations"] += row["n_screen_evaluations"] or 0
-    return Forecast(bounds, first, estimate(bounds, rows, price), result.metrics)
-
-
-def _with(config: RunConfig, **sections: Mapping[str, Any]) -> RunConfig:
-    """The configuration with some keys of some sections replaced."""
-    changed = {
-        name: getattr(config, name).model_copy(update=keys) for name, keys in sections.items()
-    }
-    return config.model_copy(update=changed)
+    filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
+    output = config.output.model_copy(update={"path": free_path(config.output.path)})
+    return config.model_copy(update={"output": output})

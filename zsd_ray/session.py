@@ -22,7 +22,8 @@ from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.plan import Plan
 from zsd_ray.results.audit import read_audit
 from zsd_ray.results.heartbeat import Heart
-from zsd_ray.results.metrics import run_metrics
+from zsd_ray.results.metrics import per_class_csv, run_metrics
+from zsd_ray.results.offset_file import read_offset
 from zsd_ray.results.progress import Before, Progress, ProgressMeter
 from zsd_ray.results.run_file import RunFile, Status
 from zsd_ray.results.tracking import TrackedRun, Tracker, start_tracker, tracked_before
@@ -80,7 +81,7 @@ class WallTime:
 
     @contextmanager
     def stage(self) -> Iterator[None]:
-        """Around a pilot, a level of a tree or an audit."""
+        """Around a level of a tree or an audit."""
         start = time.monotonic()
         try:
             yield
@@ -170,7 +171,7 @@ class Session:
 
         plan = self._plan
         table = self._table()
-        totals = run_metrics(table) | self._costs() | self._audit(table)
+        totals = run_metrics(table) | self._costs() | self._audit(table) | self._offset()
         n_done = totals["images"] - totals["errors"]
         if status == "finished" and n_done < plan.n_images:
             status = "incomplete"
@@ -185,9 +186,11 @@ class Session:
         plan.output.write_run(self._run)
         traces = plan.output.read_table("traces", None, len(plan.classes.names))
         pictures = _pictures(plan, set(pictures_wanted(table, traces)))
-        page = render_report(self._run, table, traces, pictures)
+        page = render_report(self._run, table, traces, pictures, read_offset(plan.output))
         plan.output.write_bytes("report.html", page.encode())
-        tracked = self._close_tracker(page)
+        of_classes = per_class_csv(table, plan.classes.names)
+        plan.output.write_bytes("per_class.csv", of_classes.encode())
+        tracked = self._close_tracker(page, of_classes)
         if tracked is not None:
             self._run = replace(self._run, mlflow_run_id=tracked.run_id)
             plan.output.write_run(self._run)
@@ -216,8 +219,6 @@ class Session:
         }
         if stages:
             costs["stage_seconds"] = round(stages, 3)
-        if self._plan.pilot_evaluations:
-            costs["pilot_evaluations"] = self._plan.pilot_evaluations
         first = self._meter.seconds_to_first_score or before.get("seconds_to_first_score")
         return costs | ({"seconds_to_first_score": round(first, 3)} if first else {})
 
@@ -229,6 +230,11 @@ class Session:
     def _ended(self) -> str:
         previous = self._plan.previous
         return previous.ended if previous and previous.ended and not self._worked else _now()
+
+    def _offset(self) -> dict[str, Any]:
+        """What measuring the class offset took, where there is one."""
+        found = read_offset(self._plan.output) if self._plan.has_offset else None
+        return {} if found is None else {"offset_evaluations": found.evaluations}
 
     def _audit(self, table: pa.Table) -> dict[str, Any]:
         """What the screen cost, where there is one."""
@@ -274,15 +280,16 @@ class Session:
             self._run.mlflow_run_id,
         )
 
-    def _close_tracker(self, page: str) -> TrackedRun | None:
+    def _close_tracker(self, page: str, of_classes: str) -> TrackedRun | None:
         import yaml
 
         self._start_tracker()
         if self._tracker is None:
             return None
-        metrics = {k: float(v) for k, v in self._run.totals.items() if v is not None}
+        totals = self._run.totals.items()
+        metrics = {k: float(v) for k, v in totals if v is not None and not isinstance(v, str)}
         config = yaml.safe_dump(self._run.config, sort_keys=False)
-        artifacts = {"config.yaml": config, "report.html": page}
+        artifacts = {"config.yaml": config, "report.html": page, "per_class.csv": of_classes}
         status = _MLFLOW_STATUS.get(self._run.status, "FINISHED")
         assert self._run.ended is not None
         ended = datetime.fromisoformat(self._run.ended)
@@ -301,7 +308,7 @@ def as_before(plan: Plan) -> RunResult:
     table = output.read_table("decisions", None, len(plan.classes.names))
     traces = output.read_table("traces", None, len(plan.classes.names))
     pictures = _pictures(plan, set(pictures_wanted(table, traces)))
-    page = render_report(run, table, traces, pictures)
+    page = render_report(run, table, traces, pictures, read_offset(output))
     output.write_bytes("report.html", page.encode())
     config = plan.config
     tracked = tracked_before(config.tracking, config.output.path, run.mlflow_run_id)

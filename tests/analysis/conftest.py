@@ -43,6 +43,5 @@ def staged_run(saved_runs):
 
 @pytest.fixture(scope="session")
 def default_run(saved_runs):
-    """The default method and rule, after a small pilot. Do not change it."""
-    method = {"pilot": {"images": 3, "draws": 20}}
-    return _run(saved_runs / "default", pruning={"max_draws": 40}, method=method)
+    """The default method and rule. Do not change it."""
+    return _run(saved_runs / "default", pruning={"max_draws": 40}, method={})

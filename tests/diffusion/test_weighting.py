@@ -6,7 +6,7 @@ import torch
 
 from tests.diffusion.test_schedule import SCHEDULE
 from zsd_ray.diffusion.parametrisation import to_epsilon
-from zsd_ray.diffusion.schedule import FlowSchedule
+from zsd_ray.diffusion.schedule import FlowSchedule, KarrasSchedule
 from zsd_ray.diffusion.weighting import TRAINING_LOSS, WEIGHTINGS, weights
 from zsd_ray.spec.method import DiffusionClassifierMethod, FittedOn, TimeProfile
 
@@ -142,3 +142,24 @@ def test_the_training_loss_is_that_of_what_the_network_predicts(parametrisation,
     np.testing.assert_array_equal(found, WEIGHTINGS[name](SCHEDULE, T, "l2"))
     with pytest.raises(ValueError, match="what the network predicts is not in the scores"):
         weights(SCHEDULE, T, method)
+
+
+@pytest.mark.parametrize("loss", ["l2", "l1"])
+def test_split_is_the_error_of_either_part_of_x_t(loss):
+    """|sigma (eps - eps_hat)|^p and |alpha (x_0 - x_hat)|^p are one, in x_t of unit variance."""
+    eps_error, x_error = errors_of_both_kinds(loss)
+    alpha, sigma = SCHEDULE.alpha_sigma(T)
+    power = {"l2": 2, "l1": 1}[loss]
+    score = WEIGHTINGS["split"](SCHEDULE, T, loss) * eps_error
+    np.testing.assert_allclose(score, sigma**power * eps_error, rtol=1e-10)
+    np.testing.assert_allclose(score, alpha**power * x_error, rtol=1e-10)
+
+
+@pytest.mark.parametrize("loss", ["l2", "l1"])
+@pytest.mark.parametrize("schedule", [FlowSchedule(1000.0), KarrasSchedule(), SCHEDULE])
+def test_split_is_a_function_of_the_signal_to_noise_ratio_alone(schedule, loss):
+    t = schedule.snap(np.linspace(0.05, 0.95, 19))
+    alpha, sigma = schedule.alpha_sigma(t)
+    power = {"l2": 1.0, "l1": 0.5}[loss]
+    expected = (1 + (alpha / sigma) ** 2) ** -power
+    np.testing.assert_allclose(WEIGHTINGS["split"](schedule, t, loss), expected, rtol=1e-10)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tests.support.pools import Pool
 from zsd_ray.engine.elimination import Elimination
-from zsd_ray.spec.pruning import AnytimePruning, ClarkJainiPruning, LiPruning
+from zsd_ray.spec.pruning import AnytimePruning, ClarkJainiPruning, LiPruning, NoPruning
 from zsd_ray.spec.records import WorkItem
+from zsd_ray.stats.class_offset import SCALE_DRAWS, draw_scale
 from zsd_ray.stats.rules import make_rule
 
 N_CLASSES, N_DRAWS = 5, 40
@@ -158,3 +159,57 @@ def test_one_candidate_is_the_outcome_without_draws():
     assert (outcome.ranking, outcome.n_draws, outcome.n_scores, outcome.raw) == ((3,), 0, 0, ())
     assert outcome.stop_reason == "one-class-left"
     np.testing.assert_array_equal(outcome.gaps, [np.nan, np.nan, np.nan, 0, np.nan])
+
+
+OFFSET = np.array([0.3, -0.2, 0.0, 0.5, -0.6])
+WITH_OFFSET = ClarkJainiPruning(min_scores=SCALE_DRAWS, max_scores=N_DRAWS, p_value=0.05)
+
+
+def decided_with(offset, pool, config=WITH_OFFSET):
+    elimination = Elimination(make_rule(config, N_CLASSES), N_CLASSES, True, offset=offset)
+    while elimination.outcome is None:
+        for cut in list(elimination.wanted()):
+            item = WorkItem(0, *cut)
+            elimination.add(item, pool.answer(item))
+    return elimination.outcome
+
+
+def test_an_offset_is_taken_out_of_every_score_in_the_units_of_the_first_draws():
+    """Against the same race over scores from which it was taken before."""
+    pool = Pool(1, N_CLASSES, N_DRAWS, seed=4)
+    answer = pool.answer(WorkItem(0, 0, N_DRAWS, tuple(range(N_CLASSES))))
+    scores = answer.draws[:, 3:] * answer.errors.astype(np.float64)
+    ahead = draw_scale(scores[:SCALE_DRAWS]) * OFFSET
+    rule = make_rule(NoPruning(rule="none", draws=N_DRAWS), N_CLASSES)
+    found = decided_with(OFFSET, pool, NoPruning(rule="none", draws=N_DRAWS))
+    expected = (scores - ahead).mean(axis=0)
+    np.testing.assert_allclose(found.mean_scores, expected, rtol=1e-12)
+    assert found.ranking == tuple(np.argsort(expected).tolist())
+    assert found.uncorrected == scores.mean(axis=0).argmin()
+    assert rule.max_draws == found.n_draws
+
+
+def test_no_offset_is_an_offset_of_nothing():
+    pool = Pool(1, N_CLASSES, N_DRAWS, seed=5)
+    plain, zero = decided_with(None, pool), decided_with(np.zeros(N_CLASSES), pool)
+    assert plain.uncorrected is None
+    assert zero.uncorrected == zero.ranking[0]
+    assert zero.ranking == plain.ranking
+    assert zero.draws_per_class == plain.draws_per_class
+    np.testing.assert_array_equal(zero.mean_scores, plain.mean_scores)
+
+
+@pytest.mark.parametrize("config", [WITH_OFFSET, AnytimePruning(min_draws=10, max_draws=N_DRAWS)])
+@pytest.mark.parametrize("seed", range(6))
+def test_an_offset_survives_a_checkpoint_to_the_last_bit(config, seed):
+    pool = Pool(1, N_CLASSES, N_DRAWS, seed)
+    expected = decided_with(OFFSET, pool, config)
+    rule = make_rule(config, N_CLASSES)
+    elimination = Elimination(rule, N_CLASSES, True, offset=OFFSET)
+    while elimination.outcome is None:
+        state = elimination.state("image", 0, 0.0)
+        elimination = Elimination(rule, N_CLASSES, True, state, offset=OFFSET)
+        for cut in list(elimination.wanted()):
+            item = WorkItem(0, *cut)
+            elimination.add(item, pool.answer(item))
+    assert repr(elimination.outcome) == repr(expected)

@@ -18,7 +18,7 @@ def configure(path, limit=4, **model):
         "model": {"device": "cpu", **model},
         "data": {"limit": limit},
         "cluster": {"workers": 1},
-        "method": PAPER,  # without a pilot: bfloat16 is slow on a CPU
+        "method": PAPER,
         "pruning": {"rule": "none", "draws": 2},
         "output": {"path": str(path)},
         "tracking": {"mlflow": "off"},

@@ -79,14 +79,6 @@ def test_a_replay_races_the_same_captions(run):
     assert again.after.evaluations_per_image == 8
 
 
-def test_a_pilot_races_them_too(tmp_path):
-    method = {"weighting": "standardised", "pilot": {"images": 4, "draws": 4}}
-    plan = make_plan(captioned(tmp_path / "run", method=method))
-    assert plan.bounds.pilot == 4 * 4 * 2
-    result = zsd_ray.run(plan.config, local=True)
-    assert result.metrics["pilot_evaluations"] == 4 * 4 * 2
-
-
 def test_another_choice_of_captions_is_another_run(tmp_path):
     one = make_plan(captioned(tmp_path / "run"))
     other = make_plan(captioned(tmp_path / "run", data={**DATA, "task": "shape|color"}))

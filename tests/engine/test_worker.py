@@ -365,7 +365,7 @@ def test_weights_that_are_not_finite_are_refused_before_anything_is_scored(denoi
     betas = np.append(np.full(999, 0.01), 1.0)
     monkeypatch.setattr(denoiser, "schedule", DiscreteSchedule.from_betas(betas))
     make_scorer(denoiser, Pictures(3), t_range=(0.02, 0.98))
-    with pytest.raises(UserError, match=r"heuristic is not finite .*t_range \[0.02, 1\]"):
+    with pytest.raises(UserError, match=r"heuristic is not finite .*\[0.02, 1\]"):
         make_scorer(denoiser, Pictures(3), t_range=(0.02, 1.0))
 
 

@@ -39,7 +39,7 @@ def config(folder: Path | str, **sections: Any) -> RunConfig:
     """The configuration that `good_output` is of."""
     tree: dict[str, Any] = {
         "data": {"limit": N_IMAGES},
-        "method": {"weighting": "simple", "timesteps": "uniform"},
+        "method": {"weighting": "simple", "timesteps": "uniform", "t_range": [0.02, 0.98]},
         "pruning": {"rule": "none", "draws": N_DRAWS},
         "output": {"path": str(folder), "raw_scores": True},
         "tracking": {"mlflow": "off"},

@@ -31,12 +31,6 @@ def test_what_is_known_without_trying():
     assert rows["evaluations in all"] == "at least 18,000,000, at most 1,800,000,000"
 
 
-def test_the_pilot_of_a_weighting_comes_on_top():
-    rows = dict(bounds_rows(replace(BOUNDS, pilot=1_280_000)))
-    assert rows["pilot, before"] == "1,280,000 evaluations more"
-    assert rows.keys() - dict(bounds_rows(BOUNDS)).keys() == {"pilot, before"}
-
-
 def test_a_rule_that_leaves_no_choice_has_one_figure():
     rows = dict(
         bounds_rows(replace(BOUNDS, most=20_000, min_workers=4, n_templates=3, gpus_per_worker=0))

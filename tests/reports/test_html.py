@@ -91,18 +91,11 @@ def test_the_page_of_a_finished_run(simulated: Any) -> None:
     assert f"{right} of 120 images" in page.text
     assert f"evaluations an image {mean:,.0f}" in page.text
     assert "role" not in {name for tag, names in page.tags if tag == "p" for name in names}
-    assert page.count("svg") == 4 + 6
+    assert page.count("svg") == 5 + 6
     assert f"identity {simulated.run.identity}" in page.text
     assert "p_value: 0.002" in page.text
     assert "torch 2.13.0" in page.text
     assert "Errors" not in page.text
-
-
-def test_what_a_pilot_took_is_said(simulate: Callable[..., Any]) -> None:
-    run = simulate(6, n_traces=0)
-    assert "for weights or times" not in Page(render(run)).text
-    run.run = replace(run.run, totals=run.run.totals | {"pilot_evaluations": 12_800})
-    assert "pilot 12,800 evaluations, for weights or times" in Page(render(run)).text
 
 
 def test_every_wrong_prediction_has_a_row(simulated: Any) -> None:

@@ -45,7 +45,7 @@ def test_a_run_at_work(output):
 
 
 def test_before_a_run_has_begun_its_last_stage_is_shown(output):
-    for name in ("pilot", "tree-2", "tree-10", "decisions"):
+    for name in ("tree-2", "tree-10", "decisions", "pilot"):
         Output(output.location(name)).write_run(RUN)
     assert read_status(output.path, NOW).output == output.location("tree-10")
     Output(output.location("audit")).write_run(RUN)

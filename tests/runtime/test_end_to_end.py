@@ -203,7 +203,7 @@ def test_the_report_and_mlflow_are_there(local_run, tmp_path):
     assert run.data.metrics["accuracy"] == result.metrics["accuracy"]
     client = MlflowClient(result.tracked.uri)
     artifacts = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
-    assert artifacts == {"config.yaml", "report.html"}
+    assert artifacts == {"config.yaml", "report.html", "per_class.csv"}
     commit = run.data.tags.get("git_commit", "")
     assert commit == "" or re.fullmatch("[0-9a-f]{40}", commit)
     assert result.run.mlflow_run_id == result.tracked.run_id

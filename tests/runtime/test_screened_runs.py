@@ -12,8 +12,8 @@ import yaml
 import zsd_ray
 from tests.support import digit_runs, replay
 from tests.support.images import write_folder
-from zsd_ray.api import forecast
 from zsd_ray.engine.plan import make_plan
+from zsd_ray.forecasting import forecast
 from zsd_ray.results.output import Output
 from zsd_ray.spec.config import RunConfig, parse_config
 
@@ -321,22 +321,6 @@ def test_an_image_that_no_level_can_read_is_a_row_with_its_error(tiny_model, tmp
     # Those whose group has one class had their decision with the group.
     alone = [row for row in rows(tmp_path / "run").values() if row["n_candidates"] == 1]
     assert all((row["n_evaluations"], row["prediction"]) == (0, 2) for row in alone)
-
-
-def test_a_pilot_comes_before_the_screen_and_is_not_screened(few, tmp_path):
-    method = {"weighting": "standardised", "pilot": {"images": 3, "draws": 6}}
-    rule = {"rule": "clark-jaini", "min_scores": 4, "max_scores": 10}
-    config = after(tmp_path, few, limit=4, method=method, pruning=rule, audit=0.5)
-    seen = []
-    result = zsd_ray.run(config, local=True, on_progress=seen.append)
-    assert result.run.status == "finished"
-    assert list(dict.fromkeys(p.stage for p in seen)) == ["pilot", "audit", None]
-    assert {row["n_candidates"] for row in rows(tmp_path / "pilot").values()} == {None}
-    assert {row["n_candidates"] for row in rows(tmp_path).values()} == {3}
-    saved = [read_record(tmp_path / name) for name in (".", "audit")]
-    assert saved[0]["config"]["method"] == saved[1]["config"]["method"]
-    again = zsd_ray.run(config, local=True)
-    assert again.run.identity == result.run.identity
 
 
 def test_what_a_screened_run_takes_is_known_before(few, tree_file, tmp_path):

@@ -181,5 +181,3 @@ def test_the_share_of_the_strongest_signal() -> None:
         (DOCS / "configuration.md").read_text(encoding="utf-8"),
     )
     assert float(said) == SHARE
-    statistics = (DOCS / "statistics.md").read_text(encoding="utf-8")
-    assert re.search(rf"at\s+least {SHARE} of its best", statistics)

@@ -104,10 +104,11 @@ def test_grids_under_li_are_others_than_before_they_had_stages_and_no_others():
         config = with_defaults(parse_config(RunConfig, {"method": method, "pruning": pruning}))
         return identity_parts(config, ("a", "b"), (0, 1), "f")
 
-    grid, stages = {"timesteps": "grid", "weighting": "simple"}, {"rule": "li", "draws": [2, 4]}
+    plain = {"weighting": "simple", "t_range": [0.02, 0.98]}
+    grid, stages = plain | {"timesteps": "grid"}, {"rule": "li", "draws": [2, 4]}
     found = filled(grid, stages)
     assert found["method"]["grid_stages"] == [2, 4]
     before = {key: of for key, of in found["method"].items() if key != "grid_stages"}
     assert hash_of(found) != hash_of({**found, "method": before}) == "dec3696e2f5ca880"
     assert hash_of(filled(grid, {"rule": "none"})) == "234f6822e0d3d56a"
-    assert hash_of(filled({"weighting": "simple"}, stages)) == "6d82f2ffb4c95697"
+    assert hash_of(filled(plain | {"timesteps": "stratified"}, stages)) == "6d82f2ffb4c95697"

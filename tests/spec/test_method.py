@@ -3,7 +3,6 @@ import pytest
 from zsd_ray.spec.config import RunConfig, parse_config
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.identity import hash_of, identity_parts
-from zsd_ray.spec.method import TimeProfile
 
 FITTED = {
     "loss": "l2",
@@ -13,9 +12,10 @@ FITTED = {
     "informative": [0.5, 1.0],
     "fitted_on": {"run": "x", "identity": "y", "images": 1, "draws": 2, "evaluations": 3},
 }
-PAPER = {"weighting": "heuristic", "timesteps": "uniform"}
-FULL = {"t_range": [0.02, 0.98]}
-PILOTED = {"weighting": "standardised", "timesteps": "uniform", **FULL}
+PAPER = {"weighting": "heuristic", "timesteps": "uniform", "t_range": [0.02, 0.98]}
+FIT = {"weighting": "standardised", "timesteps": "uniform", "t_range": [0.02, 0.98]}
+FIT_ON_FILE = FIT | {"profile": "p.json"}
+FIT_INSIDE = FIT | {"fitted": FITTED}
 
 
 def method(keys):
@@ -31,22 +31,25 @@ def identity(keys):
     return hash_of(parts(keys))
 
 
+def test_what_says_nothing_is_the_plain_error_where_the_signal_is():
+    assert (method({}).weighting, method({}).timesteps) == ("split", "importance")
+    assert (method({}).t_range, method({}).snr_range) == (None, (0.05, 10.0))
+    assert not method({}).needs_profile
+
+
 @pytest.mark.parametrize(
-    ("keys", "takes"),
+    ("keys", "t_range", "snr_range"),
     [
-        ({}, True),
-        (PAPER, False),
-        (PAPER | {"t_range": "auto"}, True),
-        ({"name": "classifier"}, False),
-        ({"weighting": "simple", "timesteps": "stratified"}, False),
-        (PILOTED, True),
-        (PAPER | {"timesteps": "importance"}, True),
-        (PILOTED | {"profile": "p.json"}, False),
-        (PILOTED | {"fitted": FITTED}, False),
+        ({"t_range": [0.1, 0.9]}, (0.1, 0.9), None),
+        ({"snr_range": [0.1, 9]}, None, (0.1, 9)),
+        ({"weighting": "heuristic"}, None, (0.05, 10.0)),
+        ({"t_range": None, "snr_range": None}, None, (0.05, 10.0)),
     ],
 )
-def test_a_pilot_is_taken_where_nothing_else_tells_how_errors_spread(keys, takes):
-    assert method(keys).takes_pilot == takes
+def test_one_range_says_which_times_are_drawn(keys, t_range, snr_range):
+    assert (method(keys).t_range, method(keys).snr_range) == (t_range, snr_range)
+    again = method(method(keys).model_dump(mode="json"))
+    assert again == method(keys)
 
 
 @pytest.mark.parametrize(
@@ -57,22 +60,23 @@ def test_a_pilot_is_taken_where_nothing_else_tells_how_errors_spread(keys, takes
             PAPER | {"profile": "p.json"},
             ["profile is for weighting standardised or learned", "remove it"],
         ),
-        (PILOTED | {"profile": "p.json", "fitted": FITTED}, ["remove one"]),
-        (FULL | {"snr_range": [1, 2]}, ["t_range and snr_range both say which times are drawn"]),
+        (FIT, ["weighting standardised needs a profile", "zsd-ray fit standardised RUN"]),
+        ({"t_range": [0, 1], "snr_range": [1, 2]}, ["both say which times are drawn"]),
         ({"snr_range": [0, 2]}, ["method.snr_range", "needs 0 < low < high"]),
         ({"snr_range": [2, 1]}, ["needs 0 < low < high, but came [2.0, 1.0]"]),
+        ({"t_range": "auto"}, ["t_range auto is no value any more", "snr_range"]),
+        ({"pilot": {"images": 3}}, ["pilot is no key any more", "zsd-ray fit", "remove pilot"]),
+        (FIT_ON_FILE | {"fitted": FITTED}, ["remove one"]),
         (PAPER | {"antithetic": True}, ["share a t in pairs", "stratified", "came with uniform"]),
         (PAPER | {"grid_points": 5}, ["grid_points is for timesteps grid", "uniform"]),
         (PAPER | {"grid_stages": [5]}, ["grid_stages is for timesteps grid", "uniform"]),
         ({"timesteps": "stratfied"}, ["did you mean 'stratified'"]),
         ({"normaliser": "null"}, ["'none' or 'null-prompt'"]),
-        ({"pilot": {"image": 3}}, ["unknown key method.pilot.image", "'images'"]),
-        ({"pilot": {"draws": 0}}, ["method.pilot.draws", "came 0"]),
-        (PILOTED | {"fitted": {**FITTED, "sds": 1}}, ["unknown key method.fitted.sds", "'sd'"]),
-        (PILOTED | {"fitted": FITTED, "loss": "l1"}, ["of loss l2, and loss is l1"]),
+        (FIT | {"fitted": {**FITTED, "sds": 1}}, ["unknown key method.fitted.sds", "'sd'"]),
+        (FIT | {"fitted": FITTED, "loss": "l1"}, ["of loss l2, and loss is l1"]),
         ({"weighting": "learned", "fitted": FITTED}, ["holds no learned weights"]),
         (
-            PILOTED | {"fitted": {**FITTED, "edges": [0.1, 0.5, 1.0]}},
+            FIT | {"fitted": {**FITTED, "edges": [0.1, 0.5, 1.0]}},
             ["covers t in [0.1, 1]", "t_range is [0.02, 0.98]"],
         ),
     ],
@@ -93,7 +97,17 @@ def test_keys_without_effect_do_not_change_the_identity():
         "timesteps": "uniform",
         "t_range": [0.02, 0.98],
     }
-    assert identity(PAPER | {"pilot": {"images": 5}, "antithetic": False}) == identity(PAPER)
+    assert identity(PAPER | {"antithetic": False}) == identity(PAPER)
+
+
+def test_outputs_of_baselines_of_earlier_versions_stay_good():
+    assert parts({"name": "classifier"}) == {
+        "name": "classifier",
+        "weighting": "standardised",
+        "loss": "l2",
+        "timesteps": "stratified",
+        "t_range": "auto",
+    }
 
 
 @pytest.mark.parametrize(
@@ -104,11 +118,11 @@ def test_keys_without_effect_do_not_change_the_identity():
         PAPER | {"timesteps": "grid", "grid_points": 5},
         PAPER | {"timesteps": "grid", "grid_points": 6},
         PAPER | {"timesteps": "grid", "grid_points": 6, "grid_stages": [2, 6]},
-        PAPER | {"t_range": "auto"},
-        PILOTED,
-        PILOTED | {"pilot": {"images": 5}},
-        PILOTED | {"fitted": FITTED},
-        PILOTED | {"fitted": {**FITTED, "sd": [1.0, 3.0]}},
+        {"weighting": "heuristic", "timesteps": "uniform"},
+        {"weighting": "heuristic", "timesteps": "uniform", "snr_range": [0.1, 20]},
+        FIT_ON_FILE,
+        FIT_INSIDE,
+        FIT | {"fitted": {**FITTED, "sd": [1.0, 3.0]}},
     ],
 )
 def test_keys_that_change_numbers_change_the_identity(keys):
@@ -116,40 +130,37 @@ def test_keys_that_change_numbers_change_the_identity(keys):
         PAPER,
         PAPER | {"timesteps": "grid"},
         PAPER | {"timesteps": "stratified"},
-        PILOTED,
-        PILOTED | {"fitted": FITTED},
+        FIT_INSIDE,
     ]
     assert all(identity(keys) != identity(other) for other in others if other != keys)
 
 
-def test_an_automatic_range_is_what_the_profile_finds_informative():
-    profile = TimeProfile.model_validate(FITTED)
-    assert method({}).t_range == "auto"
-    assert method({}).with_profile(profile).t_range == (0.5, 1.0)
-    assert method({"t_range": [0.1, 0.9]}).with_profile(profile).t_range == (0.1, 0.9)
-    assert method({"weighting": "simple"}).t_range == (0.02, 0.98)
+OLD = {
+    "name": "diffusion-classifier",
+    "weighting": "standardised",
+    "timesteps": "stratified",
+    "pilot": {"images": 32, "draws": 40},
+}
 
 
-def test_a_window_of_ratios_takes_the_place_of_a_range_of_t():
-    found = method({"snr_range": [0.1, 9]})
-    assert (found.t_range, found.snr_range) == (None, (0.1, 9.0))
-    assert method(found.model_dump(mode="json")) == found
-    assert found.for_pilot().snr_range == (0.1, 9.0)
-    assert not method({"weighting": "simple", "snr_range": [0.1, 9]}).takes_profile
-
-
-def test_a_pilot_measures_all_times():
-    pilot = method({"antithetic": True, "normaliser": "null-prompt"}).for_pilot()
-    assert not pilot.takes_profile
-    assert (pilot.t_range, pilot.weighting, pilot.timesteps) == (
-        (0.02, 0.98),
-        "simple",
-        "stratified",
-    )
-    assert method({"t_range": [0.1, 0.9]}).for_pilot().t_range == (0.1, 0.9)
+@pytest.mark.parametrize(
+    ("keys", "t_range"),
+    [
+        ({"fitted": FITTED, "t_range": "auto"}, (0.5, 1.0)),
+        ({"fitted": FITTED, "t_range": [0.5, 0.9]}, (0.5, 0.9)),
+        ({"weighting": "simple", "t_range": [0.02, 0.98]}, (0.02, 0.98)),
+    ],
+)
+def test_what_an_earlier_version_saved_is_read(keys, t_range):
+    """It fitted weights and times to a pilot of its own, and saved what it found."""
+    tree = {"method": {**OLD, **keys}}
+    read = parse_config(RunConfig, tree, saved=True).method
+    assert (read.t_range, read.snr_range) == (t_range, None)
+    with pytest.raises(UserError, match="no key any more"):
+        parse_config(RunConfig, tree)
 
 
 def test_a_profile_counts_by_its_values():
     on = {**FITTED["fitted_on"], "run": "elsewhere", "images": 9}
-    moved = identity(PILOTED | {"fitted": {**FITTED, "fitted_on": on}, "pilot": {"images": 5}})
-    assert moved == identity(PILOTED | {"fitted": FITTED})
+    moved = identity(FIT | {"fitted": {**FITTED, "fitted_on": on}})
+    assert moved == identity(FIT | {"fitted": FITTED})

@@ -15,6 +15,7 @@ def replay(
     errors_DK: NDArray[np.float32],
     draws_D4: NDArray[np.float64],
     candidates: NDArray[np.int32] | None = None,
+    offset: NDArray[np.float64] | None = None,
 ) -> Outcome | None:
     """Decide one image as a run under `rule` does; None where that wants what was not saved.
 
@@ -24,8 +25,11 @@ def replay(
         errors_DK: of D draws and K classes; nan from the draw on that a class was not given.
         draws_D4: t, alpha, sigma and weight of each draw; score = weight times error.
         candidates: (C,) int32, ascending: the classes in the race; None: all.
+        offset: (K,), as `Elimination` takes it; the rule then looks no sooner than that wants.
     """
-    elimination = Elimination(rule, errors_DK.shape[1], keep_raw=False, candidates=candidates)
+    elimination = Elimination(
+        rule, errors_DK.shape[1], keep_raw=False, candidates=candidates, offset=offset
+    )
     if elimination.outcome is not None:  # of one candidate, which had no draw
         return elimination.outcome
     if not len(errors_DK):

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from zsd_ray.analysis.class_offset import offset_of, own_offset
 from zsd_ray.analysis.fit_share import in_share
 from zsd_ray.analysis.replay import replay
 from zsd_ray.analysis.reweight import reweighted
@@ -27,7 +28,7 @@ from zsd_ray.results.output import Output, part_name
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.results.schema import decisions_table
 from zsd_ray.runtime.job import refuse_relative_place
-from zsd_ray.spec.comparison import Figures, Rescored
+from zsd_ray.spec.comparison import Figures, OffsetEffect, Rescored
 from zsd_ray.spec.config import RunConfig
 from zsd_ray.spec.errors import UserError
 from zsd_ray.spec.identity import hash_of, resolved
@@ -35,13 +36,15 @@ from zsd_ray.spec.method import DiffusionClassifierMethod
 from zsd_ray.spec.records import Decision
 from zsd_ray.spec.secrets import redact
 from zsd_ray.spec.section import a_place, of_a_known_user, that_lasts
-from zsd_ray.stats.rules import make_rule
+from zsd_ray.stats.class_offset import SCALE_DRAWS, ClassOffset
+from zsd_ray.stats.paired import Discordance, bootstrap, mcnemar
+from zsd_ray.stats.rules import make_rule, not_before
 
 BEYOND = "beyond-scores"
 """Stop reason of an image whose replay wants scores that were not saved."""
 
 _PART_ROWS = 5_000
-_KEPT = ("image_id", "source", "label", "n_candidates", "n_screen_evaluations")
+_KEPT = ("image_id", "source", "label", "group", "n_candidates", "n_screen_evaluations")
 
 
 def rescore(
@@ -50,10 +53,13 @@ def rescore(
     rule: str | None = None,
     overrides: Sequence[str] = (),
     output: str | None = None,
+    class_offset: bool = False,
 ) -> Rescored:
     """Replay the run whose output is at `path`, as `settings.changed` says.
 
     Args:
+        class_offset: take out the model's bias for some classes, as all images of the run but the
+            one that is decided tell it (stats/class_offset.py).
         output: write the decisions there, as a run's output.
 
     Raises:
@@ -70,7 +76,11 @@ def rescore(
     if output is not None and free_path(output) != output.rstrip("/"):
         raise UserError(f"there is something at {redact(output)}; choose another --output")
     place = None if output is None else Output(output)
-    found = rescored(run, read_scores(run), config, place)
+    scores = read_scores(run)
+    offset = None
+    if class_offset:
+        offset = offset_of(run, scores, config.draw_method)
+    found = rescored(run, scores, config, place, offset)
     return replace(found, seconds=round(time.perf_counter() - start, 3))
 
 
@@ -81,16 +91,35 @@ def _check_place(output: str) -> None:
         raise UserError(f"--output {error}") from error
 
 
+def _looking_late_enough(config: RunConfig) -> RunConfig:
+    try:
+        pruning = not_before(config.pruning, SCALE_DRAWS)
+    except ValueError as error:
+        raise UserError(f"--class-offset {error}; choose another rule") from error
+    return config.model_copy(update={"pruning": pruning})
+
+
 def rescored(
-    run: SavedRun, scores: SavedScores, config: RunConfig, place: Output | None = None
+    run: SavedRun,
+    scores: SavedScores,
+    config: RunConfig,
+    place: Output | None = None,
+    offset: ClassOffset | None = None,
 ) -> Rescored:
     """Replay a run as `rescore` does, from scores that were read before.
 
     Args:
         config: the run's own, with another weighting or rule.
         place: the decisions are written there; None: nowhere.
+        offset: is taken out of the scores; None: the run's own, where it has one.
+
+    Raises:
+        UserError: an offset, and images that do not choose among all classes.
     """
     start = time.perf_counter()
+    offset = offset or own_offset(run, config.draw_method)
+    if offset is not None:
+        config = _looking_late_enough(config)
     weight = reweighted(scores, run.config.draw_method, config.draw_method)
     rows = run.rows()
     own = rows.filter(_unseen(rows, config.draw_method))
@@ -98,14 +127,19 @@ def rescored(
         place.prepare()
     parts = [decisions_table([])]
     n_captions = _n_captions(run)
-    decisions = _decisions(config, scores, weight, own, n_captions)
+    if offset is not None and (n_captions is not None or run.config.screen is not None):
+        raise UserError(
+            f"{run.name}: a class offset is measured over all classes of a run, and its images "
+            "choose among captions of their own or what a screen leaves"
+        )
+    decisions = _decisions(config, scores, weight, own, n_captions, offset)
     while part := list(islice(decisions, _PART_ROWS)):
         parts.append(decisions_table(part))
         if place is not None:
             place.write_decisions(part, raw_scores=False, part=part_name())
     table = pa.concat_tables(parts)
     if place is not None:
-        place.write_run(_record(run, config, place, table))
+        place.write_run(_record(run, config, place, table, offset is not None))
     again = pc.is_valid(table["prediction"])
     after = Figures.of(run_metrics(table.filter(again)))
     beyond = table.filter(pc.equal(table["stop_reason"], BEYOND))
@@ -129,6 +163,31 @@ def rescored(
         accuracy_most=(after.correct + n_unknown) / labelled if labelled else None,
         seconds=round(time.perf_counter() - start, 3),
         output=None if place is None else redact(place.path),
+        offset=None
+        if offset is None
+        else _effect(
+            offset, decisions_table(_decisions(config, scores, weight, own, n_captions)), table
+        ),
+    )
+
+
+def _effect(offset: ClassOffset, without: pa.Table, table: pa.Table) -> OffsetEffect:
+    """Of what both decided."""
+    both = pc.and_(pc.is_valid(without["prediction"]), pc.is_valid(table["prediction"]))
+    without, table = without.filter(both), table.filter(both)
+    labelled = pc.is_valid(table["correct"])
+    pair = Discordance.of(
+        *(rows["correct"].filter(labelled).to_numpy() for rows in (without, table))
+    )
+    low, high = bootstrap(pair) if pair.n else (None, None)
+    return OffsetEffect(
+        images=len(offset.ids),
+        shrinkage=offset.shrinkage,
+        without=Figures.of(run_metrics(without)),
+        difference=pair.difference if pair.n else None,
+        difference_low=low,
+        difference_high=high,
+        p_value=mcnemar(pair) if pair.n else None,
     )
 
 
@@ -153,6 +212,7 @@ def _decisions(
     weight: Array,
     own: pa.Table,
     n_captions: int | None,
+    offset: ClassOffset | None = None,
 ) -> Iterator[Decision]:
     """One for each row of the run's decisions, in their order.
 
@@ -172,7 +232,9 @@ def _decisions(
         number = numbers.get(row["image_id"])
         errors = blank if number is None else scores.errors_of(number)
         own_draws = draws[:0] if number is None else draws[scores.rows(number)]
-        outcome = replay(rule, errors, own_draws, _candidates(row, errors, n_captions is not None))
+        candidates = _candidates(row, errors, n_captions is not None)
+        ahead = None if offset is None else offset.of(row["image_id"])
+        outcome = replay(rule, errors, own_draws, candidates, ahead)
         if outcome is None:
             error = "the rule wants scores that were not saved"
             yield Decision(**same, prediction=None, stop_reason=BEYOND, error=error)
@@ -180,6 +242,7 @@ def _decisions(
         yield Decision(
             **same,
             prediction=outcome.ranking[0],
+            uncorrected=outcome.uncorrected,
             top5=outcome.ranking[:5],
             mean_scores=outcome.mean_scores,
             gaps=outcome.gaps,
@@ -211,7 +274,9 @@ def _unseen(rows: pa.Table, method: DiffusionClassifierMethod) -> NDArray[np.boo
     return ~np.array(seen, dtype=bool)
 
 
-def _record(run: SavedRun, config: RunConfig, place: Output, table: pa.Table) -> RunFile:
+def _record(
+    run: SavedRun, config: RunConfig, place: Output, table: pa.Table, has_offset: bool
+) -> RunFile:
     """The run.json of a replay. Its identity is no run's, so that none goes on from its rows."""
     output = config.output.model_copy(update={"path": place.path, "raw_scores": False})
     config = config.model_copy(update={"output": output})
@@ -219,6 +284,7 @@ def _record(run: SavedRun, config: RunConfig, place: Output, table: pa.Table) ->
         "method": resolved(config.draw_method),
         "pruning": resolved(config.pruning),
         "rescored": run.record.identity,
+        **({"class_offset": "of all its images"} if has_offset else {}),
     }
     totals = run_metrics(table)
     now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -33,7 +33,7 @@ from zsd_ray.stats.time_fit import (
 Array = NDArray[np.float64]
 
 N_BUCKETS = 20
-"""Equal slices of the times of a run (Clark & Jaini 2023, their learned weighting)."""
+"""Equal slices of the times that were drawn (Clark & Jaini 2023, their learned weighting)."""
 
 _DIGITS = 6  # of what is saved: errors differ in later ones between kinds of hardware
 
@@ -155,9 +155,12 @@ class _Images:
             )
         self.scores: SavedScores = read_scores(run)
         self.n_classes = self.scores.n_classes
-        t_range = run.config.draw_method.t_range
         drawn = float(self.scores.t.min()), float(self.scores.t.max())
-        low, high = t_range if isinstance(t_range, tuple) else drawn
+        low, high = run.config.draw_method.t_range or drawn
+        if low >= high:
+            raise UserError(
+                f"{run.name} has all its draws at t = {low:g}, and a profile is of several times"
+            )
         self.edges = np.linspace(low, high, N_BUCKETS + 1)
         rows = run.read("decisions")
         columns = (rows[name].to_pylist() for name in ("image_id", "label", "n_spent", "error"))

@@ -20,6 +20,7 @@ from zsd_ray.cli import (
     probe,
     runs,
     saved,
+    self_check,
     sweep,
     tasks,
     train,
@@ -103,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     tasks.add(commands)
     illustrate.add(commands)
     probe.add(commands)
+    self_check.add(commands)
     generate.add(commands)
     fid.add(commands)
     models.add(commands)

@@ -93,7 +93,7 @@ def _plan(options: argparse.Namespace) -> int:
     config = load_config(
         RunConfig, options.config, options.overrides, options.limit, options.preset
     )
-    from zsd_ray.api import forecast
+    from zsd_ray.forecasting import forecast
     from zsd_ray.reports.forecast import bounds_rows, caveat, estimate_rows, sample_lines
     from zsd_ray.reports.lines import aligned
     from zsd_ray.reports.progress_bar import ProgressBar
@@ -111,7 +111,7 @@ def _plan(options: argparse.Namespace) -> int:
     if options.json:
         print_json(asdict(found))
         return EXIT_OK
-    print(aligned(bounds_rows(found.bounds)))
+    print(aligned(bounds_rows(found.bounds, found.noise_levels)))
     print(f"\n{sample_lines(found.sample, found.bounds)}")
     if found.estimate is not None and found.pilot is not None:
         print(f"\n{caveat(found.estimate, options.local)}\n")

@@ -25,6 +25,11 @@ def add(commands: Commands) -> None:
         "pruning.KEY, method.weighting, method.profile, storage.KEY; may be given several times",
     )
     rescore.add_argument(
+        "--class-offset",
+        action="store_true",
+        help="take out the model's bias for some classes, as the other images tell it",
+    )
+    rescore.add_argument(
         "--output", metavar="FOLDER", help="write the decisions there, for `compare`"
     )
     add_json(rescore)
@@ -91,7 +96,14 @@ def _rescore(options: argparse.Namespace) -> int:
     from zsd_ray.reports.rescored import rescored_lines
 
     overrides = [text for text in options.overrides if text not in storage]
-    found = rescore(options.run, options.weighting, options.rule, overrides, options.output)
+    found = rescore(
+        options.run,
+        options.weighting,
+        options.rule,
+        overrides,
+        options.output,
+        options.class_offset,
+    )
     if options.json:
         print_json(asdict(found))
     else:

@@ -11,16 +11,26 @@ from zsd_ray.data.arrow_kinds import is_list_of_text, plain
 from zsd_ray.data.captions import CaptionTable
 from zsd_ray.data.parquet import ParquetDataset
 from zsd_ray.data.parquet_file import open_file
+from zsd_ray.data.parquet_groups import read_groups
 from zsd_ray.spec.errors import UserError
 
 
 def open_parquet(
-    path: str, image_column: str, label_column: str | None, caption_column: str | None
+    path: str,
+    image_column: str,
+    label_column: str | None,
+    caption_column: str | None,
+    group_column: str | None,
 ) -> ParquetDataset:
     """Images with labels, or with captions of their own; raises UserError as those do."""
     if caption_column is None:
-        return ParquetDataset(path, image_column, label_column)
-    return CaptionedParquet(path, image_column, label_column, caption_column)
+        dataset = ParquetDataset(path, image_column, label_column)
+    else:
+        dataset = CaptionedParquet(path, image_column, label_column, caption_column)
+    if group_column is not None:
+        groups = dataset.column(partial(read_groups, group_column), "groups")
+        dataset.records = dataset.records.grouped(groups)
+    return dataset
 
 
 class CaptionedParquet(ParquetDataset):
@@ -55,16 +65,7 @@ class CaptionedParquet(ParquetDataset):
 
     def _read_captions(self, column: str, label_column: str | None) -> list[list[str]]:
         """Of every image, in order of the records."""
-        found: list[list[str]] = []
-        parse = partial(_captions, column, label_column)
-        for path in dict.fromkeys(path for path, _ in self._groups):
-            with self._location.user_errors(self._location.show(path)):
-                found += self._location.read(path, parse)
-        if len(found) != len(self.records):
-            raise UserError(
-                f"data.path {self._location.shown} holds {len(self.records)} images for "
-                f"{len(found)} rows of captions; the files contradict themselves"
-            )
+        found = self.column(partial(_captions, column, label_column), "captions")
         for index, own in enumerate(found):
             if own is None or None in own or len(set(own)) < max(2, len(own)):
                 raise UserError(

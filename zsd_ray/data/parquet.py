@@ -6,9 +6,9 @@ import threading
 import warnings
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from PIL import Image
 
@@ -23,6 +23,7 @@ from zsd_ray.spec.errors import ImageError, UserError
 
 SUFFIXES = (".parquet",)
 _KEPT_ROW_GROUPS = 2
+T = TypeVar("T")
 
 
 class ParquetDataset:
@@ -113,6 +114,23 @@ class ParquetDataset:
                 "absolute path of this machine; write the images themselves into the file, or put "
                 "them there"
             )
+
+    def column(self, parse: Callable[[IO[bytes]], list[T]], what: str) -> list[T]:
+        """What `parse` makes of each file, one value a row, in order of the records.
+
+        Raises:
+            UserError: as `parse` does, or the files have other rows than before.
+        """
+        found: list[T] = []
+        for path in dict.fromkeys(path for path, _ in self._groups):
+            with self._location.user_errors(self._location.show(path)):
+                found += self._location.read(path, parse)
+        if len(found) != len(self.records):
+            raise UserError(
+                f"data.path {self._location.shown} holds {len(self.records)} images for "
+                f"{len(found)} rows of {what}; the files contradict themselves"
+            )
+        return found
 
     def read(self, index: int) -> Image.Image:
         record = self.records[index]

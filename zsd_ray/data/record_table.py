@@ -39,6 +39,7 @@ class RecordTable(Sequence[ImageRecord]):
         self._ids = _texts(ids)
         self._sources = _texts(sources)
         self._labels = self._checked(labels)
+        self._groups: pa.DictionaryArray | None = None
         if pc.count_distinct(self._ids).as_py() < len(self._ids):
             twice = next(id_ for id_, n in Counter(self._ids.to_pylist()).items() if n > 1)
             raise UserError(f"two images have the id {twice!r}; give each image one of its own")
@@ -64,19 +65,30 @@ class RecordTable(Sequence[ImageRecord]):
     def __getitem__(self, index: int | slice) -> ImageRecord | list[ImageRecord]:
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
-        columns = (self._ids, self._sources, self._labels)
-        return ImageRecord(*(column[index].as_py() for column in columns))
+        return ImageRecord(*(column[index].as_py() for column in self._columns))
 
     def __iter__(self) -> Iterator[ImageRecord]:
         for start in range(0, len(self), 4096):
-            columns = (self._ids, self._sources, self._labels)
-            rows = [column[start : start + 4096].to_pylist() for column in columns]
+            rows = [column[start : start + 4096].to_pylist() for column in self._columns]
             yield from map(ImageRecord, *rows)
+
+    @property
+    def _columns(self) -> list[pa.Array]:
+        """Of the fields of a record, in order."""
+        own = [self._ids, self._sources, self._labels]
+        return own if self._groups is None else [*own, self._groups]
 
     def relabelled(self, labels: Iterable[int | None]) -> RecordTable:
         """The same images with other labels; raises UserError as this class does."""
         table = copy(self)
         table._labels = self._checked(labels)
+        return table
+
+    def grouped(self, groups: Sequence[str | None]) -> RecordTable:
+        """The same images, each in a group; None: in none."""
+        assert len(groups) == len(self)
+        table = copy(self)
+        table._groups = pa.array(groups, pa.string()).dictionary_encode()
         return table
 
     def first_with(self, label: int) -> int | None:

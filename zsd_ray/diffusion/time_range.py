@@ -6,12 +6,40 @@ the straight path of flow matching and 2 on a linear chain of 1,000 steps.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 
 from zsd_ray.diffusion.schedule import Array, Schedule
 from zsd_ray.spec.method import DiffusionClassifierMethod
 
 _HALVINGS = 60  # of [0, 1]: to the last bit of a float64
+
+
+@dataclass(frozen=True)
+class NoiseLevels:
+    """Where the draws of a run lie, told twice; the least first.
+
+    t_range: times of the model's schedule. snr_range: signal-to-noise ratios; the largest is None
+        where it has no bound, as without any noise.
+    """
+
+    t_range: tuple[float, float]
+    snr_range: tuple[float, float | None]
+
+
+def noise_levels(schedule: Schedule, method: DiffusionClassifierMethod) -> NoiseLevels:
+    """Say what the range of `method` is on a schedule, in t and in signal-to-noise ratios.
+
+    Raises:
+        ValueError: no time of the schedule has such a ratio.
+    """
+    t_range = time_range(schedule, method)
+    if method.snr_range is not None:
+        return NoiseLevels(t_range, method.snr_range)
+    most, least = snr(schedule, np.asarray(t_range)).tolist()
+    return NoiseLevels(t_range, (least, most if math.isfinite(most) else None))
 
 
 def time_range(schedule: Schedule, method: DiffusionClassifierMethod) -> tuple[float, float]:

@@ -6,6 +6,7 @@ x_t = alpha x0 + sigma eps they differ by known factors. Errors are kept as eps-
 the *eps-error*:
 
 name            what it multiplies                          factor on the eps-error
+split           error of x_t's split by 1                   see `split`; sigma^p
 simple          eps-error by 1                              1
 x-error         x-error by 1                                (sigma / alpha)^p
 velocity        velocity's error by 1                       see `velocity`; 1 / alpha^p
@@ -38,6 +39,19 @@ if TYPE_CHECKING:  # it is beside functions of torch, which saved scores do with
     from zsd_ray.diffusion.parametrisation import Parametrisation
 
 _POWER = {"l2": 2, "l1": 1}
+
+
+def split(schedule: Schedule, t: Array, loss: Loss) -> Array:
+    """How wrongly the network splits x_t into image and noise: the default.
+
+    x_t is alpha x0 + sigma eps, whatever it predicts, so both parts are wrong by the same:
+    alpha (x0_hat - x0) = -sigma (eps_hat - eps). In units of x_t's variance where image and noise
+    have unit variance, that is sigma / sqrt(alpha^2 + sigma^2) = 1 / sqrt(1 + SNR) times the error
+    of eps. In noise it is the eps-error, near the image the x-error, and it has no end at which it
+    grows without bound (docs/decisions, the-default-estimator).
+    """
+    alpha, sigma = schedule.alpha_sigma(t)
+    return (sigma / np.hypot(alpha, sigma)) ** _POWER[loss]
 
 
 def simple(schedule: Schedule, t: Array, loss: Loss) -> Array:
@@ -77,6 +91,7 @@ def heuristic(schedule: Schedule, t: Array, loss: Loss) -> Array:
 
 
 WEIGHTINGS: dict[str, Callable[[Schedule, Array, Loss], Array]] = {
+    "split": split,
     "simple": simple,
     "x-error": x_error,
     "velocity": velocity,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zsd_ray.spec.records import ImageState, ItemScores, RawDraw, WorkItem
+from zsd_ray.stats.class_offset import SCALE_DRAWS, draw_scale
 from zsd_ray.stats.rules import Rule
 
 _WEIGHT = 3  # column of the table of draws: t, alpha, sigma, weight
@@ -24,6 +26,7 @@ class Outcome:
     mean_scores: nan for a class without draws.
     gaps, gap_errors: of each class less the prediction, the mean over the draws that both had and
         its standard error; nan where there are too few.
+    uncorrected: the best class of the same gaps without the offset; None: there was none.
     """
 
     ranking: tuple[int, ...]
@@ -34,6 +37,7 @@ class Outcome:
     n_draws: int
     stop_reason: str
     raw: tuple[RawDraw, ...]
+    uncorrected: int | None = None
 
     @property
     def n_scores(self) -> int:
@@ -51,6 +55,8 @@ class Elimination:
         candidates: (C,) int32, ascending: the classes in the race; None: all. One alone is the
             outcome, without draws.
         state: what a checkpoint kept of this image, to go on from.
+        offset: (K,) what each class's scores are ahead by, in the image's draw scales
+            (stats/class_offset.py); the rule looks first when SCALE_DRAWS are known.
 
     Attributes:
         survivors: (S,) int32, class numbers still in the race, ascending.
@@ -68,8 +74,10 @@ class Elimination:
         keep_raw: bool,
         state: ImageState | None = None,
         candidates: NDArray[np.int32] | None = None,
+        offset: NDArray[np.float64] | None = None,
     ) -> None:
         self._rule = rule
+        self._offset = offset
         self._keep_raw = keep_raw
         self.outcome: Outcome | None = None
         self._removed: list[tuple[NDArray[np.int32], NDArray[np.float32]]] = []
@@ -169,6 +177,8 @@ class Elimination:
         """Look as often as the draws allow, up to the first look that removes or stops."""
         complete = self._complete()
         scores = self._table[:complete, _WEIGHT, None] * self._errors[:complete]
+        if self._offset is not None:
+            scores -= self._ahead[self.survivors]
         if not self._even:  # a class that waits may have been scored further than others know
             given = np.where(self._active, len(scores), self._draws[self.survivors])
             scores[np.arange(len(scores))[:, None] >= given] = np.nan
@@ -262,6 +272,9 @@ class Elimination:
             blocks.append((self.survivors[given == n], self._errors[:n, given == n]))
         means, gaps, gap_errors = np.full((3, len(self._draws)), np.nan)
         weighted = [weight[: len(errors), None] * errors for _, errors in blocks]
+        if self._offset is not None:
+            for (classes, _), scores in zip(blocks, weighted, strict=True):
+                scores -= self._ahead[classes]
         for (classes, _), scores in zip(blocks, weighted, strict=True):
             means[classes] = np.add.reduce(scores, axis=0) / len(scores)
         # Those that lasted longest first, then the least mean, then the class number.
@@ -269,6 +282,8 @@ class Elimination:
         ranking = lasting if chosen is None else chosen
         column = np.searchsorted(self.survivors, ranking[0])
         best = weight * self._errors[: self.n_draws, column]
+        if self._offset is not None:
+            best -= self._ahead[ranking[0]]
         for (classes, _), scores in zip(blocks, weighted, strict=True):
             # As ndarray.mean and .std, to the last bit, without what those look at first.
             n = len(scores)
@@ -289,7 +304,19 @@ class Elimination:
             n_draws=self.n_draws,
             stop_reason=stop_reason,
             raw=tuple(self._raw_draws(blocks)) if self._keep_raw else (),
+            uncorrected=None if self._offset is None else int(np.nanargmin(gaps + self._ahead)),
         )
+
+    @cached_property
+    def _ahead(self) -> NDArray[np.float64]:
+        """The offset in the units of this image's scores, which its first draws tell: (K,)."""
+        assert self._offset is not None
+        errors = np.full((SCALE_DRAWS, len(self._draws)), np.nan)
+        for classes, block in [*self._removed, (self.survivors, self._errors)]:
+            errors[:, classes] = block[:SCALE_DRAWS]
+        raced = ~np.isnan(errors[0])
+        scores = self._table[:SCALE_DRAWS, _WEIGHT, None] * errors[:, raced]
+        return draw_scale(scores) * self._offset
 
     def _raw_draws(
         self, blocks: Sequence[tuple[NDArray[np.int32], NDArray[np.float32]]]

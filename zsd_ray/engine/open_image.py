@@ -6,6 +6,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from zsd_ray.engine.elimination import Elimination
 from zsd_ray.engine.packer import Cost, take
 from zsd_ray.spec.records import (
@@ -34,6 +37,7 @@ class OpenImage:
         cost: of its scores.
         state: what a checkpoint kept of it, to go on from.
         candidates: the classes in its race; None: all.
+        offset: as `Elimination` takes it.
 
     Attributes:
         number: the image's number in the run.
@@ -57,12 +61,13 @@ class OpenImage:
         cost: Cost,
         state: ImageState | None = None,
         candidates: Candidates | None = None,
+        offset: NDArray[np.float64] | None = None,
     ) -> None:
         self.number = number
         self.record = record
         self._candidates = candidates
         classes = None if candidates is None else candidates.classes
-        self.elimination = Elimination(rule, n_classes, keep_raw or traced, state, classes)
+        self.elimination = Elimination(rule, n_classes, keep_raw or traced, state, classes, offset)
         self._traced = traced
         self.queue: deque[WorkItem] = deque()
         self.owner: str | None = None
@@ -168,6 +173,7 @@ class OpenImage:
                 image_id=record.image_id,
                 source=record.source,
                 label=record.label,
+                group=record.group,
                 prediction=None,
                 n_spent=self._spent,
                 stop_reason=stop_reason,
@@ -179,7 +185,9 @@ class OpenImage:
             image_id=record.image_id,
             source=record.source,
             label=record.label,
+            group=record.group,
             prediction=outcome.ranking[0],
+            uncorrected=outcome.uncorrected,
             top5=outcome.ranking[:5],
             mean_scores=outcome.mean_scores,
             gaps=outcome.gaps,

@@ -41,10 +41,12 @@ from zsd_ray.spec.algorithms import AlgorithmMethod, NoiseDenoiseMethod, NoiseDe
 from zsd_ray.spec.config import ModelConfig, RunConfig
 from zsd_ray.spec.errors import StoreError, UserError, some
 from zsd_ray.spec.identity import differences, hash_of, identity_parts
+from zsd_ray.spec.method import DiffusionClassifierMethod
 from zsd_ray.spec.precision import as_before
 from zsd_ray.spec.records import ImageState
 from zsd_ray.spec.secrets import redact, redacted
-from zsd_ray.stats.rules import make_rule
+from zsd_ray.stats.class_offset import SCALE_DRAWS, ClassOffset
+from zsd_ray.stats.rules import Rule, make_rule, not_before
 
 N_TRACED = 24
 """Images whose raw draws are kept for the report to choose from, whatever the output keeps."""
@@ -57,11 +59,11 @@ class Plan:
     records: the data set's images with labels as class numbers (None: unlabelled).
     todo: numbers of the images to decide; n_done: images that the output holds already.
     again: ids of images that an earlier session gave up, which are tried again.
-    pilot_evaluations: what the profile of the run's own pilot took.
     tree: whose levels choose the candidates, each as a run of its own.
     n_racing: classes in an image's race without a screen, at most: all, or its own captions.
     candidates: of each image, once they are known; None: no screen, or not yet.
     screen_evaluations: of an image, where the screen is another model's.
+    offset: what is taken out of the scores; None: nothing, or it is not measured yet.
     session: a name for this attempt at the run.
     previous: the run.json that this run continues, if any.
     repairs: what has to be put right in the output first.
@@ -83,10 +85,10 @@ class Plan:
     previous: RunFile | None
     n_racing: int
     repairs: Repairs = Repairs()  # noqa: RUF009 - it is frozen
-    pilot_evaluations: int = 0
     tree: ClassTree | None = None
     candidates: CandidateTable | None = None
     screen_evaluations: float | None = None
+    offset: ClassOffset | None = None
 
     @property
     def n_images(self) -> int:
@@ -104,6 +106,20 @@ class Plan:
         return len(self.config.prompts.templates)
 
     @property
+    def rule(self) -> Rule:
+        """Of every image. With a class offset its first look waits for what tells its scale."""
+        pruning = self.config.pruning
+        if self.has_offset:
+            pruning = not_before(pruning, SCALE_DRAWS)
+        return make_rule(pruning, self.n_racing)
+
+    @property
+    def has_offset(self) -> bool:
+        """Whether the method wants a class offset, known or not yet."""
+        method = self.config.method
+        return isinstance(method, DiffusionClassifierMethod) and method.class_offset is not None
+
+    @property
     def cost(self) -> Cost:
         """Of a score."""
         return Cost.of_run(self.config, len(self.classes.names))
@@ -118,7 +134,7 @@ class Plan:
     @property
     def bounds(self) -> Bounds:
         """What is known of the run before anything is scored."""
-        config, rule = self.config, make_rule(self.config.pruning, self.n_racing)
+        config, rule = self.config, self.rule
         fewest, most = self._race_sizes()
         n_audit = 0
         if config.screen is not None:
@@ -137,19 +153,11 @@ class Plan:
             gpus_per_worker=config.cluster.gpus_per_worker,
             least=rule.next_look(0) * sum(self.cost.of_draw(n) for n in fewest if n),
             most=rule.max_draws * sum(self.cost.of_draw(n) for n in most if n),
-            pilot=self._pilot_evaluations(),
             n_audit=n_audit,
             audit_least=rule.next_look(0) * self.cost.of_draw(self.n_racing),
             audit_most=rule.max_draws * self.cost.of_draw(self.n_racing),
             hashed=tuple(redacted(hashed(config.model))),
         )
-
-    def _pilot_evaluations(self) -> int:
-        """Of the pilot that is still to come (analysis/pilot.py)."""
-        if not self.config.method.takes_pilot or self.previous is not None:
-            return 0
-        pilot = self.config.draw_method.pilot
-        return min(pilot.images, self.n_images) * pilot.draws * self.n_racing * self.n_templates
 
     def _race_sizes(self) -> tuple[list[int], list[int]]:
         """The fewest and the most classes that are scored for an image, at each level of a tree."""
@@ -189,26 +197,27 @@ class Plan:
         scheduler = Scheduler(
             records=self.records,
             images=array("i", (n for n in share if n not in done and n not in states)),
-            rule=make_rule(self.config.pruning, self.n_racing),
+            rule=self.rule,
             n_classes=len(self.classes.names),
             cost=self.cost,
             traced=traced,
             keep_all_raw=keep_all_raw,
             states=states,
             first_id=first_id,
-            **self._candidates(share),
+            **self._of_images(share),
         )
         scheduler.counters = Counters.of_session(
             rows, [c.counters for c in checkpoints if c.writer == f"{self.session}/{shard}"]
         )
         return scheduler
 
-    def _candidates(self, share: array[int]) -> dict[str, Any]:
-        """What the scheduler of a share is told of the screen."""
-        if self.candidates is None:
-            return {}
-        counts = self.candidates.counts(share)
-        return {"candidates": self.candidates.of, "classes_each": float(counts.mean())}
+    def _of_images(self, share: array[int]) -> dict[str, Any]:
+        """What the scheduler of a share is told of the class offset, and of the screen."""
+        told: dict[str, Any] = {} if self.offset is None else {"offset": self.offset.of}
+        if self.candidates is not None:
+            counts = self.candidates.counts(share)
+            told |= {"candidates": self.candidates.of, "classes_each": float(counts.mean())}
+        return told
 
     def _checkpoints(self) -> list[Checkpoint]:
         """What the schedulers of this run knew last; raises DamagedFile."""
@@ -244,10 +253,12 @@ def make_plan(config: RunConfig, inputs: Inputs | None = None) -> Plan:
         UserError: what is wrong, in one line; nothing has been started.
     """
     config = _with_profile(with_defaults(_as_before(config)))
+    _check_offset(config)
     check_model(config.model)
     inputs = inputs or Inputs()
     dataset = inputs.dataset(config.data)
     if isinstance(dataset, CaptionedDataset):
+        _check_offset(config, captioned=True)
         config = with_captions(config)
         classes = ClassList(dataset.captions.texts, None)
     else:
@@ -349,6 +360,23 @@ def plan_stage(
         n_racing=len(classes.names) if candidates is None else candidates.best.shape[1],
         candidates=candidates,
     )
+
+
+def _check_offset(config: RunConfig, captioned: bool = False) -> None:
+    """Raise UserError where a class offset cannot be had."""
+    method = config.method
+    if not isinstance(method, DiffusionClassifierMethod) or method.class_offset is None:
+        return
+    if captioned or config.screen is not None:
+        what = "images with captions of their own" if captioned else "a screen"
+        raise UserError(
+            f"method.class_offset is measured over all classes of a run, and does not go with "
+            f"{what}; remove one"
+        )
+    try:
+        not_before(config.pruning, SCALE_DRAWS)
+    except ValueError as error:
+        raise UserError(f"method.class_offset {error}; give it more draws") from error
 
 
 def _traced(records: RecordTable) -> list[tuple[int, str]]:

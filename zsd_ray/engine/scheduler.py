@@ -21,6 +21,9 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from zsd_ray.engine.counters import Counters
 from zsd_ray.engine.events import (
     Assign,
@@ -77,6 +80,7 @@ class Scheduler:
         first_id: of the micro-batches; ids that an earlier scheduler gave must not come again.
         candidates: of an image's number, the classes in its race; None: all.
         classes_each: how many that is in the mean; None: all.
+        offset: of an image's id, what `Elimination` takes.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class Scheduler:
         first_id: int = 0,
         candidates: Callable[[int], Candidates | None] = lambda number: None,
         classes_each: float | None = None,
+        offset: Callable[[str], NDArray[np.float64] | None] = lambda image_id: None,
     ) -> None:
         self._records = records
         self._images = images
@@ -101,6 +106,7 @@ class Scheduler:
         self._traced = traced
         self._keep_all_raw = keep_all_raw
         self._candidates = candidates
+        self._offset = offset
         self._classes_each = n_classes if classes_each is None else classes_each
         self._next = 0
         self._ids = itertools.count(first_id)
@@ -278,6 +284,7 @@ class Scheduler:
             cost=self._cost,
             state=state,
             candidates=self._candidates(number),
+            offset=self._offset(self._records[number].image_id),
         )
         self._open[number] = image
         return image

@@ -10,6 +10,7 @@ model's dtype; schedule and weights are float64, noising and error float32.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,13 +19,20 @@ from numpy.typing import NDArray
 from zsd_ray.diffusion import draws
 from zsd_ray.diffusion.parametrisation import to_epsilon
 from zsd_ray.diffusion.schedule import Array
-from zsd_ray.diffusion.time_density import TimeDensity, importance_density
-from zsd_ray.diffusion.time_range import time_range
+from zsd_ray.diffusion.time_density import (
+    MEASURED_SHARE,
+    USUAL_SHARE,
+    TimeDensity,
+    importance_density,
+    profile_spread,
+    usual_spread,
+)
+from zsd_ray.diffusion.time_range import snr, time_range
 from zsd_ray.diffusion.weighting import weights
 from zsd_ray.models.base import Denoiser
 from zsd_ray.models.rows import RowNetwork
 from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.method import DiffusionClassifierMethod
+from zsd_ray.spec.method import DiffusionClassifierMethod, TimeProfile
 
 _PROBED = 2000  # times: more than a chain has steps
 
@@ -65,13 +73,12 @@ class DiffusionClassifier:
             weight = self._weights(np.linspace(low, high, _PROBED))
         if not np.isfinite(weight).all():
             raise UserError(
-                f"method.weighting {config.weighting} is not finite for all t in method.t_range "
-                f"[{low:g}, {high:g}] on this model's schedule; narrow t_range, or set snr_range"
+                f"method.weighting {config.weighting} is not finite for all t in "
+                f"[{low:g}, {high:g}] on this model's schedule; narrow t_range or snr_range"
             )
         self._density: TimeDensity | None = None
         if config.timesteps == "importance":
-            assert config.fitted is not None
-            self._density = importance_density(config.fitted, self._times, self._weights)
+            self._density = self._importance(config.fitted)
 
     def draws(self, image_id: str, numbers: range) -> Draws:
         """Make the draws with these numbers; the same on every machine."""
@@ -100,6 +107,18 @@ class DiffusionClassifier:
         """w at the times that the model has nearest to these."""
         schedule = self._denoiser.schedule
         return weights(schedule, schedule.snap(t), self._config, self._denoiser.parametrisation)
+
+    def _importance(self, profile: TimeProfile | None) -> TimeDensity:
+        if profile is not None:
+            spread = partial(profile_spread, profile)
+            return importance_density(
+                self._times, self._weights, spread, MEASURED_SHARE, profile.edges
+            )
+
+        def usual(t: Array) -> Array:
+            return usual_spread(snr(self._denoiser.schedule, t))
+
+        return importance_density(self._times, self._weights, usual, USUAL_SHARE)
 
     def errors(
         self,

@@ -17,14 +17,13 @@ from pathlib import Path
 
 import torch
 
-from zsd_ray.diffusion.parametrisation import Parametrisation
-from zsd_ray.diffusion.schedule import KarrasSchedule
 from zsd_ray.models.base import Conditioning
 from zsd_ray.models.labels import labels_or_null
 from zsd_ray.models.latents import in_three_channels
 from zsd_ray.models.model_json import read_object
 from zsd_ray.models.pixel_unet import PixelUNet
 from zsd_ray.models.samplers import scheduler_file
+from zsd_ray.models.schedules import folder_schedule
 from zsd_ray.spec.config import ModelConfig
 
 
@@ -35,17 +34,13 @@ class EDM:
     through the same noise levels on a ramp of its own (`sigma_schedule: exponential`).
     """
 
-    parametrisation: Parametrisation = "sample"
-
     def __init__(self, unet: PixelUNet, folder: Path) -> None:
         self._unet = unet
         self.device = unet.device
         self.image_size = unet.image_size
         self.sample_shape = unet.sample_shape
+        self.schedule, self.parametrisation = folder_schedule(folder)
         scheduler = read_object(scheduler_file(folder))
-        self.schedule = KarrasSchedule(
-            float(scheduler["sigma_min"]), float(scheduler["sigma_max"]), float(scheduler["rho"])
-        )
         self._sigma_data = float(scheduler["sigma_data"])
         self._sign = -1.0 if scheduler.get("prediction_type") == "v_prediction" else 1.0
 

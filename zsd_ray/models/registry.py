@@ -18,6 +18,7 @@ from zsd_ray.spec.secrets import redact
 if TYPE_CHECKING:  # torch takes seconds to import, and a check does not need it
     import torch
 
+    from zsd_ray.diffusion.schedule import Schedule
     from zsd_ray.models.base import Classifier, Conditioning, Denoiser, PromptEncoder
 
 
@@ -128,6 +129,18 @@ def hashed(config: ModelConfig) -> list[str]:
     from zsd_ray.models import custom_class
 
     return custom_class.hashed(config)
+
+
+def schedule(config: ModelConfig) -> Schedule | None:
+    """The noise schedule of a checked model, from its configuration; imports the model's library.
+
+    None: it is known once the model is loaded, as for a class of the user's own, or there is none.
+    """
+    if FAMILIES[config.family].checks:
+        return None
+    from zsd_ray.models.schedules import folder_schedule
+
+    return folder_schedule(check_model(config))[0]
 
 
 def load_model(config: ModelConfig) -> Denoiser | Classifier:

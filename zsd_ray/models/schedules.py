@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from zsd_ray.diffusion.parametrisation import Parametrisation
-from zsd_ray.diffusion.schedule import DiscreteSchedule, FlowSchedule, Schedule
+from zsd_ray.diffusion.schedule import DiscreteSchedule, FlowSchedule, KarrasSchedule, Schedule
 from zsd_ray.models.model_json import read_object
 from zsd_ray.models.samplers import is_flow, scheduler_file
 from zsd_ray.models.torchvision_ops import declare_missing_operators
@@ -44,6 +44,9 @@ def _described(config: dict[str, Any]) -> tuple[Schedule, Parametrisation]:
     if is_flow(config):
         # The library tells the network its sigma, which is t, times this.
         return FlowSchedule(scale=float(config.get("num_train_timesteps", 1000))), "flow"
+    if config.get("_class_name", "").startswith("EDM"):  # its adapter returns the denoised image
+        ramp = (float(config[key]) for key in ("sigma_min", "sigma_max", "rho"))
+        return KarrasSchedule(*ramp), "sample"
     declare_missing_operators()
     from diffusers import DDPMScheduler
 

@@ -119,7 +119,7 @@ def per_class(counts: ArrayLike, successes: ArrayLike, classes: Sequence[str]) -
     axes.errorbar(share, rows, xerr=reach, fmt="o", color=BLUE, markersize=5, elinewidth=1.6)
     if cut:
         axes.axhline(half, color=GRID, linewidth=6)
-    axes.set_yticks(rows, [f"{_label(classes[k])}  (n={counts[k]:,})" for k in order])
+    axes.set_yticks(rows, [f"{shortened(classes[k])}  (n={counts[k]:,})" for k in order])
     axes.set_ylim(rows[-1] + 0.7, -0.7)
     axes.set_xlim(-0.02, 1.02)
     axes.set_xticks(np.linspace(0, 1, 6))
@@ -144,7 +144,7 @@ def confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> Figure:
     figure = Figure(figsize=(6.2, 5.6) if small else (10, 9))
     axes = figure.subplots()
     axes.imshow(cells, interpolation="none")
-    names = [_label(name) for name in classes]
+    names = [shortened(name) for name in classes]
     axes.set_yticks(range(n), names)
     axes.set_xticks(range(n), names)
     if not small:
@@ -298,7 +298,7 @@ def _name_ends(
     places = apart(wanted, gap=0.075)
     for k, place in zip(order, places, strict=True):
         roles = ["true"] * (k == label) + ["predicted"] * (k == prediction)
-        text = _label(classes[k]) + (f" ({', '.join(roles)})" if roles else "")
+        text = shortened(classes[k]) + (f" ({', '.join(roles)})" if roles else "")
         colour = BLUE if k == prediction else ORANGE if k == label else INK
         axes.annotate(
             text,
@@ -330,7 +330,7 @@ def apart(wanted: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
     return places
 
 
-def _label(name: str) -> str:
+def shortened(name: str) -> str:
     """A class name in one line that fits beside an axis."""
     name = " ".join("".join(c if c.isprintable() else " " for c in name).split())
     return name if len(name) <= 24 else name[:23] + "…"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from zsd_ray.reports.lines import Rows, amount, columns
+from zsd_ray.diffusion.time_range import NoiseLevels
+from zsd_ray.reports.lines import Rows, amount, columns, noise_levels_text
 from zsd_ray.reports.progress_bar import duration
 from zsd_ray.results.estimate import Bounds, Estimate, Likely
 from zsd_ray.results.plan_sample import DataLabel, PlanSample, ShownImage
@@ -14,7 +15,7 @@ _LONGEST = 80
 """Characters of a cell; --json has all."""
 
 
-def bounds_rows(bounds: Bounds) -> Rows:
+def bounds_rows(bounds: Bounds, levels: NoiseLevels | None = None) -> Rows:
     """What is known without trying."""
     low, high = bounds.min_workers, bounds.max_workers
     workers = f"{high:,}" if low == high else f"{low:,} to {high:,}"
@@ -28,10 +29,10 @@ def bounds_rows(bounds: Bounds) -> Rows:
             f"{bounds.n_todo:,} to do",
         ),
         ("classes", f"{bounds.n_classes:,} with {templates}: {bounds.n_prompts:,} prompts"),
+        *([("noise levels", noise_levels_text(levels))] if levels else []),
         ("workers", f"{workers}, {gpus}"),
         ("evaluations an image", _range(bounds.least, bounds.most)),
         ("evaluations in all", _range(bounds.least * bounds.n_todo, bounds.most * bounds.n_todo)),
-        *([("pilot, before", f"{bounds.pilot:,} evaluations more")] if bounds.pilot else []),
         *_audit(bounds),
         *[("identity has" if not n else "", line) for n, line in enumerate(bounds.hashed)],
     ]

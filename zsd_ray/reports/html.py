@@ -14,15 +14,21 @@ import yaml
 from PIL import Image
 
 from zsd_ray.data.transforms import to_rgb
+from zsd_ray.diffusion.time_range import NoiseLevels
+from zsd_ray.reports import class_bias as bias_panel
 from zsd_ray.reports import figures
 from zsd_ray.reports.levels import by_level, level_distances
-from zsd_ray.reports.lines import rule_text
+from zsd_ray.reports.lines import noise_levels_text, preset_row, rule_text
 from zsd_ray.reports.page import inline, render
 from zsd_ray.reports.progress_bar import duration
 from zsd_ray.reports.rows import Outcomes, choose_traces, integers
 from zsd_ray.reports.screens import audit_tile
+from zsd_ray.reports.summary import accuracy_rows
+from zsd_ray.results.metrics import run_metrics
+from zsd_ray.results.offset_file import OffsetRecord
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.spec.errors import ImageError
+from zsd_ray.stats import class_bias
 from zsd_ray.stats.intervals import wilson
 from zsd_ray.stats.metrics import (
     accuracy,
@@ -35,6 +41,7 @@ MAX_ROWS = 20
 MAX_PAIRS = 15
 _PICTURE_SIDE = 256
 _MESSAGE_LENGTH = 1000
+_LEAST_FOR_BIAS = 20  # labelled images: fewer cannot tell it
 
 _STATUS = {
     "running": "This run has not ended, or was killed.",
@@ -45,7 +52,11 @@ _STATUS = {
 
 
 def render_report(
-    run: RunFile, decisions: pa.Table, draws: pa.Table, pictures: Mapping[str, Image.Image]
+    run: RunFile,
+    decisions: pa.Table,
+    draws: pa.Table,
+    pictures: Mapping[str, Image.Image],
+    offset: OffsetRecord | None = None,
 ) -> str:
     """The page.
 
@@ -54,6 +65,7 @@ def render_report(
         draws: rows of OUTPUT/scores or OUTPUT/traces; may be empty.
         pictures: by image id; `pictures_wanted` says which are shown. A missing one leaves a
             placeholder.
+        offset: what was taken out of the scores; None: nothing.
     """
     rows = Outcomes.of(decisions)
     wrong = _wrong_rows(run, rows, pictures)
@@ -61,10 +73,10 @@ def render_report(
         "report.html",
         run=run,
         title=f"{_setting(run, 'model', 'path')} on {_setting(run, 'data', 'path', 'source')}",
-        settings=_settings(run),
+        settings=_settings(run, draws),
         banner=_banner(run, rows),
-        tiles=_tiles(run, rows),
-        figures=_figures(run, rows, draws),
+        tiles=_tiles(run, rows, run_metrics(decisions)),
+        figures=_figures(run, rows, draws, offset),
         pairs=_pairs(run, rows),
         traces=_traces(run, rows, draws, pictures),
         wrong=wrong,
@@ -107,7 +119,7 @@ def _banner(run: RunFile, rows: Outcomes) -> dict[str, str] | None:
     return {"level": "bad" if run.status == "failed" else "warn", "text": " ".join(parts)}
 
 
-def _tiles(run: RunFile, rows: Outcomes) -> list[dict[str, str]]:
+def _tiles(run: RunFile, rows: Outcomes, metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     """The headline figures: name, value, and a line that says more."""
     tiles = []
     n = rows.labelled.num_rows
@@ -123,6 +135,9 @@ def _tiles(run: RunFile, rows: Outcomes) -> list[dict[str, str]]:
                 f"{right:,} of {n:,} images",
             )
         )
+    tiles += [
+        _tile(name, *value.split("  ")) for name, value in accuracy_rows(metrics, run.classes)[1:]
+    ]
     tiles.append(_tile("images", f"{rows.n_done:,}", f"of {run.n_images:,}"))
     tiles.append(_tile("errors", f"{rows.failed.num_rows:,}", "images without a prediction"))
     if rows.decided.num_rows:
@@ -147,10 +162,6 @@ def _tiles(run: RunFile, rows: Outcomes) -> list[dict[str, str]]:
         tiles.append(
             _tile("spent beyond the rule", _percent(beyond / needed), f"{beyond:,} evaluations")
         )
-    if totals.get("pilot_evaluations"):
-        tiles.append(
-            _tile("pilot", f"{totals['pilot_evaluations']:,}", "evaluations, for weights or times")
-        )
     if totals.get("evaluations_per_second") is not None:
         tiles.append(_tile("evaluations/s", f"{totals['evaluations_per_second']:,.0f}", ""))
     if totals.get("seconds") is not None:
@@ -158,7 +169,7 @@ def _tiles(run: RunFile, rows: Outcomes) -> list[dict[str, str]]:
             f"{duration(totals[key])} {what}"
             for key, what in (
                 ("startup_seconds", "start-up"),
-                ("stage_seconds", "pilot and screen"),
+                ("stage_seconds", "screen and audit"),
             )
             if totals.get(key)
         ]
@@ -171,7 +182,9 @@ def _tile(name: str, value: str, *notes: str) -> dict[str, Any]:
     return {"name": name, "value": value, "notes": notes}
 
 
-def _figures(run: RunFile, rows: Outcomes, draws: pa.Table) -> list[dict[str, Any]]:
+def _figures(
+    run: RunFile, rows: Outcomes, draws: pa.Table, offset: OffsetRecord | None
+) -> list[dict[str, Any]]:
     """The figures that these rows allow, with a caption each."""
     made = []
 
@@ -205,6 +218,14 @@ def _figures(run: RunFile, rows: Outcomes, draws: pa.Table) -> list[dict[str, An
                 "share of the label's images.",
                 wide=not counted,
             )
+    if rows.labelled.num_rows >= _LEAST_FOR_BIAS:
+        bias = class_bias.class_bias(rows.labels, rows.predictions, n_classes)
+        add(
+            "class-bias",
+            "Class bias",
+            bias_panel.figure(bias, run.classes, offset),
+            bias_panel.sentence(bias, run.classes, offset),
+        )
     if rows.decided.num_rows:
         after_screen = ", after the screen" if rows.screen_evaluations.any() else ""
         add(
@@ -329,10 +350,12 @@ def _method(run: RunFile) -> str:
     return f"{name} ({said})"
 
 
-def _settings(run: RunFile) -> list[tuple[str, str]]:
+def _settings(run: RunFile, draws: pa.Table) -> list[tuple[str, str]]:
     """The first lines of the page: what was measured, and how."""
     return [
+        *preset_row(run.config),
         ("method", _method(run)),
+        *_noise_levels(run, draws),
         ("pruning", rule_text({"rule": "pruning"} | dict(run.config.get("pruning", {})))),
         *_screen(run),
         ("data", f"{_setting(run, 'data', 'source')}, {len(run.classes):,} classes"),
@@ -341,6 +364,20 @@ def _settings(run: RunFile) -> list[tuple[str, str]]:
         ("ended", run.ended or "not yet"),
         ("identity", run.identity),
     ]
+
+
+def _noise_levels(run: RunFile, draws: pa.Table) -> list[tuple[str, str]]:
+    """Where the draws that the page has lie: the configuration alone knows one of the measures."""
+    if _setting(run, "method", "name") != "diffusion-classifier" or not len(draws):
+        return []
+    t, alpha, sigma = (draws[name].to_numpy() for name in ("t", "alpha", "sigma"))
+    with np.errstate(divide="ignore"):
+        snr = (alpha / sigma) ** 2
+    most = float(snr.max())
+    levels = NoiseLevels(
+        (float(t.min()), float(t.max())), (float(snr.min()), most if np.isfinite(most) else None)
+    )
+    return [("noise levels", f"{noise_levels_text(levels)}, of the draws kept for this page")]
 
 
 def _screen(run: RunFile) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zsd_ray.reports.lines import columns, percent, rule_text, with_interval
-from zsd_ray.spec.comparison import Figures, Rescored
+from zsd_ray.spec.comparison import Figures, OffsetEffect, Rescored
 
 
 def rescored_lines(found: Rescored) -> str:
@@ -15,12 +15,19 @@ def rescored_lines(found: Rescored) -> str:
     ]
     if found.n_beyond:
         table.append(("the same images", *_figures(found.same), "", ""))
-    table.append(("after", *_figures(found.after), found.weighting[1], rule_text(now)))
+    settings = (found.weighting[1], rule_text(now))
+    if found.offset is None:
+        table.append(("after", *_figures(found.after), *settings))
+    else:
+        table.append(("after, without offset", *_figures(found.offset.without), *settings))
+        table.append(("after, class offset", *_figures(found.after), *settings))
     n_again = found.after.images
     lines = [columns(table), ""]
     if n_again:
         share = percent(found.n_agree / n_again)
         lines.append(f"{found.n_agree:,} of {_images(n_again)} decided as before ({share})")
+    if found.offset is not None:
+        lines.append(_offset(found.offset))
     if found.n_beyond:
         lines.append(
             f"{_images(found.n_beyond)} would need scores that were not saved (an image has up to "
@@ -40,6 +47,18 @@ def rescored_lines(found: Rescored) -> str:
     if found.output is not None:
         lines.append(f"decisions {found.output}/decisions/*.parquet")
     return "\n".join(lines)
+
+
+def _offset(effect: OffsetEffect) -> str:
+    """Where it is from, and what it did."""
+    of = f"the class offset is of these {_images(effect.images)} themselves (transductive)"
+    if effect.difference is None or effect.difference_low is None or effect.difference_high is None:
+        return of
+    low, high = 100 * effect.difference_low, 100 * effect.difference_high
+    return (
+        f"{of}: accuracy {100 * effect.difference:+.1f} points [{low:+.1f}, {high:+.1f}], "
+        f"McNemar's p {effect.p_value:.2g}; {effect.shrinkage:.0%} of it is no noise"
+    )
 
 
 def _figures(figures: Figures) -> tuple[str, str, str]:

@@ -20,7 +20,6 @@ class Bounds:
 
     n_listed: images of the data set; n_images: those of the run, of which n_todo are to do.
     least, most: evaluations that the rule may take for an image, and for its tree's levels.
-    pilot: evaluations that the run's weights or times are measured with before.
     n_audit: images that a screen's audit scores with all classes as well; audit_least, audit_most:
         likewise of one of them.
     hashed: what a user's own model belongs to the identity by; none: all of the model's files.
@@ -39,7 +38,6 @@ class Bounds:
     gpus_per_worker: float
     least: int
     most: int
-    pilot: int = 0
     n_audit: int = 0
     audit_least: int = 0
     audit_most: int = 0

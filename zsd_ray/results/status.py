@@ -112,12 +112,12 @@ def _is_silent(path: str, beat: Heartbeat, now: datetime, sleep: Callable[[float
 
 
 def _stages(path: str) -> list[str]:
-    """The runs of its own that a run has in its output, in their order (pilot, screen, audit)."""
+    """The runs of its own that a run has in its output, in their order (screen, audit)."""
     fs, root = filesystem.open_filesystem(path)
     found = filesystem.ask(path, lambda: filesystem.list_folder(fs, root.rstrip("/")))
     names = [posixpath.basename(entry.rstrip("/")) for entry in found]
     levels = [name for name in names if name.startswith("tree-")]
-    order = ["pilot", *sorted(levels, key=lambda name: (len(name), name)), "audit"]
+    order = [*sorted(levels, key=lambda name: (len(name), name)), "audit"]
     return [name for name in order if name in names]
 
 

@@ -45,7 +45,6 @@ class AlgorithmMethod(Section):
     random: ClassVar[bool] = True
     counted: ClassVar[bool] = False
     takes_profile: ClassVar[bool] = False
-    takes_pilot: ClassVar[bool] = False
 
     name: str
 

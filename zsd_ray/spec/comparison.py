@@ -31,6 +31,25 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class OffsetEffect:
+    """What a class offset changed; the same images, rule and weighting are decided without it.
+
+    images: that it was measured on, of these same ones: the figures with it are transductive.
+    shrinkage: the share of the measured offset that was taken out.
+    difference: accuracy with it less that without; low, high: its 95% interval by the paired
+        bootstrap; p_value: McNemar's exact test. None without labels.
+    """
+
+    images: int
+    shrinkage: float
+    without: Figures
+    difference: float | None
+    difference_low: float | None
+    difference_high: float | None
+    p_value: float | None
+
+
+@dataclass(frozen=True)
 class Rescored:
     """A run's saved scores under other settings.
 
@@ -42,6 +61,7 @@ class Rescored:
     n_agree: of those decided again, with the run's own prediction.
     accuracy_least, accuracy_most: if all images beyond the scores were wrong, or right.
     seconds: that the replay took.
+    offset: what a class offset changed; None: there is none.
     """
 
     run: str
@@ -60,6 +80,7 @@ class Rescored:
     accuracy_most: float | None
     seconds: float
     output: str | None
+    offset: OffsetEffect | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +90,7 @@ class ComparedRun:
     name: where it lies; label: the end of it that tells it from the others.
     n_images: that it should decide; figures are of those that it has.
     seconds: of its sessions together; None where it is a replay.
-    pilot_evaluations: of the pilot that its weights or times were fitted on; in no figure.
+    pilot_evaluations: of an earlier version's pilot, which fitted weights or times; in no figure.
     """
 
     name: str

@@ -21,7 +21,7 @@ from zsd_ray.spec.explain import explained
 from zsd_ray.spec.giving_way import choices_of, give_way
 from zsd_ray.spec.method import DiffusionClassifierMethod
 from zsd_ray.spec.precision import Dtype, with_dtype
-from zsd_ray.spec.presets import Preset, overrides_of, with_preset
+from zsd_ray.spec.presets import Preset, with_preset
 from zsd_ray.spec.pruning import AnytimePruning, PruningConfig
 from zsd_ray.spec.screen import ScreenConfig
 from zsd_ray.spec.section import SAVED, Count, Device, OutputPlace, Place, Section
@@ -302,12 +302,16 @@ def load_config(
         warnings.warn(line, stacklevel=2)
     if preset is not None:
         tree["preset"] = preset
-    if kind is RunConfig and tree.get("preset") and (beside := overrides_of(tree)):
-        warnings.warn(f"preset {tree['preset']}, but with {', '.join(beside)}", stacklevel=2)
     if limit is not None:
         apply_override(tree, "data.limit=1")
         tree["data"]["limit"] = limit
-    return parse_config(kind, tree, str(path))
+    config = parse_config(kind, tree, str(path))
+    if isinstance(config, RunConfig) and tree.get("preset"):
+        from zsd_ray.spec.departures import departures
+
+        if beside := departures(config.model_dump(mode="json")):
+            warnings.warn(f"preset {config.preset}, but with {', '.join(beside)}", stacklevel=2)
+    return config
 
 
 def parse_config(

@@ -50,7 +50,7 @@ NamedSet = Literal[
 _KEYS: dict[str, tuple[str, ...]] = {
     "digits": ("split",),
     "folder": ("path",),
-    "parquet": ("path", "image_column", "label_column", "caption_column"),
+    "parquet": ("path", "image_column", "label_column", "caption_column", "group_column"),
     "webdataset": ("path", "label_column"),
     "clevr-binding": ("path", "task"),
     "two-objects": ("split", "task"),
@@ -78,7 +78,8 @@ class DataConfig(Section):
 
     `layout` says how the files of a data set of the catalogue lie; null: as they are found to.
     With `caption_column` each image has captions of its own to choose among, and `label_column`
-    the number of the right one. `task` is the question of a source that has several. `compatible`
+    the number of the right one. `group_column` names shares of the images, the worst of which is
+    reported. `task` is the question of a source that has several. `compatible`
     says whose reading of pictures is taken; null: our own. A key that says nothing of the source
     is refused, but in what an earlier version has saved.
     """
@@ -92,6 +93,7 @@ class DataConfig(Section):
     image_column: str = "image"
     label_column: str | None = "label"
     caption_column: str | None = None
+    group_column: str | None = None
     task: str | None = None
     compatible: Literal["torchvision"] | None = None
     corruption: CorruptionConfig | None = None

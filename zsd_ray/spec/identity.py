@@ -54,6 +54,7 @@ def identity_parts(
 _DATA_WITHOUT_EFFECT = {
     "layout": None,
     "caption_column": None,
+    "group_column": None,
     "task": None,
     "corruption": None,
 }
@@ -62,17 +63,29 @@ _METHOD_WITHOUT_EFFECT = {
     "grid_stages": None,
     "antithetic": False,
     "normaliser": "none",
+    "class_offset": None,
     "fitted": None,
+    "t_range": None,
     "snr_range": None,
 }
 """Keys of a section that say nothing at these values, whatever their defaults are."""
 
 
+_CLASSIFIER_PARTS = {
+    "name": "classifier",
+    "weighting": "standardised",
+    "loss": "l2",
+    "timesteps": "stratified",
+    "t_range": "auto",
+}
+"""What outputs of baselines hold since there are any; none of it says anything of them."""
+
+
 def _method_parts(method: MethodConfig) -> dict[str, Any]:
-    """A profile counts by its values; one that the run makes itself, by what it is made from."""
+    """A profile counts by its values."""
     tree = method.model_dump(mode="json", exclude={"profile": True, "fitted": {"fitted_on"}})
-    if not method.takes_pilot:
-        tree.pop("pilot", None)
+    if method.name == "classifier":
+        return dict(_CLASSIFIER_PARTS)
     return _with_effect(tree, _METHOD_WITHOUT_EFFECT)
 
 

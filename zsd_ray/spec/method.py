@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from zsd_ray.spec.section import Count, Section, SnrRange, inside_unit_interval
+from zsd_ray.spec.section import SAVED, Count, Section, SnrRange, TimeRange
 
 Loss = Literal["l2", "l1"]
 Timesteps = Literal["uniform", "stratified", "importance", "grid"]
 Weighting = Literal[
+    "split",
     "simple",
     "vdm",
     "heuristic",
@@ -23,16 +24,12 @@ Weighting = Literal[
     "learned",
 ]
 
-
 FULL_RANGE = (0.02, 0.98)
-"""Where t may lie by default: neither end can be weighted (docs/decisions, t-range)."""
+"""The papers' range of t, less both ends, which cannot be weighted (docs/decisions, t-range)."""
 
-
-class PilotConfig(Section):
-    """A run that has no profile makes one: of its first `images`, every class gets `draws`."""
-
-    images: Count = 32
-    draws: Count = 40
+DEFAULT_SNR_RANGE = (0.05, 10.0)
+"""Signal-to-noise ratios alpha^2 / sigma^2 of the times that are drawn by default: on every model's
+schedule the same ones (docs/decisions, the-default-estimator)."""
 
 
 class FittedOn(Section):
@@ -88,29 +85,37 @@ class TimeProfile(Section):
         return self
 
 
+class ClassOffsetConfig(Section):
+    """The first `images` of a run, scored for all classes with `draws` each before it begins: what
+    they say of the model's bias for some classes is taken out (stats/class_offset.py)."""
+
+    images: int = Field(32, ge=4, lt=2**31)
+    draws: int = Field(40, ge=10, lt=2**31)
+
+
 class DiffusionClassifierMethod(Section):
     """Which draws an image gets, and what a score is; see diffusion/draws.py and weighting.py.
 
-    `classifier` is a baseline's own score (models/base.py), and takes no other key. `profile` is a
-    file, of which `fitted` is the content; a run without either makes its own from a pilot.
-    `grid_points` and `grid_stages` follow from the rule where they are not set. Times are those at
-    which the signal-to-noise ratio alpha^2 / sigma^2 is in `snr_range`, or those of `t_range`: by
-    default what the profile finds informative where the weighting is standardised, else FULL_RANGE.
+    `classifier` is a baseline's own score (models/base.py), and takes no other key. Times are those
+    at which the signal-to-noise ratio is in `snr_range`, or those of `t_range`; where neither is
+    set, DEFAULT_SNR_RANGE. `profile` is a file, of which `fitted` is the content; timesteps
+    importance without one follow the usual spread of errors. `grid_points` and `grid_stages` follow
+    from the rule where they are not set.
     """
 
     name: Literal["diffusion-classifier", "classifier"] = "diffusion-classifier"
-    weighting: Weighting = "standardised"
+    weighting: Weighting = "split"
     loss: Loss = "l2"
-    timesteps: Timesteps = "stratified"
+    timesteps: Timesteps = "importance"
     grid_points: Count | None = None
     grid_stages: Annotated[list[Count], Field(min_length=1)] | None = None
     antithetic: bool = False
-    t_range: tuple[float, float] | Literal["auto"] | None = "auto"
-    snr_range: SnrRange | None = None
+    t_range: TimeRange | None = None
+    snr_range: SnrRange | None = Field(DEFAULT_SNR_RANGE)
     normaliser: Literal["none", "null-prompt"] = "none"
+    class_offset: ClassOffsetConfig | None = None
     profile: str | None = None
     fitted: TimeProfile | None = None
-    pilot: PilotConfig = PilotConfig()
 
     @property
     def null_prompt(self) -> bool:
@@ -119,60 +124,58 @@ class DiffusionClassifierMethod(Section):
 
     @property
     def takes_profile(self) -> bool:
-        """Whether weights or times depend on what was fitted."""
-        if self.name == "classifier":
-            return False
-        fitted = self.weighting in ("standardised", "learned") or self.timesteps == "importance"
-        return fitted or self.t_range == "auto"
-
-    def for_pilot(self) -> Self:
-        """The same errors, with what needs no profile: stratified times and no weights."""
-        return self.model_copy(
-            update={
-                "weighting": "simple",
-                "timesteps": "stratified",
-                "t_range": FULL_RANGE if self.t_range == "auto" else self.t_range,
-                "grid_points": None,
-                "grid_stages": None,
-                "antithetic": False,
-                "normaliser": "none",
-            }
-        )
-
-    def with_profile(self, profile: TimeProfile) -> Self:
-        """Put a profile in the place of its file or pilot."""
-        t_range = profile.informative if self.t_range == "auto" else self.t_range
-        return self.model_copy(update={"profile": None, "fitted": profile, "t_range": t_range})
+        """Whether weights or times can depend on what was fitted."""
+        return self.needs_profile or self.timesteps == "importance"
 
     @property
-    def takes_pilot(self) -> bool:
-        """Whether what they depend on is still to be measured on the run's own first images."""
-        return self.takes_profile and self.profile is None and self.fitted is None
+    def needs_profile(self) -> bool:
+        """Whether there are no weights without what was fitted."""
+        return self.weighting in ("standardised", "learned")
+
+    def with_profile(self, profile: TimeProfile) -> Self:
+        """Put a profile in the place of its file."""
+        return self.model_copy(update={"profile": None, "fitted": profile})
 
     @model_validator(mode="before")
     @classmethod
-    def _range_follows_weighting(cls, value: Any) -> Any:
-        # The papers' weightings name one estimate over all times.
-        if isinstance(value, Mapping) and value.get("snr_range") is not None:
-            if value.get("t_range") is not None:
-                raise ValueError("t_range and snr_range both say which times are drawn; remove one")
-            return {**value, "t_range": None}
-        if isinstance(value, Mapping) and value.get("t_range") is None:
-            fitted = value.get("weighting", "standardised") == "standardised"
-            return {**value, "t_range": "auto" if fitted else FULL_RANGE}
+    def _of_earlier_versions(cls, value: Any, info: ValidationInfo) -> Any:
+        """What a run of an earlier version saved is read; what a person writes is refused."""
+        if not isinstance(value, Mapping) or not {"pilot", "t_range"} & value.keys():
+            return value
+        if (info.context or {}).get(SAVED):
+            return _without_pilot(value)
+        if "pilot" in value:
+            raise ValueError(
+                "pilot is no key any more: no run fits its own weights or times. Weighting "
+                "standardised or learned and timesteps importance take a profile, which "
+                "`zsd-ray fit` makes of a saved run; remove pilot"
+            )
+        if value["t_range"] == "auto":
+            raise ValueError(
+                "t_range auto is no value any more; snr_range says for every model which times "
+                "are drawn, and where neither is set it is "
+                f"[{DEFAULT_SNR_RANGE[0]:g}, {DEFAULT_SNR_RANGE[1]:g}]; remove t_range"
+            )
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_range(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        ranges = {key: value.get(key) for key in ("t_range", "snr_range")}
+        if None not in ranges.values():
+            raise ValueError("t_range and snr_range both say which times are drawn; remove one")
+        if ranges["t_range"] is not None:
+            return {**value, "snr_range": None}
+        if ranges["snr_range"] is None:
+            return {**value, "snr_range": DEFAULT_SNR_RANGE}
         return value
 
     @field_validator("weighting", mode="before")
     @classmethod
     def _alias(cls, weighting: object) -> object:
         return "simple" if weighting == "uniform-eps" else weighting
-
-    @field_validator("t_range")
-    @classmethod
-    def _inside_unit_interval(
-        cls, t_range: tuple[float, float] | Literal["auto"] | None
-    ) -> tuple[float, float] | Literal["auto"] | None:
-        return inside_unit_interval(t_range) if isinstance(t_range, tuple) else t_range
 
     @model_validator(mode="after")
     def _keys_go_together(self) -> Self:
@@ -181,14 +184,13 @@ class DiffusionClassifierMethod(Section):
         given = next((key for key in ("profile", "fitted") if getattr(self, key) is not None), None)
         if given and not self.takes_profile:
             raise ValueError(
-                f"{given} is for weighting standardised or learned, timesteps importance or "
-                f"t_range auto, but came with weighting {self.weighting}, timesteps "
-                f"{self.timesteps} and another t_range; remove it"
+                f"{given} is for weighting standardised or learned, or timesteps importance, but "
+                f"came with weighting {self.weighting} and timesteps {self.timesteps}; remove it"
             )
-        if self.weighting == "learned" and not given:
+        if self.needs_profile and not given and self.name != "classifier":
             raise ValueError(
-                "weighting learned needs weights that were fitted to labels: make a file of them "
-                "with `zsd-ray fit learned RUN`, and name it in method.profile"
+                f"weighting {self.weighting} needs a profile: make one of a saved run with "
+                f"`zsd-ray fit {self.weighting} RUN`, and name the file in method.profile"
             )
         if self.antithetic and self.timesteps == "uniform":
             raise ValueError(
@@ -213,7 +215,7 @@ class DiffusionClassifierMethod(Section):
                 "the profile holds no learned weights; make one with `zsd-ray fit learned RUN`, "
                 "or set weighting: standardised"
             )
-        if not isinstance(self.t_range, tuple):
+        if self.t_range is None:
             return
         (low, high), first, last = self.t_range, profile.edges[0], profile.edges[-1]
         if low < first or high > last:
@@ -221,3 +223,13 @@ class DiffusionClassifierMethod(Section):
                 f"the profile covers t in [{first:g}, {last:g}], and t_range is "
                 f"[{low:g}, {high:g}]; narrow t_range"
             )
+
+
+def _without_pilot(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """A section of a version that fitted weights or times to a pilot, and saved what it found."""
+    kept = {key: value for key, value in saved.items() if key != "pilot"}
+    fitted = kept.get("fitted")
+    if kept.get("t_range") == "auto":
+        informative = fitted.get("informative") if isinstance(fitted, Mapping) else None
+        kept["t_range"] = informative or FULL_RANGE
+    return kept

@@ -12,7 +12,7 @@ What is written beside a preset goes before it; another rule takes all of its pr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from zsd_ray.spec.method import FULL_RANGE
@@ -108,18 +108,6 @@ def with_preset(tree: Tree) -> dict[str, Any]:
     return {**tree, "method": {**given, **method}, "pruning": {**rule, **pruning}}
 
 
-def overrides_of(tree: Tree) -> list[str]:
-    """What a tree says beside its preset, "method.weighting simple"; none: it is the preset."""
-    own = settings_of(str(tree.get("preset", "default")), tree.get("data")) or {}
-    return [
-        f"{section}.{key} {value}"
-        for section in ("method", "pruning")
-        for key, value in _written(tree.get(section))
-        if (section, key) != ("method", "name")  # one goes with a preset
-        and (key not in own.get(section, {}) or own[section][key] != value)
-    ]
-
-
 def settings_of(name: str, data: Any) -> Mapping[str, Tree] | None:
     """The sections of a preset; None: there is none of this name.
 
@@ -130,8 +118,3 @@ def settings_of(name: str, data: Any) -> Mapping[str, Tree] | None:
         source = data.get("source") if isinstance(data, Mapping) else None
         name = _LI_OF_SOURCE.get(str(source), "li-cifar10")
     return _PRESETS.get(name)
-
-
-def _written(section: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(section, Mapping):
-        yield from section.items()

@@ -160,7 +160,7 @@ class AnytimePruning(_SequentialPruning):
     rule: Literal["anytime"] = "anytime"
     alpha: Fraction = 0.1
     growth: float = Field(1.1, ge=1)
-    indifference: float | None = Field(0.4, gt=0)
+    indifference: float | None = Field(0.2, gt=0)
     scale: float = Field(1.5, gt=0)
 
 

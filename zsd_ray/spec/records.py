@@ -14,12 +14,14 @@ class ImageRecord:
     """One image of a data set, before it is read.
 
     `image_id` is unique in the data set and the same on every machine: draws are addressed by it.
-    `source` says where the image lies, for people. `label` indexes the data's own classes.
+    `source` says where the image lies, for people. `label` indexes the data's own classes. `group`
+    is the name of another share of the images, whose accuracy is told apart.
     """
 
     image_id: str
     source: str
     label: int | None
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -208,6 +210,8 @@ class Decision:
     seconds: float = 0.0
     raw: tuple[RawDraw, ...] = field(default=(), repr=False)
     traced: bool = False  # the report may draw this image's elimination
+    group: str | None = None
+    uncorrected: int | None = None
 
     @property
     def correct(self) -> bool | None:

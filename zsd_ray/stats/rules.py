@@ -61,6 +61,32 @@ class Rule(Protocol):
         """
 
 
+def not_before(config: PruningConfig, n_draws: int) -> PruningConfig:
+    """The same section with its first look after `n_draws` or more.
+
+    Raises:
+        ValueError: it looks or ends before, as its own keys say.
+    """
+    update: dict[str, int] = {}
+    match config:
+        case ClarkJainiPruning():
+            first, update = config.min_scores, {"min_scores": n_draws}
+        case LiPruning():
+            first = config.draws[0]
+        case NoPruning() | VotePruning():
+            first = config.draws
+        case HalvingPruning():
+            first, update = config.min_draws, {"min_draws": n_draws}
+        case _:
+            first = config.min_draws
+            update = {"min_draws": -(-n_draws // config.block) * config.block}
+    if first >= n_draws:
+        return config
+    if not update or max(update.values()) > config.most_draws:
+        raise ValueError(f"needs {n_draws} draws of every class, and pruning ends or looks before")
+    return config.model_copy(update=update)
+
+
 def make_rule(config: PruningConfig, n_classes: int) -> Rule:
     """Build the rule that the configuration names, for images with so many classes in the race."""
     rule = _plain_rule(config, n_classes)

@@ -97,7 +97,7 @@ class Signal:
 def informative(signal_B: Array) -> slice:
     """Return the buckets from the first to the last whose signal is SHARE of the strongest.
 
-    Each counts as the mean of itself and its neighbours up to two away: a pilot has few draws in
+    Each counts as the mean of itself and its neighbours up to two away: a run has few draws in
     any one bucket, and a range that follows its noise would be a narrow one.
     """
     padded = np.pad(signal_B, 2, mode="edge")

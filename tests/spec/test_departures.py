@@ -1,0 +1,58 @@
+"""What is said of a run beside the name of its preset."""
+
+import pytest
+
+from zsd_ray.engine.defaults import with_defaults
+from zsd_ray.reports.lines import preset_row
+from zsd_ray.spec.config import RunConfig, parse_config
+from zsd_ray.spec.departures import departures
+from zsd_ray.spec.identity import resolved
+
+
+def tree(**sections):
+    return resolved(with_defaults(parse_config(RunConfig, sections)))
+
+
+@pytest.mark.parametrize(
+    "preset", ["default", "clark-jaini", "li", "li-cifar10", "li-pets", "li-imagenet"]
+)
+def test_a_preset_alone_is_itself(preset):
+    assert departures(tree(preset=preset)) == []
+    assert preset_row(tree(preset=preset)) == [("preset", preset)]
+
+
+def test_li_follows_the_data(tmp_path):
+    data = {"source": "imagenet", "path": str(tmp_path)}
+    assert departures(tree(preset="li", data=data)) == []
+
+
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        ({"method": {"weighting": "vdm"}}, ["method.weighting vdm"]),
+        ({"method": {"t_range": [0.1, 0.9]}}, ["method.t_range [0.1, 0.9]"]),
+        ({"method": {"snr_range": [0.1, 9]}}, ["method.snr_range [0.1, 9.0]"]),
+        ({"pruning": {"indifference": None}}, ["pruning.indifference null"]),
+        ({"pruning": {"rule": "none", "draws": 7}}, ["pruning.rule none"]),
+        (
+            {"preset": "clark-jaini", "pruning": {"p_value": 0.01}},
+            ["pruning.p_value 0.01"],
+        ),
+        (
+            {"preset": "li-pets", "method": {"timesteps": "stratified"}},
+            ["method.timesteps stratified"],
+        ),
+    ],
+)
+def test_what_is_otherwise_is_said(sections, expected):
+    assert departures(tree(**sections)) == expected
+    ((name, text),) = preset_row(tree(**sections))
+    assert name == "preset"
+    assert text.endswith(f", but {expected[-1]}")
+
+
+def test_a_baseline_and_a_run_of_an_earlier_version_have_no_preset():
+    assert preset_row(tree(method={"name": "classifier"}, model={"family": "clip"})) == []
+    old = tree()
+    del old["preset"]
+    assert preset_row(old) == []
