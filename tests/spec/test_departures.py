@@ -48,7 +48,7 @@ def test_what_is_otherwise_is_said(sections, expected):
     assert departures(tree(**sections)) == expected
     ((name, text),) = preset_row(tree(**sections))
     assert name == "preset"
-    assert text.endswith(f", but {expected[-1]}")
+    assert text.endswith(f", but with {', '.join(expected)}")
 
 
 def test_a_baseline_and_a_run_of_an_earlier_version_have_no_preset():

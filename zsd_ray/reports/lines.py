@@ -70,6 +70,5 @@ def preset_row(config: Mapping[str, Any]) -> Rows:
     method = config.get("method", {})
     if method.get("name") != "diffusion-classifier" or "preset" not in config:
         return []
-    return [
-        ("preset", ", ".join([config["preset"], *(f"but {key}" for key in departures(config))]))
-    ]
+    name, beside = config["preset"], departures(config)
+    return [("preset", f"{name}, but with {', '.join(beside)}" if beside else name)]
