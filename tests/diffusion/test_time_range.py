@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zsd_ray.diffusion.schedule import DiscreteSchedule, FlowSchedule, KarrasSchedule
-from zsd_ray.diffusion.time_range import first_at_most, snr, time_range
+from zsd_ray.diffusion.time_range import first_at_most, noise_levels, snr, time_range
 from zsd_ray.spec.method import DiffusionClassifierMethod
 
 LINEAR = DiscreteSchedule.from_betas(np.linspace(1e-4, 0.02, 1000))
@@ -60,3 +60,16 @@ def test_a_window_outside_of_the_schedule_is_refused():
 
 def test_a_range_of_t_is_itself():
     assert time_range(LINEAR, method(t_range=(0.1, 0.4))) == (0.1, 0.4)
+
+
+def test_a_range_is_told_in_both_measures_on_every_schedule():
+    """On the straight path ((1 - t) / t)^2; the other way round the same t come back."""
+    flow = FlowSchedule(1.0)
+    told = noise_levels(flow, method(t_range=(0.2, 0.5)))
+    assert told.t_range == (0.2, 0.5)
+    assert told.snr_range == pytest.approx((1.0, 16.0))
+    back = noise_levels(flow, method(snr_range=told.snr_range))
+    assert back.t_range == pytest.approx((0.2, 0.5))
+    assert noise_levels(flow, method(t_range=(0.0, 1.0))).snr_range == (0.0, None)
+    low, high = noise_levels(LINEAR, method()).t_range
+    assert snr(LINEAR, np.array([low, high - 1e-9])) == pytest.approx([10.0, 0.05], rel=0.1)

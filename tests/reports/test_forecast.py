@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+from zsd_ray.diffusion.time_range import NoiseLevels
 from zsd_ray.reports.forecast import bounds_rows, caveat, estimate_rows
 from zsd_ray.reports.lines import amount
 from zsd_ray.results.estimate import Bounds, Estimate, Likely
@@ -76,3 +77,12 @@ def test_a_model_of_the_users_own_says_what_its_identity_has():
     lines = ("m.py", "not w.pth: model.kwargs.w w is no whole name of a file")
     rows = bounds_rows(replace(BOUNDS, hashed=lines))
     assert rows[-2:] == [("identity has", lines[0]), ("", lines[1])]
+
+
+def test_where_the_draws_lie_is_said_in_both_measures():
+    levels = NoiseLevels((0.1834, 0.9091), (0.05, 10.0))
+    rows = dict(bounds_rows(BOUNDS, levels))
+    assert rows["noise levels"] == "t from 0.183 to 0.909, signal-to-noise ratio 0.05 to 10"
+    unbounded = NoiseLevels((0.0, 1.0), (0.0, None))
+    assert dict(bounds_rows(BOUNDS, unbounded))["noise levels"].endswith("ratio 0 and above")
+    assert "noise levels" not in dict(bounds_rows(BOUNDS))

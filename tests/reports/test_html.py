@@ -92,6 +92,13 @@ def test_the_page_of_a_finished_run(simulated: Any) -> None:
     assert f"evaluations an image {mean:,.0f}" in page.text
     assert "role" not in {name for tag, names in page.tags if tag == "p" for name in names}
     assert page.count("svg") == 5 + 6
+    for words in (
+        "noise levels",
+        "of the draws kept for this page",
+        "mean per class",
+        "worst class",
+    ):
+        assert words in page.text
     assert f"identity {simulated.run.identity}" in page.text
     assert "p_value: 0.002" in page.text
     assert "torch 2.13.0" in page.text

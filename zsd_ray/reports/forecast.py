@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zsd_ray.diffusion.time_range import NoiseLevels
-from zsd_ray.reports.lines import Rows, amount, columns, noise_levels_text
+from zsd_ray.reports.lines import Rows, amount, columns
+from zsd_ray.reports.noise_levels import noise_levels_text
 from zsd_ray.reports.progress_bar import duration
 from zsd_ray.results.estimate import Bounds, Estimate, Likely
 from zsd_ray.results.plan_sample import DataLabel, PlanSample, ShownImage

@@ -14,11 +14,11 @@ import yaml
 from PIL import Image
 
 from zsd_ray.data.transforms import to_rgb
-from zsd_ray.diffusion.time_range import NoiseLevels
 from zsd_ray.reports import class_bias as bias_panel
 from zsd_ray.reports import figures
 from zsd_ray.reports.levels import by_level, level_distances
-from zsd_ray.reports.lines import noise_levels_text, preset_row, rule_text
+from zsd_ray.reports.lines import preset_row, rule_text
+from zsd_ray.reports.noise_levels import noise_levels_row
 from zsd_ray.reports.page import inline, render
 from zsd_ray.reports.progress_bar import duration
 from zsd_ray.reports.rows import Outcomes, choose_traces, integers
@@ -355,7 +355,7 @@ def _settings(run: RunFile, draws: pa.Table) -> list[tuple[str, str]]:
     return [
         *preset_row(run.config),
         ("method", _method(run)),
-        *_noise_levels(run, draws),
+        *noise_levels_row(run, draws),
         ("pruning", rule_text({"rule": "pruning"} | dict(run.config.get("pruning", {})))),
         *_screen(run),
         ("data", f"{_setting(run, 'data', 'source')}, {len(run.classes):,} classes"),
@@ -364,20 +364,6 @@ def _settings(run: RunFile, draws: pa.Table) -> list[tuple[str, str]]:
         ("ended", run.ended or "not yet"),
         ("identity", run.identity),
     ]
-
-
-def _noise_levels(run: RunFile, draws: pa.Table) -> list[tuple[str, str]]:
-    """Where the draws that the page has lie: the configuration alone knows one of the measures."""
-    if _setting(run, "method", "name") != "diffusion-classifier" or not len(draws):
-        return []
-    t, alpha, sigma = (draws[name].to_numpy() for name in ("t", "alpha", "sigma"))
-    with np.errstate(divide="ignore"):
-        snr = (alpha / sigma) ** 2
-    most = float(snr.max())
-    levels = NoiseLevels(
-        (float(t.min()), float(t.max())), (float(snr.min()), most if np.isfinite(most) else None)
-    )
-    return [("noise levels", f"{noise_levels_text(levels)}, of the draws kept for this page")]
 
 
 def _screen(run: RunFile) -> list[tuple[str, str]]:

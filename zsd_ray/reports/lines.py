@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zsd_ray.diffusion.time_range import NoiseLevels
 from zsd_ray.spec.departures import departures
 
 Rows = list[tuple[str, str]]
@@ -56,13 +55,6 @@ def rule_text(pruning: Mapping[str, Any]) -> str:
     """A pruning section: the rule, and those of its keys that are set."""
     keys = ", ".join(f"{k} {v}" for k, v in pruning.items() if k != "rule" and v is not None)
     return f"{pruning['rule']} ({keys})" if keys else str(pruning["rule"])
-
-
-def noise_levels_text(levels: NoiseLevels) -> str:
-    """In both measures."""
-    t, (least, most) = levels.t_range, levels.snr_range
-    ratios = f"{least:.3g} to {most:.3g}" if most is not None else f"{least:.3g} and above"
-    return f"t from {t[0]:.3g} to {t[1]:.3g}, signal-to-noise ratio {ratios}"
 
 
 def preset_row(config: Mapping[str, Any]) -> Rows:
