@@ -56,8 +56,6 @@ def rules(n_draws: int) -> dict[str, dict[str, Any]]:
         "t-test, growth 1.3": {**t_test, "growth": 1.3},
         "anytime": anytime,
         "anytime, plain variances": {**anytime, "moderated": False},
-        "anytime, blocks of 5": {**anytime, "block": 5, "min_draws": 10},
-        "anytime, top-two": {**anytime, "sampling": "top-two"},
         "anytime, indifferent 0.2": {**anytime, "indifference": 0.2},
         "anytime, indifferent 0.3": {**anytime, "indifference": 0.3},
         "anytime, indifferent 0.4": {**anytime, "indifference": 0.4},

@@ -63,10 +63,6 @@ RULES: dict[str, tuple[dict[str, object], float | None]] = {
     "anytime": ({"rule": "anytime", "alpha": 0.05, **_ANYTIME}, 0.05),
     "anytime, alpha 0.1": ({"rule": "anytime", "alpha": 0.1, **_ANYTIME}, 0.1),
     OFFSET_RULE: ({"rule": "anytime", "alpha": 0.1, **_ANYTIME, "min_draws": SCALE_DRAWS}, 0.1),
-    "anytime, top-two": (
-        {"rule": "anytime", "alpha": 0.05, **_ANYTIME, "sampling": "top-two"},
-        0.05,
-    ),
 }
 
 
@@ -108,18 +104,14 @@ def with_offset(
 def race(rule: Rule, table: NDArray[np.float64], best: int = 0) -> tuple[bool, int]:
     """Whether the best class was removed, and the evaluations spent (until then)."""
     alive = np.arange(N_CLASSES)
-    active = np.ones(N_CLASSES, dtype=bool)
     given = np.zeros(N_CLASSES, dtype=int)
     seen = 0
     while True:
         end = rule.next_look(seen)
-        given[alive[active]] = end
-        part = table[:end, alive].copy()
-        part[np.arange(end)[:, None] >= given[alive]] = np.nan
-        verdict = rule.look(part, seen)
+        given[alive] = end
+        verdict = rule.look(table[:end, alive], seen)
         seen = verdict.n_draws
-        chosen = verdict.keep if verdict.draw is None else verdict.draw
-        alive, active = alive[verdict.keep], chosen[verdict.keep]
+        alive = alive[verdict.keep]
         if best not in alive or verdict.stop_reason is not None:
             return best not in alive, int(given.sum())
 

@@ -44,7 +44,6 @@ class Row:
     run: str
     weighting: str
     timesteps: str
-    antithetic: bool
     draws: int
     variance_ratio: float | None
     ratio_low: float | None
@@ -105,7 +104,6 @@ def compare(first: Differences, run: Differences, n_draws: int) -> Row:
         run=run.name,
         weighting=run.method.weighting,
         timesteps=run.method.timesteps,
-        antithetic=run.method.antithetic,
         draws=n_draws,
         variance_ratio=ratio,
         ratio_low=low,
@@ -153,12 +151,11 @@ def main() -> None:
         return
     print(f"{'weighting':13}{'timesteps':25}{'draws':>5}  {'variance ratio':20}signal to noise")
     for row in rows:
-        times = row.timesteps + (", antithetic" if row.antithetic else "")
         ratio = ""
         if row.variance_ratio is not None:
             ratio = f"{row.variance_ratio:.2f} [{row.ratio_low:.2f}, {row.ratio_high:.2f}]"
         signal = f"{row.signal_to_noise:.2f}, least {row.least_signal_to_noise:.2f}"
-        print(f"{row.weighting:13}{times:25}{row.draws:5}  {ratio:20}{signal}")
+        print(f"{row.weighting:13}{row.timesteps:25}{row.draws:5}  {ratio:20}{signal}")
 
 
 if __name__ == "__main__":

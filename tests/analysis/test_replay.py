@@ -11,7 +11,6 @@ from zsd_ray.analysis.replay import replay
 from zsd_ray.stats.clark_jaini import ClarkJaini
 from zsd_ray.stats.every_draw import EveryDraw
 from zsd_ray.stats.li_stages import LiStages
-from zsd_ray.stats.rules import Verdict
 
 N_DRAWS, N_CLASSES = 120, 7
 
@@ -85,45 +84,6 @@ def test_candidates_race_alone():
     assert [found.draws_per_class[k] for k in candidates] == list(narrow.draws_per_class)
     assert sum(found.draws_per_class) == sum(narrow.draws_per_class)
     assert replay(rule, only, draws_of(made)) is None
-
-
-class TwoAtATime:
-    """Looks every 10 draws; the two best get draws, the others wait; ends after 60."""
-
-    max_draws = 60
-    may_wait = True
-
-    def next_look(self, n_draws):
-        return n_draws + 10
-
-    def look(self, scores_NK, seen):
-        n = seen + 10
-        draw = np.zeros(scores_NK.shape[1], dtype=bool)
-        draw[np.argsort(np.nanmean(scores_NK[:n], axis=0), kind="stable")[:2]] = True
-        keep = np.ones_like(draw)
-        return Verdict(n, keep, "max-scores" if n == self.max_draws else None, draw)
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_a_rule_that_lets_classes_wait(seed):
-    made = pool(seed, gap=0.02)
-    found = replay(TwoAtATime(), made.errors[0], draws_of(made))
-    # The same, one look after the other, from the whole matrix.
-    scores = made.weights[0, :, None] * made.errors[0]
-    given_K = np.full(N_CLASSES, 10)
-    active = np.ones(N_CLASSES, dtype=bool)
-    for n in range(10, 70, 10):
-        given_K[active] = n
-        means = [scores[: given_K[k], k].mean() for k in range(N_CLASSES)]
-        active[:] = False
-        active[np.argsort(means, kind="stable")[:2]] = True
-    assert list(found.draws_per_class) == given_K.tolist()
-    seen = np.where(np.arange(N_DRAWS)[:, None] < given_K, made.errors[0], np.float32(np.nan))
-    assert repr(replay(TwoAtATime(), seen, draws_of(made))) == repr(found)
-    for class_ in range(N_CLASSES):
-        less = seen.copy()
-        less[given_K[class_] - 1, class_] = np.nan
-        assert replay(TwoAtATime(), less, draws_of(made)) is None
 
 
 def test_one_candidate_is_decided_without_a_draw():

@@ -18,15 +18,15 @@ RULES = {
 }
 
 
-@given(st.integers(0, 200), st.integers(1, 12), st.sampled_from(list(RULES)), st.booleans())
-def test_a_draw_does_not_depend_on_what_is_asked_beside_it(first, count, rule, antithetic):
+@given(st.integers(0, 200), st.integers(1, 12), st.sampled_from(list(RULES)))
+def test_a_draw_does_not_depend_on_what_is_asked_beside_it(first, count, rule):
     numbers = range(first, first + count)
-    together = noise(7, "cat/1.png", numbers, (2, 3, 3), antithetic)
-    alone = [noise(7, "cat/1.png", range(i, i + 1), (2, 3, 3), antithetic)[0] for i in numbers]
+    together = noise(7, "cat/1.png", numbers, (2, 3, 3))
+    alone = [noise(7, "cat/1.png", range(i, i + 1), (2, 3, 3))[0] for i in numbers]
     np.testing.assert_array_equal(together, alone)
 
     def t_of(draws):
-        return times(7, "cat/1.png", draws, rule, antithetic=antithetic, **RULES[rule])
+        return times(7, "cat/1.png", draws, rule, **RULES[rule])
 
     np.testing.assert_array_equal(t_of(numbers), [t_of(range(i, i + 1))[0] for i in numbers])
 
@@ -89,21 +89,6 @@ def test_stratified_means_are_unbiased_with_less_variance():
     for means in (uniform, stratified):
         assert abs(means.mean() - 1 / 3) < 4 * means.std() / np.sqrt(2000)
     assert stratified.var() < 0.1 * uniform.var()
-
-
-def test_antithetic_pairs_share_t_and_have_opposite_noise():
-    pairs = noise(7, "x", range(20), (3, 2), antithetic=True).reshape(10, 2, 3, 2)
-    np.testing.assert_array_equal(pairs[:, 0], -pairs[:, 1])
-    np.testing.assert_array_equal(pairs[:, 0], noise(7, "x", range(20), (3, 2))[::2])
-    for rule, keys in RULES.items():
-        t = times(7, "x", range(20), rule, antithetic=True, **keys)
-        np.testing.assert_array_equal(t, np.repeat(times(7, "x", range(10), rule, **keys), 2))
-
-
-def test_each_draw_of_a_pair_is_standard_normal():
-    eps = noise(0, "x", range(400), (100,), antithetic=True)
-    for half in (eps[::2], eps[1::2]):
-        assert stats.kstest(half.ravel(), "norm").pvalue > 1e-3
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 8, 20, 100])
@@ -237,12 +222,3 @@ def test_stages_that_do_not_contain_each_other_are_nested_and_even(stages):
     first = of_the_published_code(stages)[0]
     if 1000 % stages[0] == 0:
         assert set(steps(range(stages[0]), stages, grid_stages=stages)) == first
-
-
-def test_antithetic_pairs_have_a_point_in_two_draws():
-    one = steps(range(20), (20, 100), grid_stages=(20, 100))
-    pairs = times(
-        0, "any", range(40), "grid", (0, 1),
-        grid_points=100, grid_stages=(40, 200), antithetic=True,
-    )  # fmt: skip
-    assert np.floor(1000 * pairs).astype(int).tolist() == np.repeat(one, 2).tolist()

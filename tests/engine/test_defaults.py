@@ -89,8 +89,7 @@ def test_templates_have_a_name_or_follow_from_the_family():
 
 @pytest.mark.parametrize(("keys", "points"), [
     ({}, 500),
-    ({"antithetic": True}, 250),
-    ({"grid_points": 7, "antithetic": True}, 7),
+    ({"grid_points": 7}, 7),
 ])  # fmt: skip
 def test_a_grid_has_as_many_points_as_the_rule_has_draws(keys, points):
     pruning = {"rule": "li", "keep": [3, 1], "draws": [50, 500]}

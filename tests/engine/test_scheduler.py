@@ -22,7 +22,7 @@ from zsd_ray.spec.records import Candidates, ImageFailure, ImageRecord, MicroBat
 from zsd_ray.stats.rules import make_rule
 
 RULE = ClarkJainiPruning(min_scores=4, max_scores=30, p_value=0.02)
-TOP_TWO = AnytimePruning(max_draws=30, sampling="top-two", growth=1.0, indifference=None)
+EVERY_LOOK = AnytimePruning(max_draws=30, growth=1.0, indifference=None)
 
 
 def make_scheduler(pool, cost=ONE_EACH, images=None, rule=RULE, **options):
@@ -48,7 +48,6 @@ def replayed(rule, score, n_classes, race):
         rule.alpha,
         rule.scale,
         rule.moderated,
-        rule.sampling == "top-two",
         rule.growth,
         rule.indifference,
         race,
@@ -106,7 +105,7 @@ def check_unopposed(decision, class_):
 
 
 @pytest.mark.parametrize(
-    "rule", [RULE, TOP_TWO, AnytimePruning(max_draws=30)], ids=["paper", "top-two", "default"]
+    "rule", [RULE, EVERY_LOOK, AnytimePruning(max_draws=30)], ids=["paper", "every look", "default"]
 )
 @settings(max_examples=70)
 @given(

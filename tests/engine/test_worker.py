@@ -135,18 +135,6 @@ def test_times_of_a_density_come_with_corrected_weights(denoiser, weighting):
     assert 0 < (t < 0.3).sum() < 40
 
 
-def test_antithetic_draws_differ_in_the_sign_of_their_noise(denoiser):
-    scorer = make_scorer(denoiser, Pictures(3), timesteps="stratified", antithetic=True)
-    first, second = scorer._method.draws("picture-1", range(6, 8)).eps
-    np.testing.assert_array_equal(first, -second)
-    (scores,) = score(scorer, (WorkItem(1, 6, 2, (0, 1, 2)),))
-    assert scores.draws[0].tolist() == scores.draws[1].tolist()
-    assert (scores.errors[0] != scores.errors[1]).all()
-    alone = make_scorer(denoiser, Pictures(3), timesteps="stratified")
-    (plain,) = score(alone, (WorkItem(1, 3, 1, (0, 1, 2)),))
-    assert scores.draws[0].tolist() == plain.draws[0].tolist()  # pair 3 has the t of number 3
-
-
 def test_a_grid_is_the_same_for_every_image(denoiser):
     scorer = make_scorer(denoiser, Pictures(3), timesteps="grid", grid_points=6)
     of_one, of_other = score(scorer, (WorkItem(0, 0, 6, (0,)), WorkItem(1, 0, 6, (0,))))

@@ -111,12 +111,10 @@ def decision(plan: Plan, number: int, **changes: Any) -> Decision:
 
 def state(image_id: str, **changes: Any) -> ImageState:
     """An image of which two draws were seen by all classes but the last."""
-    survivors = np.arange(N_CLASSES - 1, dtype=np.int32)
     values: dict[str, Any] = {
         "image_id": image_id,
         "n_draws": 0,
         "survivors": np.arange(N_CLASSES, dtype=np.int32),
-        "waiting": survivors[:0],
         "draws": np.zeros(N_CLASSES, dtype=np.int32),
         "errors": np.full((1, N_CLASSES), np.nan, dtype=np.float32),
         "table": np.ones((1, 4)),

@@ -145,7 +145,7 @@ def test_the_keys_of_pruning_rules() -> None:
         if heading != "Pruning rules":
             continue
         name = cells[0].strip("`")
-        if name in ("min_draws", "max_draws", "growth", "block", "moderated", "sampling"):
+        if name in ("min_draws", "max_draws", "growth", "moderated"):
             of_tests[name] = yaml.safe_load(cells[1].partition(";")[0].strip("`"))
             continue
         for key, value in settings(cells[1]).items():
@@ -153,7 +153,7 @@ def test_the_keys_of_pruning_rules() -> None:
             assert plain(getattr(rule, key)) == value, (name, key)
             n_compared += 1
     assert n_compared >= 12
-    assert len(of_tests) == 6
+    assert len(of_tests) == 4
     for name in ("anytime", "t-test"):
         rule = parse_config(RunConfig, {"pruning": {"rule": name}}).pruning
         others = {"growth": 1} if name == "t-test" else {}

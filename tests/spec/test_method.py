@@ -22,8 +22,12 @@ def method(keys):
     return parse_config(RunConfig, {"method": keys}).method
 
 
+def saved(keys):
+    return parse_config(RunConfig, {"method": keys}, saved=True).method
+
+
 def parts(keys):
-    config = parse_config(RunConfig, {"method": keys})
+    config = parse_config(RunConfig, {"method": keys}, saved=True)
     return identity_parts(config, ("a", "b"), (0, 1), "f")["method"]
 
 
@@ -66,12 +70,24 @@ def test_one_range_says_which_times_are_drawn(keys, t_range, snr_range):
         ({"snr_range": [2, 1]}, ["needs 0 < low < high, but came [2.0, 1.0]"]),
         ({"t_range": "auto"}, ["t_range auto is no value any more", "snr_range"]),
         ({"pilot": {"images": 3}}, ["pilot is no key any more", "zsd-ray fit", "remove pilot"]),
-        (FIT_ON_FILE | {"fitted": FITTED}, ["remove one"]),
-        (PAPER | {"antithetic": True}, ["share a t in pairs", "stratified", "came with uniform"]),
+        (FIT_INSIDE, ["fitted is what a run writes", "method.profile"]),
         (PAPER | {"grid_points": 5}, ["grid_points is for timesteps grid", "uniform"]),
         (PAPER | {"grid_stages": [5]}, ["grid_stages is for timesteps grid", "uniform"]),
         ({"timesteps": "stratfied"}, ["did you mean 'stratified'"]),
         ({"normaliser": "null"}, ["'none' or 'null-prompt'"]),
+    ],
+)
+def test_keys_that_do_not_go_together_are_refused(keys, words):
+    with pytest.raises(UserError) as caught:
+        method(keys)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (FIT_ON_FILE | {"fitted": FITTED}, ["remove one"]),
         (FIT | {"fitted": {**FITTED, "sds": 1}}, ["unknown key method.fitted.sds", "'sd'"]),
         (FIT | {"fitted": FITTED, "loss": "l1"}, ["of loss l2, and loss is l1"]),
         ({"weighting": "learned", "fitted": FITTED}, ["holds no learned weights"]),
@@ -79,11 +95,12 @@ def test_one_range_says_which_times_are_drawn(keys, t_range, snr_range):
             FIT | {"fitted": {**FITTED, "edges": [0.1, 0.5, 1.0]}},
             ["covers t in [0.1, 1]", "t_range is [0.02, 0.98]"],
         ),
+        (PAPER | {"antithetic": True}, ["antithetic true is of an earlier version"]),
     ],
 )
-def test_keys_that_do_not_go_together_are_refused(keys, words):
+def test_a_saved_section_that_cannot_be_is_refused(keys, words):
     with pytest.raises(UserError) as caught:
-        method(keys)
+        saved(keys)
     for word in words:
         assert word in str(caught.value)
 
@@ -100,6 +117,20 @@ def test_keys_without_effect_do_not_change_the_identity():
     assert identity(PAPER | {"antithetic": False}) == identity(PAPER)
 
 
+def test_keys_that_are_gone_stay_in_the_identity_of_a_rule_that_had_them():
+    of_rule = {"rule": "anytime", "min_draws": 4}
+    config = parse_config(RunConfig, {"pruning": of_rule})
+    parts = identity_parts(config, ("a", "b"), (0, 1), "f")["pruning"]
+    assert (parts["block"], parts["sampling"]) == (1, "all")
+    was = {"pruning": of_rule | {"block": 1, "sampling": "all"}}
+    assert parse_config(RunConfig, was, saved=True) == config
+    for key, value in (("block", 5), ("sampling", "top-two")):
+        with pytest.raises(UserError, match=f"{key} {value} is of an earlier version"):
+            parse_config(RunConfig, {"pruning": of_rule | {key: value}}, saved=True)
+        with pytest.raises(UserError, match=f"unknown key pruning.{key}"):
+            parse_config(RunConfig, {"pruning": of_rule | {key: value}})
+
+
 def test_outputs_of_baselines_of_earlier_versions_stay_good():
     assert parts({"name": "classifier"}) == {
         "name": "classifier",
@@ -113,7 +144,6 @@ def test_outputs_of_baselines_of_earlier_versions_stay_good():
 @pytest.mark.parametrize(
     "keys",
     [
-        PAPER | {"timesteps": "stratified", "antithetic": True},
         PAPER | {"normaliser": "null-prompt"},
         PAPER | {"timesteps": "grid", "grid_points": 5},
         PAPER | {"timesteps": "grid", "grid_points": 6},

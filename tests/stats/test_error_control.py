@@ -39,6 +39,6 @@ def test_a_class_that_is_among_the_best_falls_in_no_more_images_than_promised():
 
 
 def test_the_bound_catches_a_rule_of_twenty_times_the_error():
-    looks = Looks(2, 1, AnytimePruning().growth, N_DRAWS)
-    broken = Anytime(N_CLASSES, 20 * ALPHA, AnytimePruning().scale, looks, False, False)
+    looks = Looks(2, AnytimePruning().growth, N_DRAWS)
+    broken = Anytime(N_CLASSES, 20 * ALPHA, AnytimePruning().scale, looks, False)
     assert removed_share(broken) > MOST

@@ -38,7 +38,7 @@ def integrated(x, prior, scale):
 
 def gaps_of(x):
     """Class 1 against a leader that scores 0 always."""
-    return Gaps.of(np.column_stack([np.zeros(len(x)), x]), 1)
+    return Gaps.of(np.column_stack([np.zeros(len(x)), x]))
 
 
 @pytest.mark.parametrize("prior", [NOTHING, Prior(4.0, 0.7)])
@@ -50,19 +50,9 @@ def test_evidence_is_the_integral(n, mean, prior):
     assert found == pytest.approx(integrated(x, prior, 0.9), abs=1e-5)
 
 
-def test_evidence_of_blocks_is_that_of_their_means():
-    scores = np.random.default_rng(0).normal(size=(12, 3))
-    blocks = Gaps.of(scores, 4)
-    means = Gaps.of(scores.reshape(3, 4, 3).mean(axis=1), 1)
-    assert blocks.leader == means.leader
-    np.testing.assert_array_equal(
-        log_evidence(blocks, NOTHING, 1.0), log_evidence(means, NOTHING, 1.0)
-    )
-
-
 def test_equal_scores_tell_nothing():
     scores = np.array([[0.0, 1.0, 0.0], [5.0, 6.0, 5.0]])
-    found = log_evidence(Gaps.of(scores, 1), NOTHING, 1.0)
+    found = log_evidence(Gaps.of(scores), NOTHING, 1.0)
     assert found[[0, 2]].tolist() == [0.0, 0.0]
     assert found[1] > 0
 
@@ -91,22 +81,3 @@ def test_the_bound_is_where_the_two_sided_ratio_reaches_its_limit(prior):
 def test_the_bound_is_infinite_while_too_little_was_seen():
     width, _ = half_width(gaps_of(np.array([1.0, 2.0])), NOTHING, 0.5, 0.01)
     assert width[1] == np.inf
-
-
-def test_a_class_that_waits_is_compared_over_its_own_draws():
-    scores = np.random.default_rng(2).normal([0.0, 0.5, 1.0], size=(10, 3))
-    cut = scores.copy()
-    cut[6:, 2] = np.nan
-    gaps = Gaps.of(cut, 1)
-    early = Gaps.of(scores[:6], 1)
-    assert gaps.n.tolist() == [10, 10, 6]
-    lead = gaps.leader
-    other = scores[:6, 2] - scores[:6, lead]
-    assert gaps.mean[2] == pytest.approx(other.mean())
-    assert gaps.squares[2] == pytest.approx(((other - other.mean()) ** 2).sum())
-    assert early.n.tolist() == [6, 6, 6]
-
-
-def test_a_class_that_waits_does_not_lead():
-    scores = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, np.nan]])
-    assert Gaps.of(scores, 1).leader == 0

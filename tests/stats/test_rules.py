@@ -32,8 +32,7 @@ CONFIGS = [
     PairedTPruning(rule="t-test", max_draws=60, moderated=False, indifference=0.4),
     AnytimePruning(max_draws=60, growth=1.0, indifference=None),
     AnytimePruning(max_draws=60),
-    AnytimePruning(min_draws=6, max_draws=60, block=3, moderated=False, growth=1.0),
-    AnytimePruning(max_draws=60, sampling="top-two", indifference=0.3),
+    AnytimePruning(min_draws=6, max_draws=60, moderated=False, growth=1.0),
 ]
 N_CLASSES = 5
 
@@ -173,13 +172,12 @@ def test_the_paired_t_test_equals_the_plain_replay(seed, n_classes, first, p_val
     n_classes=st.integers(2, 8),
     first=st.integers(2, 5),
     moderated=st.booleans(),
-    top_two=st.booleans(),
     alpha=st.sampled_from([0.3, 0.05]),
     growth=st.sampled_from([1.0, 1.3]),
     indifference=st.sampled_from([None, 0.7]),
 )
 def test_the_anytime_rule_equals_the_plain_replay(
-    seed, n_classes, first, moderated, top_two, alpha, growth, indifference
+    seed, n_classes, first, moderated, alpha, growth, indifference
 ):
     config = AnytimePruning(
         min_draws=first,
@@ -188,7 +186,6 @@ def test_the_anytime_rule_equals_the_plain_replay(
         moderated=moderated,
         growth=growth,
         indifference=indifference,
-        sampling="top-two" if top_two else "all",
     )
     pool = Pool(1, n_classes, 40, seed, gap=0.6)
     outcome = decide(config, pool, 0, n_classes)
@@ -200,7 +197,6 @@ def test_the_anytime_rule_equals_the_plain_replay(
         alpha,
         config.scale,
         moderated,
-        top_two,
         growth,
         indifference,
     )

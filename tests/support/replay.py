@@ -93,7 +93,7 @@ def paired_t(score: Score, n_classes: int, first: int, most: int, p_value: float
         p = scipy.stats.ttest_rel(lead, other).pvalue
         return -p if sum(other) > sum(lead) else -1.0
 
-    return _sequential(score, n_classes, first, most, worse, -p_value, top_two=False)
+    return _sequential(score, n_classes, first, most, worse, -p_value)
 
 
 def anytime(
@@ -104,7 +104,6 @@ def anytime(
     alpha: float,
     scale: float,
     moderated: bool,
-    top_two: bool,
     growth: float = 1.0,
     indifference: float | None = None,
     race: int | None = None,
@@ -134,7 +133,7 @@ def anytime(
     limit = math.log((race - 1) / alpha)
     stop = None if indifference is None else settled
     prior = _smyth if moderated else _no_prior
-    return _sequential(score, n_classes, first, most, worse, limit, top_two, growth, stop, prior)
+    return _sequential(score, n_classes, first, most, worse, limit, growth, stop, prior)
 
 
 def _gaps(lead: list[float], other: list[float]) -> list[float]:
@@ -178,16 +177,15 @@ def _sequential(
     most: int,
     worse: Callable[[list[float], list[float], Prior], float],
     limit: float,
-    top_two: bool,
     growth: float = 1.0,
     settled: Callable[[list[float], list[float]], bool] | None = None,
     prior_of: Callable[[list[list[float]]], Prior] = _no_prior,
 ) -> Replayed:
     scores: dict[int, list[float]] = {k: [] for k in range(n_classes)}
-    alive = drawn = list(range(n_classes))
+    alive = list(range(n_classes))
     n, end = 0, first
     while len(alive) > 1:
-        for k in drawn:
+        for k in alive:
             scores[k] += [score(draw, k) for draw in range(len(scores[k]), end)]
         n = end
         lead = min((k for k in alive if len(scores[k]) == n), key=lambda k: (sum(scores[k]), k))
@@ -199,10 +197,6 @@ def _sequential(
             break
         if settled and all(settled(scores[lead], scores[k]) for k in alive if k != lead):
             break
-        drawn = alive
-        if top_two and 1 < len(alive) <= 6:
-            rival = min((k for k in alive if k != lead), key=lambda k: (evidence[k], k))
-            drawn = [lead, rival]
         end = min(most, max(n + 1, math.ceil(n * growth)))
     longest = max(len(scores[k]) for k in alive)
     best = [k for k in alive if len(scores[k]) == longest]

@@ -36,19 +36,16 @@ def replay(
         return None
     unknown = np.isnan(errors_DK)
     given_K = np.where(unknown.any(axis=0), unknown.argmax(axis=0), len(errors_DK))
-    fed_K = np.zeros(len(given_K), dtype=np.int64)
+    first = 0
     while elimination.outcome is None:
-        classes = np.array(elimination.classes)
-        end = elimination.target
-        if not rule.may_wait:
-            # Twice what was seen: few looks at blocks, and no block much longer than needed.
-            end = max(end, min(2 * elimination.n_draws, int(given_K[classes].min())))
-        for first in np.unique(fed_K[classes]).tolist():  # more than one where classes waited
-            of = classes[fed_K[classes] == first]
-            if given_K[of].min() < end:
-                return None
-            item = WorkItem(0, first, end - first, tuple(of.tolist()))
-            draws = slice(first, end)
-            elimination.add(item, ItemScores(errors_DK[draws, of], draws_D4[draws]))
-        fed_K[classes] = end
+        classes = elimination.survivors
+        n_given = int(given_K[classes].min())
+        # Twice what was seen: few calls, and none with much more than is needed.
+        end = max(elimination.target, min(2 * elimination.n_draws, n_given))
+        if n_given < end:
+            return None
+        item = WorkItem(0, first, end - first, elimination.classes)
+        draws = slice(first, end)
+        elimination.add(item, ItemScores(errors_DK[draws, classes], draws_D4[draws]))
+        first = end
     return elimination.outcome

@@ -31,23 +31,11 @@ def _generator(seed: int, image_id: str, stream: int, index: int) -> np.random.G
     return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, index, stream]))
 
 
-def noise(
-    seed: int, image_id: str, draws: range, shape: tuple[int, ...], antithetic: bool = False
-) -> NDArray[np.float32]:
-    """Return eps ~ N(0, I) of each draw, (len(draws), *shape) float32.
-
-    antithetic: draw 2i + 1 has -eps of draw 2i, and is N(0, I) too (Hammersley & Morton 1956).
-    """
+def noise(seed: int, image_id: str, draws: range, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return eps ~ N(0, I) of each draw, (len(draws), *shape) float32."""
     out = np.empty((len(draws), *shape), dtype=np.float32)
     for row, draw in enumerate(draws):
-        mirrored = antithetic and draw % 2 == 1
-        if mirrored and row:
-            np.negative(out[row - 1], out=out[row])
-            continue
-        number = draw - 1 if mirrored else draw
-        _generator(seed, image_id, _NOISE, number).standard_normal(dtype=np.float32, out=out[row])
-        if mirrored:
-            np.negative(out[row], out=out[row])
+        _generator(seed, image_id, _NOISE, draw).standard_normal(dtype=np.float32, out=out[row])
     return out
 
 
@@ -58,7 +46,6 @@ def times(
     rule: Timesteps = "uniform",
     t_range: tuple[float, float] = (0.0, 1.0),
     *,
-    antithetic: bool = False,
     grid_points: int | None = None,
     grid_stages: Sequence[int] = (),
     density: TimeDensity | None = None,
@@ -78,19 +65,16 @@ def times(
     quadrature, exact for no t that falls between.
 
     Args:
-        antithetic: two draws that follow each other, 2i and 2i + 1, share the t of number i.
         grid_stages: numbers of draws after which those so far are to be evenly spaced and centred.
     """
-    numbers = [draw // 2 for draw in draws] if antithetic else list(draws)
     if rule == "uniform":
-        unit = [_generator(seed, image_id, _TIME, number).random() for number in numbers]
+        unit = [_generator(seed, image_id, _TIME, draw).random() for draw in draws]
     elif rule == "grid":
         assert grid_points is not None
-        each = 2 if antithetic else 1
-        order = staged_order(grid_points, tuple(-(-stage // each) for stage in grid_stages))
-        unit = [(order[number % grid_points] + 0.5) / grid_points for number in numbers]
+        order = staged_order(grid_points, tuple(grid_stages))
+        unit = [(order[draw % grid_points] + 0.5) / grid_points for draw in draws]
     else:
-        unit = [_stratified(seed, image_id, number) for number in numbers]
+        unit = [_stratified(seed, image_id, draw) for draw in draws]
     if rule == "importance":
         assert density is not None
         return density.quantile(np.asarray(unit))

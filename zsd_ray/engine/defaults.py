@@ -157,8 +157,7 @@ def _method(config: RunConfig) -> MethodConfig:
         return method
     filled: dict[str, Any] = {}
     if method.grid_points is None:
-        most = config.pruning.most_draws
-        filled["grid_points"] = -(-most // 2) if method.antithetic else most
+        filled["grid_points"] = config.pruning.most_draws
     if method.grid_stages is None and isinstance(config.pruning, LiPruning):
         filled["grid_stages"] = list(config.pruning.draws)
     return method.model_copy(update=filled)

@@ -48,8 +48,7 @@ class Elimination:
     """Holds the errors of the classes of one image and applies the rule when draws are complete.
 
     Scores may come late, twice, split by class or ahead of the next look; the rule sees complete
-    draws only, in order, so the outcome does not depend on how the work was cut. A class that the
-    rule lets wait has fewer draws than the others; its own are always the first ones.
+    draws only, in order, so the outcome does not depend on how the work was cut.
 
     Args:
         candidates: (C,) int32, ascending: the classes in the race; None: all. One alone is the
@@ -59,8 +58,7 @@ class Elimination:
             (stats/class_offset.py); the rule looks first when SCALE_DRAWS are known.
 
     Attributes:
-        survivors: (S,) int32, class numbers still in the race, ascending.
-        classes: those of them that get the next draws.
+        survivors: (S,) int32, class numbers still in the race, ascending; classes: as a tuple.
         n_draws: draws that the rule has seen.
         target: draws after which it looks next.
         missing: scores that the next look waits for.
@@ -89,15 +87,14 @@ class Elimination:
             self._draws = np.zeros(n_classes, dtype=np.int32)
             self._errors = np.full((0, len(self.survivors)), np.nan, dtype=np.float32)
             self._table = np.zeros((0, 4))
-            waits = np.zeros(len(self.survivors), dtype=bool)
         else:
             self.n_draws = state.n_draws
             self.survivors, self._draws = state.survivors.copy(), state.draws.copy()
             self._errors, self._table = state.errors.copy(), state.table.copy()
-            waits = np.isin(self.survivors, state.waiting)
             self._restore_removed(state.removed)
+        self.classes = _ints(self.survivors)
         self._known = len(self._errors)  # no score is known from this draw on
-        self._aim(~waits)
+        self._aim()
         if len(self.survivors) == 1 and state is None:
             self.outcome = self._unopposed()
 
@@ -108,7 +105,7 @@ class Elimination:
         first, end = item.first_draw, item.first_draw + item.n_draws
         self._reserve(end)
         awaited = max(0, min(end, self.target) - first)  # draws of it
-        if first >= self._known and item.classes == self.classes and self._even:  # nearly always
+        if first >= self._known and item.classes == self.classes:  # nearly always
             self._errors[first:end] = scores.errors
             self.missing -= awaited * len(self.classes)
         else:
@@ -120,7 +117,7 @@ class Elimination:
             cells = self._errors[where]
             unknown = np.isnan(cells)
             self._errors[where] = np.where(unknown, scores.errors[:, alive], cells)
-            self.missing -= int(np.count_nonzero(unknown[:awaited, self._active[columns]]))
+            self.missing -= int(np.count_nonzero(unknown[:awaited]))
         self._table[first:end] = scores.draws
         self._known = max(self._known, end)
         while self.missing == 0 and self.outcome is None:
@@ -133,9 +130,8 @@ class Elimination:
 
     def wanted(self) -> Iterator[tuple[int, int, tuple[int, ...]]]:
         """First draw, number of draws and classes of all scores that the next look waits for."""
-        # What the rule has seen of a class is known.
-        seen = int(self._draws[self.survivors[self._active]].min())
-        unknown = np.isnan(self._errors[seen : self.target]) & self._active
+        seen = self.n_draws
+        unknown = np.isnan(self._errors[seen : self.target])
         draw = 0
         while draw < len(unknown):
             end = draw + 1
@@ -148,6 +144,8 @@ class Elimination:
     def state(self, image_id: str, n_spent: int, seconds: float) -> ImageState:
         """What a checkpoint keeps; it shares no memory with what goes on."""
         n = self.target  # what was scored further ahead is scored again
+        draws = self._draws.copy()
+        draws[self.survivors] = self.n_draws
         gone = {
             k: column
             for classes, errors in self._removed
@@ -157,8 +155,7 @@ class Elimination:
             image_id=image_id,
             n_draws=self.n_draws,
             survivors=self.survivors.copy(),
-            waiting=self.survivors[~self._active],
-            draws=self._draws.copy(),
+            draws=draws,
             errors=self._errors[:n].copy(),
             table=self._table[:n].copy(),
             removed=np.concatenate([np.zeros(0, np.float32), *(gone[k] for k in sorted(gone))]),
@@ -179,27 +176,19 @@ class Elimination:
         scores = self._table[:complete, _WEIGHT, None] * self._errors[:complete]
         if self._offset is not None:
             scores -= self._ahead[self.survivors]
-        if not self._even:  # a class that waits may have been scored further than others know
-            given = np.where(self._active, len(scores), self._draws[self.survivors])
-            scores[np.arange(len(scores))[:, None] >= given] = np.nan
         verdict = self._rule.look(scores, self.n_draws)
         self.n_draws = verdict.n_draws
-        self._draws[self.survivors[self._active]] = self.n_draws
-        all_stay = bool(verdict.keep.all())
-        if not all_stay:
+        if not verdict.keep.all():
             self._remove(~verdict.keep)
         if verdict.stop_reason is not None:
             chosen = None if verdict.ranking is None else self.survivors[verdict.ranking]
             self.outcome = self._close(verdict.stop_reason, chosen)
-        elif all_stay and self._even and verdict.draw is None:
-            self._aim_all()
         else:
-            active = verdict.keep if verdict.draw is None else verdict.draw
-            self._aim(active[verdict.keep])
+            self._aim()
 
     def _complete(self) -> int:
-        """Draws that every class which is not waiting has."""
-        if not self._even or self._known == self.target:
+        """Draws, from the first on, that every survivor has."""
+        if self._known == self.target:
             return self.target
         gaps = np.isnan(self._errors[self.target : self._known])
         first_gap = int(gaps.argmax()) if gaps.size else 0
@@ -208,39 +197,24 @@ class Elimination:
 
     def _remove(self, doomed: NDArray[np.bool_]) -> None:
         classes = self.survivors[doomed]
-        given = self._draws[classes]
-        for n in sorted(set(given.tolist())):
-            of = given == n
-            self._removed.append((classes[of], self._errors[:n, doomed][:, of]))
+        self._draws[classes] = self.n_draws
+        self._removed.append((classes, self._errors[: self.n_draws, doomed]))
         stay = ~doomed
         self.survivors = self.survivors[stay]
         # One memory layout, whatever the history: numpy's sums depend on it in the last bit.
         self._errors = np.ascontiguousarray(self._errors[:, stay])
+        self.classes = _ints(self.survivors)
 
     def _restore_removed(self, errors: NDArray[np.float32]) -> None:
         """Cut the classes that were removed, one after the other, back into columns."""
-        gone = np.flatnonzero(self._draws)
-        gone = gone[~np.isin(gone, self.survivors)].astype(np.int32)
+        self._draws[self.survivors] = 0
+        gone = np.flatnonzero(self._draws).astype(np.int32)
         ends = np.cumsum(self._draws[gone])
         for k, column in zip(gone, np.split(errors, ends[:-1]) if len(gone) else [], strict=True):
             self._removed.append((np.array([k], dtype=np.int32), column[:, None]))
 
-    def _aim(self, active: NDArray[np.bool_]) -> None:
-        """Set which survivors get draws, the next look, and what it waits for."""
-        self._active = active
-        self.classes = _ints(self.survivors[active])
-        # No class waits, and none has to catch up.
-        self._even = bool(active.all() and (self._draws[self.survivors] == self.n_draws).all())
-        if self._even:
-            self._aim_all()
-            return
-        self.target = self._rule.next_look(self.n_draws)
-        self._reserve(self.target)
-        unknown = np.isnan(self._errors[: self.target])
-        self.missing = int(np.count_nonzero(unknown & active))
-
-    def _aim_all(self) -> None:
-        """The same where all survivors go on as before."""
+    def _aim(self) -> None:
+        """Set when the rule looks next, and how many scores that waits for."""
         self.target = self._rule.next_look(self.n_draws)
         self._reserve(self.target)
         self.missing = (self.target - self.n_draws) * len(self.survivors)
@@ -266,10 +240,10 @@ class Elimination:
     def _close(self, stop_reason: str, chosen: NDArray[np.int32] | None) -> Outcome:
         """The outcome, ranked as `chosen`, or by how long a class lasted and its mean score."""
         weight = self._table[: self.n_draws, _WEIGHT]
-        blocks = list(self._removed)
-        given = self._draws[self.survivors]
-        for n in sorted(set(given.tolist())):
-            blocks.append((self.survivors[given == n], self._errors[:n, given == n]))
+        self._draws[self.survivors] = self.n_draws
+        # In the memory layout of what was removed: numpy's sums depend on it in the last bit.
+        left = np.asfortranarray(self._errors[: self.n_draws])
+        blocks = [*self._removed, (self.survivors, left)]
         means, gaps, gap_errors = np.full((3, len(self._draws)), np.nan)
         weighted = [weight[: len(errors), None] * errors for _, errors in blocks]
         if self._offset is not None:

@@ -107,14 +107,11 @@ class OpenImage:
         before = elimination.n_draws
         elimination.add(item, scores)
         if elimination.outcome is None and elimination.n_draws > before:
-            if self._rule.may_wait:
-                self._queue_wanted()
-            else:
-                if self.queue:
-                    self.queue = deque(self._still_needed(self.queue))
-                seen = elimination.n_draws
-                ahead = min(seen // 2, size // len(elimination.classes))
-                self._queue_up_to(max(elimination.target, min(seen + ahead, self._rule.max_draws)))
+            if self.queue:
+                self.queue = deque(self._still_needed(self.queue))
+            seen = elimination.n_draws
+            ahead = min(seen // 2, size // len(elimination.classes))
+            self._queue_up_to(max(elimination.target, min(seen + ahead, self._rule.max_draws)))
             self._count()
 
     def take(self, room: int) -> list[WorkItem]:
@@ -139,8 +136,6 @@ class OpenImage:
         Returns:
             Whether more may be queued before the next look.
         """
-        if self._rule.may_wait:
-            return False
         a_draw = self._cost.of_draw(len(self.elimination.classes))
         limit = min(2 * self.elimination.n_draws, self._rule.max_draws)
         self._queue_up_to(min(limit, self._queued_to + room // a_draw))

@@ -89,7 +89,6 @@ class DiffusionClassifier:
             numbers,
             config.timesteps,
             self._times,
-            antithetic=config.antithetic,
             grid_points=config.grid_points,
             grid_stages=config.grid_stages or (),
             density=self._density,
@@ -99,8 +98,7 @@ class DiffusionClassifier:
             weight = weight * self._density.correction(t)
         t = schedule.snap(t)
         alpha, sigma = schedule.alpha_sigma(t)
-        shape = self._denoiser.sample_shape
-        eps = draws.noise(self._seed, image_id, numbers, shape, config.antithetic)
+        eps = draws.noise(self._seed, image_id, numbers, self._denoiser.sample_shape)
         return Draws(t, alpha, sigma, weight, eps)
 
     def _weights(self, t: Array) -> Array:

@@ -26,7 +26,6 @@ _SCHEMA = pa.schema(
         ("image_id", pa.string()),
         ("n_draws", pa.int32()),
         ("survivors", pa.list_(pa.int32())),
-        ("waiting", pa.list_(pa.int32())),
         ("draws", pa.list_(pa.int32())),
         ("errors", pa.list_(pa.float32())),
         ("table", pa.list_(pa.float64())),
@@ -119,7 +118,6 @@ def _state(*cells: pa.Scalar) -> ImageState:
         image_id=value["image_id"].as_py(),
         n_draws=value["n_draws"].as_py(),
         survivors=survivors,
-        waiting=array("waiting"),
         draws=array("draws"),
         errors=array("errors").reshape(-1, len(survivors)),
         table=table.reshape(-1, 4),
@@ -145,14 +143,11 @@ def _check(state: ImageState, n_classes: int) -> None:
     demand(len(draws) == n_classes, f"draws of {len(draws)} classes instead of {n_classes}")
     demand(n_left and survivors.min() >= 0 and survivors.max() < n_classes, "the survivors")
     demand((np.diff(survivors) > 0).all(), "the order of the survivors")
-    demand(np.isin(state.waiting, survivors).all(), "the waiting classes")
-    demand(len(state.waiting) < n_left, "the waiting classes")
     demand(len(state.table) == n_known >= state.n_draws, "the table of draws")
     demand(np.isfinite(state.table[: state.n_draws]).all(), "the table of draws")
     demand(draws.min() >= 0 and draws.max() <= state.n_draws, "the draws")
-    demand(draws[survivors].max() == state.n_draws, "the draws of the survivors")
-    seen = np.arange(n_known)[:, None] < draws[survivors]
-    demand(np.isfinite(state.errors[seen]).all(), "the errors of the survivors")
+    demand((draws[survivors] == state.n_draws).all(), "the draws of the survivors")
+    demand(np.isfinite(state.errors[: state.n_draws]).all(), "the errors of the survivors")
     gone = draws.copy()
     gone[survivors] = 0
     demand(len(state.removed) == gone.sum(), "the errors of the removed classes")

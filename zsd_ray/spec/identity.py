@@ -9,6 +9,7 @@ from typing import Any
 
 from zsd_ray.spec.algorithms import MethodConfig
 from zsd_ray.spec.config import RunConfig
+from zsd_ray.spec.pruning import KEYS_OF_EARLIER_VERSIONS
 from zsd_ray.spec.secrets import redacted
 from zsd_ray.spec.section import WHOLE, Section
 
@@ -45,6 +46,8 @@ def identity_parts(
     del tree["data"]["limit"]
     tree["data"] = _with_effect(tree["data"], _DATA_WITHOUT_EFFECT)
     tree["method"] = _method_parts(config.method)
+    if tree["pruning"]["rule"] in ("anytime", "t-test"):
+        tree["pruning"] |= KEYS_OF_EARLIER_VERSIONS
     tree["model"]["fingerprint"] = model_fingerprint
     tree["prompts"]["classes"] = list(classes)
     tree["prompts"]["of_label"] = None if of_label is None else list(of_label)
@@ -61,7 +64,6 @@ _DATA_WITHOUT_EFFECT = {
 _METHOD_WITHOUT_EFFECT = {
     "grid_points": None,
     "grid_stages": None,
-    "antithetic": False,
     "normaliser": "none",
     "class_offset": None,
     "fitted": None,

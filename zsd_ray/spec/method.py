@@ -99,8 +99,8 @@ class DiffusionClassifierMethod(Section):
     `classifier` is a baseline's own score (models/base.py), and takes no other key. Times are those
     at which the signal-to-noise ratio is in `snr_range`, or those of `t_range`; where neither is
     set, DEFAULT_SNR_RANGE. `profile` is a file, of which `fitted` is the content; timesteps
-    importance without one follow the usual spread of errors. `grid_points` and `grid_stages` follow
-    from the rule where they are not set.
+    importance without one follow the usual spread of errors. A run writes `fitted`, and nobody
+    else does. `grid_points` and `grid_stages` follow from the rule where they are not set.
     """
 
     name: Literal["diffusion-classifier", "classifier"] = "diffusion-classifier"
@@ -109,7 +109,6 @@ class DiffusionClassifierMethod(Section):
     timesteps: Timesteps = "importance"
     grid_points: Count | None = None
     grid_stages: Annotated[list[Count], Field(min_length=1)] | None = None
-    antithetic: bool = False
     t_range: TimeRange | None = None
     snr_range: SnrRange | None = Field(DEFAULT_SNR_RANGE)
     normaliser: Literal["none", "null-prompt"] = "none"
@@ -140,21 +139,26 @@ class DiffusionClassifierMethod(Section):
     @classmethod
     def _of_earlier_versions(cls, value: Any, info: ValidationInfo) -> Any:
         """What a run of an earlier version saved is read; what a person writes is refused."""
-        if not isinstance(value, Mapping) or not {"pilot", "t_range"} & value.keys():
+        if not isinstance(value, Mapping):
             return value
         if (info.context or {}).get(SAVED):
-            return _without_pilot(value)
+            return _saved_now(value)
         if "pilot" in value:
             raise ValueError(
                 "pilot is no key any more: no run fits its own weights or times. Weighting "
                 "standardised or learned and timesteps importance take a profile, which "
                 "`zsd-ray fit` makes of a saved run; remove pilot"
             )
-        if value["t_range"] == "auto":
+        if value.get("t_range") == "auto":
             raise ValueError(
                 "t_range auto is no value any more; snr_range says for every model which times "
                 "are drawn, and where neither is set it is "
                 f"[{DEFAULT_SNR_RANGE[0]:g}, {DEFAULT_SNR_RANGE[1]:g}]; remove t_range"
+            )
+        if isinstance(value.get("fitted"), Mapping):
+            raise ValueError(
+                "fitted is what a run writes of its profile, and no key of yours; name the "
+                "profile's file in method.profile"
             )
         return value
 
@@ -192,11 +196,6 @@ class DiffusionClassifierMethod(Section):
                 f"weighting {self.weighting} needs a profile: make one of a saved run with "
                 f"`zsd-ray fit {self.weighting} RUN`, and name the file in method.profile"
             )
-        if self.antithetic and self.timesteps == "uniform":
-            raise ValueError(
-                "antithetic draws share a t in pairs, which only pays with timesteps stratified, "
-                "importance or grid, but came with uniform"
-            )
         for key in ("grid_points", "grid_stages"):
             if getattr(self, key) is not None and self.timesteps != "grid":
                 raise ValueError(
@@ -225,9 +224,19 @@ class DiffusionClassifierMethod(Section):
             )
 
 
-def _without_pilot(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """A section of a version that fitted weights or times to a pilot, and saved what it found."""
-    kept = {key: value for key, value in saved.items() if key != "pilot"}
+def _saved_now(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """A saved section, perhaps of a version that fitted weights or times to a pilot, and saved
+    what it found, or that knew antithetic draws.
+
+    Raises:
+        ValueError: it had them.
+    """
+    kept = {key: value for key, value in saved.items() if key not in ("pilot", "antithetic")}
+    if saved.get("antithetic"):
+        raise ValueError(
+            "antithetic true is of an earlier version of zsd_ray, which alone can repeat this "
+            "run's draws"
+        )
     fitted = kept.get("fitted")
     if kept.get("t_range") == "auto":
         informative = fitted.get("informative") if isinstance(fitted, Mapping) else None

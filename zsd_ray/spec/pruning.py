@@ -5,11 +5,12 @@ stats/rules.py does what they say. `most_draws` is how many an image can come to
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from zsd_ray.spec.section import Count, Fraction, Section
+from zsd_ray.spec.section import SAVED, Count, Fraction, Section
 
 
 class _Stopping(Section):
@@ -111,36 +112,44 @@ class HalvingPruning(_Stopping):
 class _SequentialPruning(_Stopping):
     """Tests of each class against the leader (stats/sequential.py).
 
-    Looks come after every `block` draws, from `min_draws` on, or each after `growth` times the
-    draws of the last; the mean of a block is one observation. `moderated` variances lean on those
-    of the other classes. With `sampling: top-two`, of the last few classes only the leader and its
-    nearest challenger get draws.
+    Looks come after every draw from `min_draws` on, or each after `growth` times the draws of the
+    last. `moderated` variances lean on those of the other classes.
     """
 
-    min_draws: Count = 2
+    min_draws: int = Field(2, ge=2, lt=2**31)
     max_draws: Count = 500
-    block: Count = 1
     growth: float = Field(1.0, ge=1)
     moderated: bool = True
-    sampling: Literal["all", "top-two"] = "all"
 
     @property
     def most_draws(self) -> int:
         return self.max_draws
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, value: Any, info: ValidationInfo) -> Any:
+        """Read what an earlier version saved, where its further keys changed nothing."""
+        if not isinstance(value, Mapping) or not (info.context or {}).get(SAVED):
+            return value
+        for key, default in KEYS_OF_EARLIER_VERSIONS.items():
+            if value.get(key, default) != default:
+                raise ValueError(
+                    f"{key} {value[key]} is of an earlier version of zsd_ray, which alone can "
+                    "repeat this run's decisions"
+                )
+        return {k: v for k, v in value.items() if k not in KEYS_OF_EARLIER_VERSIONS}
+
     @model_validator(mode="after")
-    def _whole_blocks(self) -> Self:
-        for name in ("min_draws", "max_draws"):
-            draws = getattr(self, name)
-            if draws % self.block:
-                raise ValueError(f"{name} ({draws}) must be a multiple of block ({self.block})")
-        least = 2 * self.block
-        if not least <= self.min_draws <= self.max_draws:
+    def _ordered(self) -> Self:
+        if self.min_draws > self.max_draws:
             raise ValueError(
-                f"needs {least} (two blocks) <= min_draws <= max_draws, but came "
-                f"{self.min_draws} and {self.max_draws}"
+                f"min_draws ({self.min_draws}) must be at most max_draws ({self.max_draws})"
             )
         return self
+
+
+KEYS_OF_EARLIER_VERSIONS: Mapping[str, Any] = {"block": 1, "sampling": "all"}
+"""Keys of `_SequentialPruning` that saved runs have, and identities hold at these values."""
 
 
 class PairedTPruning(_SequentialPruning):

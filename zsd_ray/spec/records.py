@@ -151,7 +151,7 @@ class ImageState:
     """What is known of an undecided image, as a checkpoint keeps it: K classes, S of them left.
 
     n_draws: draws that the rule has seen; N, of which something is known, may be more.
-    survivors: (S,) int32; waiting: those of them that get no draws for now.
+    survivors: (S,) int32.
     draws: (K,) int32, draws of each class that the rule has seen.
     errors: (N, S) float32, NaN where not known.
     table: (N, 4) float64, t, alpha, sigma and weight of each draw.
@@ -163,7 +163,6 @@ class ImageState:
     image_id: str
     n_draws: int
     survivors: NDArray[np.int32]
-    waiting: NDArray[np.int32]
     draws: NDArray[np.int32]
     errors: NDArray[np.float32]
     table: NDArray[np.float64]

@@ -20,8 +20,8 @@ class Anytime(Sequential):
     The best of K classes could fall to any of K - 1 others; at each it falls with probability at
     most alpha / (K - 1), at whichever look (mixture.py), so with at most alpha in all. This is
     exact for independent normal differences of one variance without `moderated`, whose prior comes
-    from the same scores; with it, and where blocks average over what changes with t, it holds
-    nearly (benchmarks/error_control.py). What `max_draws` or an indifference stop then decide among
+    from the same scores; with it, and where variances change with t, it holds nearly
+    (benchmarks/error_control.py). What `max_draws` or an indifference stop then decide among
     the classes left is outside the promise.
 
     Args:
@@ -29,7 +29,7 @@ class Anytime(Sequential):
         alpha: of an image.
         scale: of mean / standard deviation of a draw's difference, as classes are expected to
             differ; it changes the cost and not the promise.
-        looks, moderated, top_two: as in `Sequential`.
+        looks, moderated: as in `Sequential`.
     """
 
     def __init__(
@@ -39,11 +39,10 @@ class Anytime(Sequential):
         scale: float,
         looks: Looks,
         moderated: bool,
-        top_two: bool,
     ) -> None:
-        super().__init__(looks, moderated, top_two)
+        super().__init__(looks, moderated)
         self._enough = math.log(max(1, n_classes - 1) / alpha)
-        self._scale = scale * math.sqrt(looks.block)
+        self._scale = scale
 
     @property
     def enough(self) -> float:

@@ -22,8 +22,6 @@ class ClarkJaini:
     with the leader is removed far more often than `p_value`.
     """
 
-    may_wait = False
-
     def __init__(self, min_scores: int, max_scores: int, p_value: float) -> None:
         self.min_scores = min_scores
         self.max_draws = max_scores

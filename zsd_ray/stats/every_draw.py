@@ -11,8 +11,6 @@ from zsd_ray.stats.rules import Verdict
 class EveryDraw:
     """One look, after the last draw."""
 
-    may_wait = False
-
     def __init__(self, draws: int) -> None:
         self.max_draws = draws
 

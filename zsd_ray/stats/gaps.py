@@ -12,12 +12,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Gaps:
-    """Class less leader, over the observations that both have; each array is (K,) float64.
+    """Class less leader, over N draws; each array is (K,) float64, and 0 for the leader itself.
 
-    An observation is the mean of a block of draws. Of the leader itself all is 0, but n.
-
-    leader: the class of least mean among those that did not wait.
-    n, mean: observations and their mean; squares: the sum of squares about that mean.
+    leader: the class of least mean.
+    n: N for every class; mean: of the differences; squares: the sum of squares about that mean.
     """
 
     leader: int
@@ -26,26 +24,14 @@ class Gaps:
     squares: Array
 
     @classmethod
-    def of(cls, scores_NK: Array, block: int) -> Gaps:
-        """From paired scores, nan from the draw on that a class has waited; N whole blocks."""
-        scores = scores_NK
-        if block > 1:
-            scores = scores.reshape(-1, block, scores.shape[1]).mean(axis=1)
-        n = np.full(scores.shape[1], float(len(scores)))
-        waited = np.isnan(scores[-1])
-        if not waited.any():
-            leader = int(scores.sum(axis=0).argmin())
-            gap = scores - scores[:, leader, None]
-            mean = gap.mean(axis=0)
-            gap -= mean
-            return cls(leader, n, mean, np.einsum("nk,nk->k", gap, gap))
-        totals = scores.sum(axis=0)
-        totals[waited] = np.inf
-        leader = int(totals.argmin())
-        gap = scores - scores[:, leader, None]
-        n[waited] = np.count_nonzero(~np.isnan(gap[:, waited]), axis=0)
-        mean = np.nansum(gap, axis=0) / n
-        return cls(leader, n, mean, np.nansum((gap - mean) ** 2, axis=0))
+    def of(cls, scores_NK: Array) -> Gaps:
+        """From scores that are paired by draw."""
+        n = np.full(scores_NK.shape[1], float(len(scores_NK)))
+        leader = int(scores_NK.sum(axis=0).argmin())
+        gap = scores_NK - scores_NK[:, leader, None]
+        mean = gap.mean(axis=0)
+        gap -= mean
+        return cls(leader, n, mean, np.einsum("nk,nk->k", gap, gap))
 
     @property
     def others(self) -> NDArray[np.bool_]:

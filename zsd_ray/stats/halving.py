@@ -21,8 +21,6 @@ class SuccessiveHalving:
         keep: share of classes that stays at each round, rounded up.
     """
 
-    may_wait = False
-
     def __init__(self, first: int, growth: float, keep: float, max_draws: int) -> None:
         self.max_draws = max_draws
         self._keep = keep

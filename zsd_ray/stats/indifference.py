@@ -29,7 +29,6 @@ class WithIndifference:
 
     def __init__(self, rule: Rule, delta: float, n_classes: int) -> None:
         self.max_draws = rule.max_draws
-        self.may_wait = rule.may_wait
         self._rule = rule
         self._delta = delta
         self._alpha = ALPHA / max(1, n_classes - 1)
@@ -43,7 +42,7 @@ class WithIndifference:
         verdict = self._rule.look(scores, seen)
         if verdict.stop_reason is not None:
             return verdict
-        gaps = Gaps.of(scores[: verdict.n_draws, verdict.keep], 1)
+        gaps = Gaps.of(scores[: verdict.n_draws, verdict.keep])
         width, deviation = half_width(gaps, NOTHING, self._delta, self._alpha)
         worst = np.max((width - gaps.mean)[gaps.others] - self._delta * deviation[gaps.others])
         if worst <= 0:

@@ -18,8 +18,6 @@ class LiStages:
     said in diffusion/draws.py, staged_order.
     """
 
-    may_wait = False
-
     def __init__(self, keep: tuple[int, ...], draws: tuple[int, ...]) -> None:
         self.keep = keep
         self.draws = draws

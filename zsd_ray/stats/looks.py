@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 
 class Looks(NamedTuple):
-    """Looks at whole blocks, each `growth` times as late as the last, or one block later.
+    """Looks, each after `growth` times the draws of the last, or one draw later.
 
-    growth 1: after every block.
+    growth 1: after every draw.
     """
 
     first: int
-    block: int
     growth: float
     last: int
 
@@ -21,5 +20,4 @@ class Looks(NamedTuple):
         """The next look after one at `n_draws` (0: none yet)."""
         if n_draws == 0:
             return min(self.first, self.last)
-        blocks = max(n_draws // self.block + 1, math.ceil(n_draws * self.growth / self.block))
-        return min(blocks * self.block, self.last)
+        return min(max(n_draws + 1, math.ceil(n_draws * self.growth)), self.last)

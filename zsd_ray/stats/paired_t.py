@@ -21,8 +21,8 @@ class PairedT(Sequential):
     often than p_value says: fewer looks, fewer errors.
     """
 
-    def __init__(self, p_value: float, looks: Looks, moderated: bool, top_two: bool) -> None:
-        super().__init__(looks, moderated, top_two)
+    def __init__(self, p_value: float, looks: Looks, moderated: bool) -> None:
+        super().__init__(looks, moderated)
         self._p_value = p_value
 
     @property

@@ -26,8 +26,6 @@ class Verdict:
     n_draws: the draws that it saw.
     keep: (K,) bool, which classes stay; at least one does.
     stop_reason: why the image is decided now, or None to draw on.
-    draw: (K,) bool, which of those that stay get the next draws, the leader among them; the others
-        wait, and when they get draws again they are given what they missed. None: all that stay.
     ranking: (K,) which class is first, second, ... where that is no matter of mean scores; only of
         a look that stops and keeps all.
     """
@@ -35,7 +33,6 @@ class Verdict:
     n_draws: int
     keep: NDArray[np.bool_]
     stop_reason: str | None
-    draw: NDArray[np.bool_] | None = None
     ranking: NDArray[np.intp] | None = None
 
 
@@ -45,15 +42,11 @@ class Rule(Protocol):
     max_draws: int
     """No image is given more draws than this."""
 
-    may_wait: bool
-    """Whether it ever lets a class wait; draws are not guessed ahead then."""
-
     def next_look(self, n_draws: int) -> int:
         """Return after how many draws to look next; the last look was at `n_draws` (0: none)."""
 
     def look(self, scores_NK: NDArray[np.float64], seen: int) -> Verdict:
-        """Look at K surviving classes, lower is better, paired by draw; nan from the draw on that
-        a class has waited since.
+        """Look at K surviving classes, lower is better, paired by draw.
 
         The last look was at `seen` draws; N is at least next_look(seen). Where there are draws for
         several looks, they are taken in order up to the first that removes a class or stops, or
@@ -78,8 +71,7 @@ def not_before(config: PruningConfig, n_draws: int) -> PruningConfig:
         case HalvingPruning():
             first, update = config.min_draws, {"min_draws": n_draws}
         case _:
-            first = config.min_draws
-            update = {"min_draws": -(-n_draws // config.block) * config.block}
+            first, update = config.min_draws, {"min_draws": n_draws}
     if first >= n_draws:
         return config
     if not update or max(update.values()) > config.most_draws:
@@ -119,8 +111,7 @@ def _plain_rule(config: PruningConfig, n_classes: int) -> Rule:
             return EveryDraw(config.draws)
         case VotePruning():
             return Vote(config.levels, config.draws)
-    looks = Looks(config.min_draws, config.block, config.growth, config.max_draws)
-    top_two = config.sampling == "top-two"
+    looks = Looks(config.min_draws, config.growth, config.max_draws)
     if isinstance(config, PairedTPruning):
-        return PairedT(config.p_value, looks, config.moderated, top_two)
-    return Anytime(n_classes, config.alpha, config.scale, looks, config.moderated, top_two)
+        return PairedT(config.p_value, looks, config.moderated)
+    return Anytime(n_classes, config.alpha, config.scale, looks, config.moderated)

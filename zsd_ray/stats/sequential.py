@@ -12,26 +12,17 @@ from zsd_ray.stats.looks import Looks
 from zsd_ray.stats.moderation import NOTHING, Prior, fit
 from zsd_ray.stats.rules import Verdict
 
-_FEW = 6
-"""Classes left from which on only leader and challenger get draws, where that is wanted: of more,
-the hopeless fall in fewer rounds when all get draws at once."""
-
 
 class Sequential(ABC):
-    """Looks at whole blocks, removes what the test tells from the leader, and stops in the end.
-
-    An observation of the test is the mean of a block of draws.
+    """Removes, at each look, what the test tells from the leader; the last look ends the image.
 
     Args:
         looks: when, up to the last draw; then the least mean wins.
         moderated: whether variances are moderated, by those of the classes that are left.
-        top_two: whether, of the few that are left, only the leader and its nearest challenger get
-            draws while the others wait.
     """
 
-    def __init__(self, looks: Looks, moderated: bool, top_two: bool) -> None:
+    def __init__(self, looks: Looks, moderated: bool) -> None:
         self.max_draws = looks.last
-        self.may_wait = top_two
         self._looks = looks
         self._moderated = moderated
 
@@ -47,21 +38,13 @@ class Sequential(ABC):
         evidence = self.evidence(gaps, prior)
         evidence[gaps.leader] = -np.inf
         keep = evidence < self.enough
-        n_left = int(np.count_nonzero(keep))
-        if n_left == 1:
+        if np.count_nonzero(keep) == 1:
             return Verdict(n, keep, "one-class-left")
-        if n >= self.max_draws:
-            return Verdict(n, keep, "max-draws")
-        if not self.may_wait or n_left > _FEW:
-            return Verdict(n, keep, None)
-        draw = np.zeros(len(keep), dtype=bool)
-        rivals = np.where(keep & gaps.others, evidence, np.inf)
-        draw[[gaps.leader, int(rivals.argmin())]] = True
-        return Verdict(n, keep, None, draw)
+        return Verdict(n, keep, "max-draws" if n >= self.max_draws else None)
 
     def gaps(self, scores_NK: Array) -> tuple[Gaps, Prior]:
         """The differences from the leader, and what is believed of their variances."""
-        gaps = Gaps.of(scores_NK, self._looks.block)
+        gaps = Gaps.of(scores_NK)
         if not self._moderated:
             return gaps, NOTHING
         others = gaps.others

@@ -20,8 +20,6 @@ class Vote:
         draws: a multiple of it.
     """
 
-    may_wait = False
-
     def __init__(self, levels: int, draws: int) -> None:
         self.max_draws = draws
         self._levels = levels
