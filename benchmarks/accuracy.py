@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 import zsd_ray
-from zsd_ray.spec.config import RunConfig, load_config
+from zsd_ray.config.run import RunConfig, load_config
 
 CONFIG = Path(__file__).parent.parent / "configs" / "digits.yaml"
 

@@ -20,8 +20,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 import zsd_ray
-from zsd_ray.spec.config import RunConfig, load_config, parse_config
-from zsd_ray.spec.pruning import ClarkJainiPruning
+from zsd_ray.config.run import RunConfig, load_config, parse_config
+from zsd_ray.rules.clark_jaini import ClarkJainiPruning
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))

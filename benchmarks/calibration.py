@@ -21,12 +21,12 @@ from made_up_pool import write_pool
 from numpy.typing import NDArray
 from scipy.special import expit, log_expit
 
-from zsd_ray.analysis.calibration import Images
 from zsd_ray.analysis.saved_run import open_run
 from zsd_ray.stats import reliability
-from zsd_ray.stats.gap_posterior import GapPosterior
-from zsd_ray.stats.platt import Platt
-from zsd_ray.stats.temperature import Temperature
+from zsd_ray.studies.calibration.calibrating import Images
+from zsd_ray.studies.calibration.gap_posterior import GapPosterior
+from zsd_ray.studies.calibration.platt import Platt
+from zsd_ray.studies.calibration.temperature import Temperature
 
 METHODS = {"posterior": GapPosterior, "temperature": Temperature, "platt": None}
 

@@ -31,10 +31,9 @@ from rich.progress import track
 from score_pool import TIMESTEPS, Pool
 
 from zsd_ray.analysis.replay import replay
+from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.reports.figures import log_axis, style
-from zsd_ray.spec.config import RunConfig, parse_config
 from zsd_ray.stats.intervals import wilson
-from zsd_ray.stats.rules import make_rule
 
 WEIGHTINGS = ("heuristic", "simple", "vdm", "standardised", "learned", "split, default range")
 DEFAULT = "anytime, indifferent 0.2", "importance", "split, default range"
@@ -78,7 +77,7 @@ def measure(pool: Pool, setting: Setting) -> dict[str, Any]:
     n_draws = min(len(draws) for draws in table.draws)
     n_draws -= n_draws % 10
     section = rules(n_draws)[setting.rule]
-    rule = make_rule(parse_config(RunConfig, {"pruning": section}).pruning, pool.n_classes)
+    rule = parse_config(RunConfig, {"pruning": section}).pruning.make(pool.n_classes)
     predictions, spent = [], []
     for errors, draws in zip(table.errors, table.draws, strict=True):
         outcome = replay(rule, errors[:n_draws], draws[:n_draws])

@@ -34,10 +34,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from zsd_ray.spec.config import RunConfig, parse_config
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.rules.rule import Rule
 from zsd_ray.stats.class_offset import SCALE_DRAWS, ClassOffset, class_deviations, draw_scale
 from zsd_ray.stats.intervals import wilson
-from zsd_ray.stats.rules import Rule, make_rule
 
 N_CLASSES, N_DRAWS = 10, 300
 _SD = np.sqrt(0.5)  # of a score, so that a difference has 1
@@ -121,7 +121,7 @@ def rows(n_images: int, seed: int, quick: bool) -> Iterator[dict[str, Any]]:
     cases = [(rule, noise, means) for rule in RULES for noise in noises for means in MEANS]
     for name, noise, means in track(cases, console=Console(stderr=True), disable=not _tty()):
         tree, promised = RULES[name]
-        rule = make_rule(parse_config(RunConfig, {"pruning": tree}).pruning, N_CLASSES)
+        rule = parse_config(RunConfig, {"pruning": tree}).pruning.make(N_CLASSES)
         rng = np.random.default_rng(seed)  # the same images for every rule
         if name == OFFSET_RULE:
             races = [race(rule, *with_offset(noise, MEANS[means], rng)) for _ in range(n_images)]

@@ -15,11 +15,11 @@ from typing import Any, cast
 
 import torch
 
-from zsd_ray.models.base import Denoiser
+from zsd_ray.config.run import ModelConfig
+from zsd_ray.models.denoiser import Denoiser
 from zsd_ray.models.latents import Autoencoder
 from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.models.torchvision_ops import declare_missing_operators
-from zsd_ray.spec.config import ModelConfig
 
 N_PROMPTS, N_TINY_PROMPTS = 1000, 10
 _BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -130,7 +130,7 @@ _SDXL_MORE = {
 
 NETWORKS: dict[str, Network | BuiltIn] = {
     "sd15@512": Network(
-        adapter="zsd_ray.models.stable_diffusion:StableDiffusion",
+        adapter="zsd_ray.models.families.stable_diffusion:StableDiffusion",
         network="UNet2DConditionModel",
         config=_SD | {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8},
         tiny=_TINY_UNET | {"cross_attention_dim": 24, "attention_head_dim": 2},
@@ -139,7 +139,7 @@ NETWORKS: dict[str, Network | BuiltIn] = {
         shares=True,
     ),
     "sd2@256": Network(
-        adapter="zsd_ray.models.stable_diffusion:StableDiffusion",
+        adapter="zsd_ray.models.families.stable_diffusion:StableDiffusion",
         network="UNet2DConditionModel",
         config=_SD
         | {
@@ -155,7 +155,7 @@ NETWORKS: dict[str, Network | BuiltIn] = {
         shares=True,
     ),
     "sdxl@512": Network(
-        adapter="zsd_ray.models.sdxl:StableDiffusionXL",
+        adapter="zsd_ray.models.families.sdxl:StableDiffusionXL",
         network="UNet2DConditionModel",
         config=_SDXL_MORE
         | {
@@ -182,7 +182,7 @@ NETWORKS: dict[str, Network | BuiltIn] = {
         tiny_rows={"hidden": (12, 24), "pooled": (16,)},
     ),
     "dit-xl/2@256": Network(
-        adapter="zsd_ray.models.dit:DiT",
+        adapter="zsd_ray.models.families.dit:DiT",
         network="DiTTransformer2DModel",
         config={
             "num_attention_heads": 16,
@@ -208,7 +208,7 @@ NETWORKS: dict[str, Network | BuiltIn] = {
         tiny_rows={"labels": ()},
     ),
     "sd3-medium@512": Network(
-        adapter="zsd_ray.models.sd3:StableDiffusion3",
+        adapter="zsd_ray.models.families.sd3:StableDiffusion3",
         network="SD3Transformer2DModel",
         config={
             "sample_size": 64,

@@ -41,11 +41,11 @@ import torch
 from gpu_networks import NETWORKS, BuiltIn, Network
 from torch.utils.flop_counter import FlopCounterMode
 
+from zsd_ray.config.method import DiffusionClassifierMethod
 from zsd_ray.methods.diffusion_classifier import DiffusionClassifier
-from zsd_ray.models.base import Denoiser
+from zsd_ray.models.denoiser import Denoiser
 from zsd_ray.models.rows import BindsRows, RowNetwork, plain_rows, row_network, wrapper
 from zsd_ray.models.unet_rows import UNetRows, is_plain
-from zsd_ray.spec.method import DiffusionClassifierMethod
 
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # it advises against random weights
 os.environ.setdefault("TQDM_DISABLE", "1")

@@ -29,17 +29,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from zsd_ray import api
+from zsd_ray.config.data import DataConfig
+from zsd_ray.config.run import load_config, parse_config
+from zsd_ray.config.training import load_training
 from zsd_ray.data.open import open_dataset
-from zsd_ray.probing import probe
 from zsd_ray.reports.figures import BLUE, MUTED, ORANGE, style
 from zsd_ray.reports.lines import columns
 from zsd_ray.reports.progress_bar import ProgressBar
-from zsd_ray.spec.config import load_config, parse_config
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.fid_config import FidConfig
-from zsd_ray.spec.generate_config import GenerateConfig
-from zsd_ray.spec.probe_config import ProbeConfig
-from zsd_ray.spec.train_config import load_training
+from zsd_ray.studies.fid.fid_config import FidConfig
+from zsd_ray.studies.generation.generate_config import GenerateConfig
+from zsd_ray.studies.probes.probe_config import ProbeConfig
+from zsd_ray.studies.probes.probing import probe
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 POOLING = "mean"

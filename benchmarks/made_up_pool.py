@@ -9,14 +9,20 @@ from typing import Any
 
 from made_up_scores import WORKLOADS, ScoreTable
 
-from zsd_ray.data.digits import NAMES
-from zsd_ray.engine.events import Assign, Decide, Event, ScoresArrived, WorkerJoined, WorkRequested
-from zsd_ray.engine.scheduler import Scheduler
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.data.readers.digits import NAMES
+from zsd_ray.records.scores import Decision
 from zsd_ray.results.output import Output
 from zsd_ray.results.run_file import RunFile
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.records import Decision
-from zsd_ray.stats.rules import make_rule
+from zsd_ray.scheduling.events import (
+    Assign,
+    Decide,
+    Event,
+    ScoresArrived,
+    WorkerJoined,
+    WorkRequested,
+)
+from zsd_ray.scheduling.scheduler import Scheduler
 
 N_IMAGES, N_DRAWS = 24, 40
 _BATCH = 256
@@ -63,7 +69,7 @@ def write_pool(path: str, **method: Any) -> str:
 def _decisions(config: RunConfig) -> list[Decision]:
     """What one worker that scores from the table comes to."""
     table = ScoreTable(WORKLOADS["cifar10"], seed=0)
-    rule = make_rule(config.pruning, len(NAMES))
+    rule = config.pruning.make(len(NAMES))
     records = table.records(N_IMAGES)
     scheduler = Scheduler(records, range(N_IMAGES), rule, len(NAMES), keep_all_raw=True)
     events: list[Event] = [WorkerJoined("one", _BATCH), WorkRequested("one")]

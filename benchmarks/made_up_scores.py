@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zsd_ray.spec.records import ImageRecord, ItemScores, MicroBatch, MicroBatchScores, WorkItem
-from zsd_ray.stats.clark_jaini import ClarkJaini
-from zsd_ray.stats.rules import Rule
+from zsd_ray.records.scores import ImageRecord, ItemScores, MicroBatch, MicroBatchScores, WorkItem
+from zsd_ray.rules.clark_jaini import ClarkJaini
+from zsd_ray.rules.rule import Rule
 
 _PROFILES = 509  # prime, so that an image's profile and its offsets into the noise do not go along
 

@@ -25,9 +25,9 @@ from accuracy import mnist_parquet
 from rich.console import Console
 
 import zsd_ray
+from zsd_ray.config.algorithms import ALGORITHMS
+from zsd_ray.config.run import RunConfig, load_config
 from zsd_ray.reports.progress_bar import ProgressBar
-from zsd_ray.spec.algorithms import ALGORITHMS
-from zsd_ray.spec.config import RunConfig, load_config
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 QUICK: dict[str, tuple[str, ...]] = {

@@ -27,11 +27,11 @@ import numpy as np
 import torch
 
 import zsd_ray
+from zsd_ray.config.run import RunConfig, load_config
 from zsd_ray.diffusion import draws
-from zsd_ray.models.base import Denoiser
+from zsd_ray.models.denoiser import Denoiser
 from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.results.progress import Progress
-from zsd_ray.spec.config import RunConfig, load_config
 
 BARE_SECONDS, QUICK_SECONDS = 10.0, 0.1
 BATCH_SIZE = 64

@@ -38,9 +38,9 @@ from zsd_ray.analysis.reweight import reweighted
 from zsd_ray.analysis.saved_run import SavedRun, open_run
 from zsd_ray.analysis.saved_scores import read_scores
 from zsd_ray.api import train
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.config.training import load_training
 from zsd_ray.reports.figures import log_axis, style
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.train_config import load_training
 from zsd_ray.stats.intervals import wilson
 from zsd_ray.stats.paired import Discordance, bootstrap
 

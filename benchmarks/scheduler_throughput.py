@@ -30,16 +30,16 @@ from typing import Any
 import ray
 from made_up_scores import WORKLOADS, ScoreTable
 
-from zsd_ray.data.classes import ClassList
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.data.labels.classes import ClassList
 from zsd_ray.data.record_table import RecordTable
-from zsd_ray.engine.plan import Plan, make_plan
-from zsd_ray.engine.scheduler import WORKERS_PER_SCHEDULER
+from zsd_ray.planning.plan import Plan, make_plan
+from zsd_ray.records.scores import MicroBatch, MicroBatchScores
 from zsd_ray.runtime.cluster import cluster
 from zsd_ray.runtime.model_worker import IN_FLIGHT
 from zsd_ray.runtime.scheduler_actor import SchedulerActor
 from zsd_ray.runtime.sink import Sink
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.records import MicroBatch, MicroBatchScores
+from zsd_ray.scheduling.scheduler import WORKERS_PER_SCHEDULER
 
 _SAMPLE_EVERY = 20  # micro-batches
 

@@ -14,12 +14,12 @@ from zsd_ray.analysis.fit_share import in_share
 from zsd_ray.analysis.saved_run import open_run
 from zsd_ray.analysis.saved_scores import read_scores
 from zsd_ray.analysis.weighting_fit import N_BUCKETS
+from zsd_ray.config.method import DEFAULT_SNR_RANGE, DiffusionClassifierMethod
 from zsd_ray.diffusion.draws import STRATA, spread_order
 from zsd_ray.diffusion.saved_schedule import SavedSchedule
 from zsd_ray.diffusion.time_density import MEASURED_SHARE, USUAL_SHARE, bucket_of, usual_spread
 from zsd_ray.diffusion.weighting import WEIGHTINGS
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.method import DEFAULT_SNR_RANGE, DiffusionClassifierMethod
+from zsd_ray.records.errors import UserError
 from zsd_ray.stats.time_fit import (
     Spread,
     bucket_means,

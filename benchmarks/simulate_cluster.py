@@ -34,7 +34,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from virtual_cluster import Cluster
 from virtual_setting import CLOCKS, Setting
 
-from zsd_ray.engine.scheduler import WORKERS_PER_SCHEDULER
+from zsd_ray.scheduling.scheduler import WORKERS_PER_SCHEDULER
 
 SIZES = (1, 8, 64, 512, 1000, 4000)
 IMAGES_PER_GPU = {"imagenet": 4, "cifar10": 20}

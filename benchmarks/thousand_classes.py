@@ -21,9 +21,9 @@ import tempfile
 from typing import Any
 
 import zsd_ray
-from zsd_ray.data.digits import NAMES
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.method import FULL_RANGE
+from zsd_ray.config.method import FULL_RANGE
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.data.readers.digits import NAMES
 from zsd_ray.stats.intervals import wilson
 
 N_CLASSES, N_QUICK = 1000, 12

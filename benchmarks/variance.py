@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 
 from zsd_ray.analysis.saved_run import open_run
 from zsd_ray.analysis.saved_scores import read_scores
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.method import DiffusionClassifierMethod
+from zsd_ray.config.method import DiffusionClassifierMethod
+from zsd_ray.records.errors import UserError
 
 Array = NDArray[np.float64]
 PERIOD = 20  # blocks of every rule begin with its multiples

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from made_up_scores import ScoreTable
 from virtual_setting import CLOCKS, Setting
 
-from zsd_ray.engine.events import (
+from zsd_ray.records.scores import MicroBatch
+from zsd_ray.scheduling.events import (
     Assign,
     Decide,
     Event,
@@ -25,8 +26,7 @@ from zsd_ray.engine.events import (
     WorkerLost,
     WorkRequested,
 )
-from zsd_ray.engine.scheduler import Scheduler
-from zsd_ray.spec.records import MicroBatch
+from zsd_ray.scheduling.scheduler import Scheduler
 
 IN_FLIGHT = 2  # as runtime/model_worker.py
 _STALLED_SECONDS = 6 * 3600.0

@@ -13,7 +13,7 @@ import torch
 
 from tests.support.images import write_folder
 from zsd_ray.cli import main
-from zsd_ray.spec.errors import RunBrokenError
+from zsd_ray.records.errors import RunBrokenError
 
 CONFIG = "configs/digits.yaml"
 FAST = [
@@ -244,7 +244,7 @@ def test_a_fault_of_ours_gives_exit_code_70_and_a_run_that_failed(monkeypatch, c
     def fail(*_, **__):
         raise KeyError("surprise")
 
-    monkeypatch.setattr("zsd_ray.engine.local.run_local", fail)
+    monkeypatch.setattr("zsd_ray.evaluation.local.run_local", fail)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     out = tmp_path / "run"
     assert main(["run", CONFIG, "--limit=1", f"--set=output.path={out}", *FAST]) == 70

@@ -9,9 +9,9 @@ import pytest
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
 
 from zsd_ray.cli import main
+from zsd_ray.config.run import ClusterConfig
+from zsd_ray.records.errors import RunBrokenError, StoreError, UserError
 from zsd_ray.runtime.cluster import cluster
-from zsd_ray.spec.config import ClusterConfig
-from zsd_ray.spec.errors import RunBrokenError, StoreError, UserError
 
 
 class PanicError(BaseException):
@@ -41,7 +41,7 @@ def end(monkeypatch, capsys, logs):
         def fail(*_, **__):
             raise error
 
-        monkeypatch.setattr("zsd_ray.reports.datasets.dataset_lines", fail)
+        monkeypatch.setattr("zsd_ray.reports.dataset_lines.dataset_lines", fail)
         code = main(["datasets"])
         captured = capsys.readouterr()
         (line,) = captured.err.splitlines()
@@ -117,7 +117,7 @@ def test_where_no_file_can_be_written_the_traceback_is_printed(monkeypatch, caps
     def fail(*_, **__):
         raise KeyError("x")
 
-    monkeypatch.setattr("zsd_ray.reports.datasets.dataset_lines", fail)
+    monkeypatch.setattr("zsd_ray.reports.dataset_lines.dataset_lines", fail)
     monkeypatch.setattr(tempfile, "tempdir", "/no/such/folder")
     assert main(["datasets"]) == 70
     err = capsys.readouterr().err

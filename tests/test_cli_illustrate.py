@@ -9,7 +9,7 @@ import yaml
 
 from tests.support.images import write_folder
 from zsd_ray.cli import main
-from zsd_ray.engine import illustrate as engine
+from zsd_ray.studies.illustrations import illustrating as engine
 
 CLASSES = ("cat", "dog", "owl")
 

@@ -69,7 +69,7 @@ def test_a_pilot_of_real_images(capsys, tmp_path):
 
 def test_the_pilots_images_are_those_of_a_limit(capsys, monkeypatch, tmp_path):
     """On what a cluster would be asked for; the run itself is taken from a local one."""
-    from zsd_ray import forecasting
+    from zsd_ray.evaluation import forecast as forecasting
 
     out, asked, real = f"--set=output.path={tmp_path}/run", [], forecasting.run
 

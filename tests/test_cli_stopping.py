@@ -67,7 +67,7 @@ def test_a_signal_that_comes_twice_does_not_break_off_the_closing():
 # Where it comes: while the command line is imported, and while arguments are read.
 _MOMENTS = {
     "import": "sys.meta_path.insert(0, Finder('zsd_ray.cli.entry'))",
-    "later import": "sys.meta_path.insert(0, Finder('zsd_ray.reports.models'))",
+    "later import": "sys.meta_path.insert(0, Finder('zsd_ray.reports.model_lines'))",
     "arguments": "argparse.ArgumentParser.parse_args = kill",
 }
 # When all is done and Python ends: before its own handlers are gone, and after.

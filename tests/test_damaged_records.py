@@ -9,25 +9,25 @@ import torch
 
 from tests.hostile import outputs
 from zsd_ray.cli import main
-from zsd_ray.engine.generate import _check_output
-from zsd_ray.engine.plan import make_plan
-from zsd_ray.engine.probe_fit import FitPiece, rows_written
-from zsd_ray.engine.probe_plan import Checkpoint as ModelState
+from zsd_ray.config.identity import hash_of
+from zsd_ray.config.pooling import Cell
+from zsd_ray.planning.plan import make_plan
+from zsd_ray.records.errors import DamagedFile, UserError
 from zsd_ray.results.checkpoint import Checkpoint
-from zsd_ray.results.feature_parts import FeatureParts
-from zsd_ray.results.fid_file import FidEntry, RealStatistics, read_entries, write_entry
 from zsd_ray.results.heartbeat import read_heartbeat
 from zsd_ray.results.image_parts import ImageParts
 from zsd_ray.results.output import Output
-from zsd_ray.results.probe_record import ProbeRecord
-from zsd_ray.results.probe_rows import PROBES
-from zsd_ray.spec.errors import DamagedFile, UserError
-from zsd_ray.spec.identity import hash_of
-from zsd_ray.spec.probe_config import Cell
-from zsd_ray.stats.moments import Moments
-from zsd_ray.sweeping import _before
-from zsd_ray.training.checkpoint import Checkpoint as TrainingState
-from zsd_ray.training.checkpoint import State
+from zsd_ray.studies.fid.fid_file import FidEntry, RealStatistics, read_entries, write_entry
+from zsd_ray.studies.fid.moments import Moments
+from zsd_ray.studies.generation.generating import _check_output
+from zsd_ray.studies.probes.feature_parts import FeatureParts
+from zsd_ray.studies.probes.probe_fit import FitPiece, rows_written
+from zsd_ray.studies.probes.probe_plan import Checkpoint as ModelState
+from zsd_ray.studies.probes.probe_record import ProbeRecord
+from zsd_ray.studies.probes.probe_rows import PROBES
+from zsd_ray.studies.sweeps.sweeping import _before
+from zsd_ray.training.training_state import Checkpoint as TrainingState
+from zsd_ray.training.training_state import State
 
 
 @pytest.fixture(scope="module")

@@ -16,15 +16,15 @@ from pydantic import BaseModel
 
 from tests.support.doc_examples import ROOT, Example, blocks, commands, inline, words
 from zsd_ray.cli import entry, main
-from zsd_ray.data.class_tree import parse_tree
-from zsd_ray.spec import train_config
-from zsd_ray.spec.config import RunConfig, load_config, parse_config
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.fid_config import FidConfig
-from zsd_ray.spec.generate_config import GenerateConfig
-from zsd_ray.spec.probe_config import ProbeConfig
-from zsd_ray.spec.suite import SuiteConfig
-from zsd_ray.spec.train_config import load_training
+from zsd_ray.config import training as train_config
+from zsd_ray.config.run import RunConfig, load_config, parse_config
+from zsd_ray.config.training import load_training
+from zsd_ray.data.labels.class_tree import parse_tree
+from zsd_ray.records.errors import UserError
+from zsd_ray.studies.fid.fid_config import FidConfig
+from zsd_ray.studies.generation.generate_config import GenerateConfig
+from zsd_ray.studies.probes.probe_config import ProbeConfig
+from zsd_ray.studies.sweeps.suite_config import SuiteConfig
 
 TRAININGS = tuple(train_config._KINDS.values())
 KINDS = (RunConfig, ProbeConfig, FidConfig, GenerateConfig, SuiteConfig, *TRAININGS)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import zsd_ray
-from zsd_ray.spec.config import RunConfig, parse_config
+from zsd_ray.config.run import RunConfig, parse_config
 
 EARLIER = Path(__file__).parent / "assets" / "earlier_output"
 

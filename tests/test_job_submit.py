@@ -18,9 +18,9 @@ import zsd_ray
 from tests.support import s3_server
 from tests.support.digit_runs import PAPER
 from tests.support.local_cluster import ROOT, SECONDS, local_cluster, wait_until
-from zsd_ray.data.digits import NAMES, Digits
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.data.readers.digits import NAMES, Digits
 from zsd_ray.results.output import Output
-from zsd_ray.spec.config import RunConfig, parse_config
 from zsd_ray.storage import filesystem
 
 pytestmark = pytest.mark.end_to_end

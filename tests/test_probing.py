@@ -7,12 +7,13 @@ import pytest
 
 from tests.support.images import write_folder
 from tests.support.tiny_models import ddpm
-from zsd_ray import RunConfig, probing, run
+from zsd_ray import RunConfig, run
 from zsd_ray.cli import main
-from zsd_ray.probing import probe
-from zsd_ray.spec.config import parse_config
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.probe_config import ProbeConfig
+from zsd_ray.config.run import parse_config
+from zsd_ray.records.errors import UserError
+from zsd_ray.studies.probes import probing
+from zsd_ray.studies.probes.probe_config import ProbeConfig
+from zsd_ray.studies.probes.probing import probe
 
 N_TRAIN, N_TEST = 300, 60
 

@@ -5,13 +5,13 @@ import json
 import pytest
 
 from tests.support.digit_runs import configure
+from zsd_ray.analysis.comparison import Figures
+from zsd_ray.api import self_check
 from zsd_ray.cli import main
-from zsd_ray.reports.self_check import self_check_lines, verdict
-from zsd_ray.self_checking import self_check
-from zsd_ray.spec.comparison import Figures
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.self_check import SelfCheck
+from zsd_ray.records.errors import UserError
 from zsd_ray.stats.intervals import wilson
+from zsd_ray.studies.self_check.self_check_page import self_check_lines, verdict
+from zsd_ray.studies.self_check.self_check_record import SelfCheck
 
 CONFIG = "configs/digits.yaml"
 

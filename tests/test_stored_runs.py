@@ -13,17 +13,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.hostile import outputs
-from zsd_ray.api import run_plan
 from zsd_ray.data.record_table import RecordTable
-from zsd_ray.engine import local
-from zsd_ray.engine.counters import Counters
-from zsd_ray.engine.inputs import Inputs
-from zsd_ray.engine.plan import make_plan
+from zsd_ray.evaluation import local
+from zsd_ray.evaluation.evaluate import run_plan
+from zsd_ray.evaluation.session import WallTime
+from zsd_ray.planning.inputs import Inputs
+from zsd_ray.planning.plan import make_plan
+from zsd_ray.records.errors import RunBrokenError, StoreError
 from zsd_ray.reports import html
 from zsd_ray.results import local_file
 from zsd_ray.results.output import Output, part_name
-from zsd_ray.session import WallTime
-from zsd_ray.spec.errors import RunBrokenError, StoreError
+from zsd_ray.scheduling.counters import Counters
 
 INPUTS = Inputs()  # the digits are listed once, and the model is hashed once
 

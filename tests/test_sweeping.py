@@ -6,13 +6,13 @@ import json
 import pytest
 
 from tests.support.digit_runs import PAPER
-from zsd_ray import sweeping
 from zsd_ray.cli import main
-from zsd_ray.engine import inputs
-from zsd_ray.spec.config import parse_config
-from zsd_ray.spec.errors import RunBrokenError, UserError
-from zsd_ray.spec.suite import SuiteConfig
-from zsd_ray.sweeping import sweep
+from zsd_ray.config.run import parse_config
+from zsd_ray.planning import inputs
+from zsd_ray.records.errors import RunBrokenError, UserError
+from zsd_ray.studies.sweeps import sweeping
+from zsd_ray.studies.sweeps.suite_config import SuiteConfig
+from zsd_ray.studies.sweeps.sweeping import sweep
 
 RULE = {"rule": "clark-jaini", "min_scores": 4, "max_scores": 8, "p_value": 0.05}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import zsd_ray
-from zsd_ray.spec.config import parse_config
+from zsd_ray.config.run import parse_config
 
 SAMPLES = Path(__file__).parents[2] / "shared" / "data" / "imagenet-samples"
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zsd_ray.api import run
-    from zsd_ray.session import RunResult
-    from zsd_ray.spec.config import RunConfig, load_config
-    from zsd_ray.spec.errors import UserError
+    from zsd_ray.config.run import RunConfig, load_config
+    from zsd_ray.evaluation.session import RunResult
+    from zsd_ray.records.errors import UserError
 
 __all__ = ["RunConfig", "RunResult", "UserError", "load_config", "run"]
 
 _HOMES = {
-    "RunConfig": "zsd_ray.spec.config",
-    "UserError": "zsd_ray.spec.errors",
-    "load_config": "zsd_ray.spec.config",
-    "RunResult": "zsd_ray.session",
+    "RunConfig": "zsd_ray.config.run",
+    "UserError": "zsd_ray.records.errors",
+    "load_config": "zsd_ray.config.run",
+    "RunResult": "zsd_ray.evaluation.session",
     "run": "zsd_ray.api",
 }
 

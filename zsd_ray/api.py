@@ -2,132 +2,50 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from zsd_ray.analysis.class_offset import with_class_offset
 from zsd_ray.analysis.saved_run import open_run
-from zsd_ray.data.base import choose_subset
-from zsd_ray.engine.plan import Plan, make_plan
-from zsd_ray.engine.stages import with_screen
-from zsd_ray.engine.work import DoAll, do_here
+from zsd_ray.config.run import ClusterConfig, RunConfig, StorageConfig
+from zsd_ray.config.sampler import SamplerConfig
+from zsd_ray.data.dataset import choose_subset
+from zsd_ray.evaluation.evaluate import PLAN_SECONDS, in_fresh_place, run
+from zsd_ray.evaluation.session import (
+    OnProgress,
+    OnWarning,
+)
 from zsd_ray.models.registry import fingerprint
-from zsd_ray.results.fresh import free_path
-from zsd_ray.results.heartbeat import refuse_second_driver
-from zsd_ray.results.illustration_file import Illustrations
-from zsd_ray.results.run_file import Status
-from zsd_ray.runtime.job import refuse_relative, refuse_relative_place
-from zsd_ray.session import OnProgress, OnWarning, RunResult, Session, WallTime, as_before
-from zsd_ray.spec.config import ClusterConfig, RunConfig, StorageConfig
-from zsd_ray.spec.errors import StoreError, UserError
-from zsd_ray.spec.secrets import redact
+from zsd_ray.planning.plan import make_plan
+from zsd_ray.records.errors import UserError
+from zsd_ray.records.redaction import redact
+from zsd_ray.results.places import refuse_relative, refuse_relative_place
+from zsd_ray.runtime.pieces import DoAll, do_here
 from zsd_ray.storage import filesystem
+from zsd_ray.studies.illustrations.illustration_file import Illustrations
 
 if TYPE_CHECKING:  # torch takes seconds to import
-    from zsd_ray.engine.fid import FidResult
-    from zsd_ray.engine.generate import Generated
-    from zsd_ray.engine.model_check import ModelCheck
-    from zsd_ray.spec.fid_config import FidConfig
-    from zsd_ray.spec.generate_config import GenerateConfig
-    from zsd_ray.spec.train_config import TrainConfig
-    from zsd_ray.training.run import OnProgress as OnTrainProgress
-    from zsd_ray.training.run import TrainResult
+    from zsd_ray.config.training import TrainConfig
+    from zsd_ray.scoring.model_check import ModelCheck
+    from zsd_ray.studies.fid.fid_config import FidConfig
+    from zsd_ray.studies.fid.measuring import FidResult
+    from zsd_ray.studies.generation.generate_config import GenerateConfig
+    from zsd_ray.studies.generation.generating import Generated
+    from zsd_ray.studies.self_check.self_check_record import SelfCheck
+    from zsd_ray.training.training_session import OnProgress as OnTrainProgress
+    from zsd_ray.training.training_session import TrainResult
 
-PLAN_SECONDS = 10.0
-"""How long a store that does not answer is asked again before anything has begun."""
+__all__ = [
+    "check_model",
+    "fid",
+    "generate",
+    "illustrate",
+    "in_fresh_place",
+    "run",
+    "self_check",
+    "train",
+]
 
-
-def run(
-    config: RunConfig,
-    *,
-    local: bool = False,
-    on_progress: OnProgress | None = None,
-    on_warning: OnWarning = print,
-    began: float | None = None,
-) -> RunResult:
-    """Classify the images that `config` names, or go on with an interrupted run of it.
-
-    Args:
-        local: in this process, without Ray.
-        on_progress: called a few times a second.
-        on_warning: called with one line when something goes wrong that does not stop the run.
-        began: when the run's wall time begins, by time.monotonic; None: with this call.
-
-    Raises:
-        UserError: bad input, or another process is at this run; nothing was started.
-        RunBrokenError, StoreError: it cannot go on; the same call does later.
-        KeyboardInterrupt: what was decided is written, and the same call goes on.
-    """
-    wall = WallTime(began)
-    refuse_relative(config.model_dump(mode="json"))
-    # A mistyped endpoint should not be waited for as an outage is.
-    filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
-    return run_plan(make_plan(config), local, on_progress, on_warning, wall)
-
-
-def run_plan(
-    plan: Plan,
-    local: bool,
-    on_progress: OnProgress | None,
-    on_warning: OnWarning,
-    wall: WallTime | None = None,
-) -> RunResult:
-    """As `run`, of what was planned before."""
-    config, wall = plan.config, wall or WallTime()
-    refuse_second_driver(config.output.path, on_warning)
-    plan.output.prepare()
-    filesystem.configure(config.storage)
-    for line in plan.repairs.make(plan.output, plan.records):
-        on_warning(line)
-
-    def run_stage(stage: Plan) -> RunResult:
-        with wall.stage():
-            return run_plan(stage, local, _stage_progress(stage.config, on_progress), on_warning)
-
-    plan = with_screen(with_class_offset(plan, run_stage), run_stage)
-    if plan.nothing_to_do and not wall.stages:
-        return as_before(plan)
-    session = Session(plan, on_progress, on_warning, wall)
-    status: Status = "failed"
-    result: RunResult | None = None
-    try:
-        if plan.todo:
-            if local:
-                from zsd_ray.engine.local import run_local
-
-                run_local(plan, session.update)
-            else:
-                from zsd_ray.runtime.driver import run_on_ray
-
-                run_on_ray(plan, session.update, on_warning)
-        status = "finished"
-        plan.output.remove_checkpoints()
-        plan.repairs.remove_orphans(plan.output)
-    except KeyboardInterrupt:
-        status = "interrupted"
-        # Somebody waits: what is to be written now is tried, and not waited for.
-        filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
-        raise
-    finally:
-        try:
-            result = session.close(status)
-        except StoreError as error:
-            if status == "finished":
-                raise
-            # What broke the run says more than that its end could not be written down either.
-            on_warning(f"the end of the run is not written down: {error}")
-    assert result is not None
-    return result
-
-
-def _stage_progress(stage: RunConfig, on_progress: OnProgress | None) -> OnProgress | None:
-    """Pass on the progress of what comes before a run, under the name of its folder."""
-    if on_progress is None:
-        return None
-    name = posixpath.basename(stage.output.path)
-    return lambda progress: on_progress(replace(progress, stage=name))
+_SELF_CHECK_STEPS = 25  # of DDIM for an image
 
 
 def check_model(
@@ -141,7 +59,7 @@ def check_model(
     Raises:
         UserError: bad input, a model without a fast path, or more than model.max_difference.
     """
-    from zsd_ray.engine.model_check import check_numbers, refuse_difference
+    from zsd_ray.scoring.model_check import check_numbers, refuse_difference
 
     if n_images < 1:
         raise UserError(f"--images must be at least 1, but came {n_images}")
@@ -186,8 +104,8 @@ def illustrate(
     run = open_run(path)
     config = run.config
     filesystem.configure(storage or config.storage, retry_seconds=PLAN_SECONDS)
-    from zsd_ray.engine import illustrate as engine
-    from zsd_ray.reports.illustrations import render_illustrations
+    from zsd_ray.studies.illustrations import illustrating as engine
+    from zsd_ray.studies.illustrations.illustration_page import render_illustrations
 
     chosen = engine.choose(run.read("decisions", engine.COLUMNS), n_images)
     if not chosen:
@@ -220,7 +138,7 @@ def generate(
         UserError: bad input; nothing was started.
         RunBrokenError, StoreError: it cannot go on; the same call does later.
     """
-    from zsd_ray.engine import generate as engine
+    from zsd_ray.studies.generation import generating as engine
 
     refuse_relative(config.model_dump(mode="json"))
     filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
@@ -247,7 +165,7 @@ def fid(
         UserError: bad input; or an image cannot be read.
         RunBrokenError, StoreError: it cannot go on; the same call does later.
     """
-    from zsd_ray.engine import fid as engine
+    from zsd_ray.studies.fid import measuring as engine
 
     refuse_relative(config.model_dump(mode="json"))
     filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
@@ -255,6 +173,61 @@ def fid(
     filesystem.configure(config.storage)
     do_all = _do_all(local, config.cluster, config.storage, config.device)
     return engine.measure(job, do_all, on_images, on_warning)
+
+
+def self_check(
+    config: RunConfig,
+    images_per_class: int = 5,
+    draws: int = 40,
+    *,
+    local: bool = False,
+    on_part: Callable[[int, int], None] = lambda done, all: None,
+    on_progress: OnProgress | None = None,
+    on_warning: OnWarning = print,
+) -> SelfCheck:
+    """Make images of each class of a run with its model, classify them, and as many of its data.
+
+    Args:
+        local, on_progress, on_warning: as for `run`; on_part: as for `generate`.
+
+    Raises:
+        UserError: bad input, or a model that makes no images.
+        RunBrokenError, StoreError: it cannot go on; the same call does later.
+    """
+    from zsd_ray.studies.generation.generate_config import GenerateConfig, GenerateOutputConfig
+    from zsd_ray.studies.self_check import self_checking
+
+    def make_images(planned: RunConfig, classes: Sequence[str], n_each: int, path: str) -> int:
+        cluster = planned.cluster
+        if cluster.batch_size == "auto":  # only runs measure it
+            cluster = cluster.model_copy(update={"batch_size": 64})
+        made = generate(
+            GenerateConfig(
+                model=planned.model,
+                prompts=planned.prompts.model_copy(update={"classes": list(classes)}),
+                images_per_class=n_each,
+                sampler=SamplerConfig(steps=_SELF_CHECK_STEPS),
+                cluster=cluster,
+                output=GenerateOutputConfig(path=path),
+                storage=planned.storage,
+                tracking=planned.tracking.model_copy(update={"mlflow": "off"}),
+                seed=planned.seed,
+            ),
+            local=local,
+            on_part=on_part,
+            on_warning=on_warning,
+        )
+        return made.n_evaluations
+
+    return self_checking.self_check(
+        config,
+        images_per_class,
+        draws,
+        make_images=make_images,
+        local=local,
+        on_progress=on_progress,
+        on_warning=on_warning,
+    )
 
 
 def _do_all(local: bool, cluster: ClusterConfig, storage: StorageConfig, device: str) -> DoAll:
@@ -283,12 +256,12 @@ def train(
         UserError: bad input; nothing was started, or an image cannot be read.
         RunBrokenError, StoreError: it cannot go on; the same call does later.
     """
-    from zsd_ray.training import run as training
+    from zsd_ray.training import training_session as training
 
     refuse_relative(config.model_dump(mode="json"))
     execute: training.Execute
     if local:
-        from zsd_ray.training.work import train_here
+        from zsd_ray.training.process import train_here
 
         execute = train_here
     else:
@@ -296,14 +269,3 @@ def train(
 
         execute = train_on_ray
     return training.train(config, execute, on_progress, on_warning)
-
-
-def in_fresh_place(config: RunConfig) -> RunConfig:
-    """The same run, with an output where nothing is yet: output.path, or that with -2, -3, ...
-
-    Raises:
-        UserError: the output's store does not answer.
-    """
-    filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
-    output = config.output.model_copy(update={"path": free_path(config.output.path)})
-    return config.model_copy(update={"output": output})

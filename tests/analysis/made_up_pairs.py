@@ -1,11 +1,11 @@
 """Outputs of runs over pairs that never ran."""
 
 from tests.support.digit_runs import PAPER
+from zsd_ray.config.identity import resolved
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.records.scores import Decision
 from zsd_ray.results.output import Output
 from zsd_ray.results.run_file import RunFile
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.identity import resolved
-from zsd_ray.spec.records import Decision
 
 NULL = {**PAPER, "normaliser": "null-prompt"}
 ALL_DRAWS = {"rule": "none", "draws": 8}

@@ -1,13 +1,13 @@
 """Outputs of runs that never ran: a record, and the rows that a test wants."""
 
 from tests.support.digit_runs import PAPER
-from zsd_ray.results.metrics import run_metrics
+from zsd_ray.config.identity import resolved
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.records.scores import Decision
 from zsd_ray.results.output import Output
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.results.schema import decisions_table
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.identity import resolved
-from zsd_ray.spec.records import Decision
+from zsd_ray.results.totals import run_metrics
 
 CLASSES = ["cat", "dog", "eel"]
 

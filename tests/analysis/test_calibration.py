@@ -12,15 +12,15 @@ import pytest
 
 from tests.support.digit_runs import configure
 from tests.support.labelled_scores import LabelledScores
-from zsd_ray.analysis.calibration import calibrate
 from zsd_ray.analysis.fit_share import in_share
 from zsd_ray.api import run
+from zsd_ray.config.run import RunConfig
+from zsd_ray.records.errors import UserError
 from zsd_ray.results.output import Output
 from zsd_ray.results.run_file import RunFile
-from zsd_ray.spec.config import RunConfig
-from zsd_ray.spec.errors import UserError
-from zsd_ray.stats.clark_jaini import ClarkJaini
+from zsd_ray.rules.clark_jaini import ClarkJaini
 from zsd_ray.stats.intervals import wilson
+from zsd_ray.studies.calibration.calibrating import calibrate
 
 N, K = 120, 6
 
@@ -200,7 +200,7 @@ def test_screened_classes_share_what_the_screen_lost(tmp_path: Path, decisions) 
 
 
 def test_a_baseline_with_one_draw(tmp_path: Path) -> None:
-    from zsd_ray.stats.every_draw import EveryDraw
+    from zsd_ray.rules.every_draw import EveryDraw
 
     images = LabelledScores.draw((60, 1, K), temperature=0.3, noise=0.0)
     found = calibrate(write(tmp_path, images.decisions(EveryDraw(1))))
@@ -252,7 +252,7 @@ def test_rows_of_an_earlier_version_are_refused(tmp_path: Path, decisions) -> No
 
 
 def test_many_images_to_fit_on_are_cut_by_hash(tmp_path: Path, decisions, monkeypatch) -> None:
-    monkeypatch.setattr("zsd_ray.analysis.calibration._MAX_FIT", 20)
+    monkeypatch.setattr("zsd_ray.studies.calibration.calibrating._MAX_FIT", 20)
     found = calibrate(write(tmp_path, decisions))
     parts = [row["part"] for row in saved(tmp_path)]
     assert found.n_fit == parts.count("fit") == 20
@@ -264,7 +264,7 @@ def test_many_images_to_fit_on_are_cut_by_hash(tmp_path: Path, decisions, monkey
 
 def test_blocks_of_images_are_as_one(tmp_path: Path, decisions, monkeypatch) -> None:
     whole = calibrate(write(tmp_path / "whole", decisions))
-    monkeypatch.setattr("zsd_ray.analysis.calibration._BLOCK", 7 * K)
+    monkeypatch.setattr("zsd_ray.studies.calibration.calibrating._BLOCK", 7 * K)
     cut = calibrate(write(tmp_path / "cut", decisions))
     assert_close(asdict(cut), asdict(replace(whole, run=cut.run)))
     assert_close(saved(tmp_path / "cut"), saved(tmp_path / "whole"))

@@ -11,9 +11,9 @@ from zsd_ray.analysis.rescore import rescore
 from zsd_ray.analysis.saved_run import open_run
 from zsd_ray.analysis.saved_scores import read_scores
 from zsd_ray.api import run
+from zsd_ray.records.errors import UserError
 from zsd_ray.results.offset_file import read_offset
 from zsd_ray.results.output import Output
-from zsd_ray.spec.errors import UserError
 from zsd_ray.stats.class_offset import class_deviations
 
 OFFSET = {"images": 8, "draws": 12}

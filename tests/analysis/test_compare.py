@@ -6,8 +6,8 @@ from scipy.stats import binomtest
 
 from tests.analysis.made_up_runs import CLASSES, write_run
 from zsd_ray.analysis.compare import compare
+from zsd_ray.records.errors import UserError
 from zsd_ray.results.output import Output
-from zsd_ray.spec.errors import UserError
 from zsd_ray.stats.intervals import wilson
 
 

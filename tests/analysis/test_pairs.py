@@ -1,8 +1,8 @@
 import pytest
 
 from tests.analysis.made_up_pairs import ALL_DRAWS, NULL, PAPER, write_pairs
-from zsd_ray.analysis.pairs import pairs
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
+from zsd_ray.studies.pairs.pairs_of_run import pairs
 
 TEXT_ONLY = [[1, 2], [5, 4]]
 IMAGE_ONLY = [[1, 5], [2, 4]]

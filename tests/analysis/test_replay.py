@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from tests.support import replay as plain
 from tests.support.pools import Pool
 from zsd_ray.analysis.replay import replay
-from zsd_ray.stats.clark_jaini import ClarkJaini
-from zsd_ray.stats.every_draw import EveryDraw
-from zsd_ray.stats.li_stages import LiStages
+from zsd_ray.rules.clark_jaini import ClarkJaini
+from zsd_ray.rules.every_draw import EveryDraw
+from zsd_ray.rules.li_stages import LiStages
 
 N_DRAWS, N_CLASSES = 120, 7
 

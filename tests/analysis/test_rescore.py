@@ -11,9 +11,9 @@ from zsd_ray.analysis.fit_share import in_share
 from zsd_ray.analysis.rescore import BEYOND, rescore
 from zsd_ray.analysis.weighting_fit import fit_from_run
 from zsd_ray.api import run
+from zsd_ray.records.errors import UserError
 from zsd_ray.results.output import Output
 from zsd_ray.results.schema import DECISIONS
-from zsd_ray.spec.errors import UserError
 
 WORKED = {"n_spent", "worker", "seconds"}  # what workers did, not what was decided
 CLARK_JAINI = [f"pruning.{key}={value}" for key, value in PRUNING.items() if key != "rule"]

@@ -6,12 +6,12 @@ import pytest
 
 from zsd_ray.analysis.reweight import reweighted
 from zsd_ray.analysis.saved_scores import SavedScores
+from zsd_ray.config.method import DiffusionClassifierMethod, TimeProfile
 from zsd_ray.diffusion.schedule import DiscreteSchedule, FlowSchedule
 from zsd_ray.diffusion.time_density import TimeDensity
 from zsd_ray.diffusion.weighting import weights
+from zsd_ray.records.errors import UserError
 from zsd_ray.results.schema import SCORES
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.method import DiffusionClassifierMethod, TimeProfile
 
 CHAIN = DiscreteSchedule.from_betas(np.linspace(1e-4, 0.02, 1000))
 PROFILE = TimeProfile.model_validate(

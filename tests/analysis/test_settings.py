@@ -6,9 +6,9 @@ import pytest
 
 from tests.support.digit_runs import PAPER
 from zsd_ray.analysis.settings import changed
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.method import TimeProfile
+from zsd_ray.config.method import TimeProfile
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.records.errors import UserError
 
 PROFILE = {
     "loss": "l2",

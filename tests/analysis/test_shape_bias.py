@@ -4,10 +4,10 @@ import pytest
 
 from tests.analysis.made_up_runs import write_run
 from tests.data.conftest import SHARED
-from zsd_ray.analysis.shape_bias import cue_conflict
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 from zsd_ray.stats.intervals import wilson
-from zsd_ray.stats.shape_bias import CueDecisions
+from zsd_ray.studies.cue_conflict.shape_bias_counts import CueDecisions
+from zsd_ray.studies.cue_conflict.shape_bias_of_run import cue_conflict
 
 CLASSES = ["bear", "cat", "oven"]
 BEAR, CAT, OVEN = range(3)

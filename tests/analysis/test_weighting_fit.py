@@ -12,8 +12,8 @@ from zsd_ray.analysis.fit_share import SALT, in_share
 from zsd_ray.analysis.rescore import rescore
 from zsd_ray.analysis.saved_run import SavedRun, open_run
 from zsd_ray.analysis.weighting_fit import N_BUCKETS, fit_from_run, standardised_profile
+from zsd_ray.records.errors import UserError
 from zsd_ray.results.profile_file import read_profile
-from zsd_ray.spec.errors import UserError
 from zsd_ray.stats.intervals import wilson
 
 

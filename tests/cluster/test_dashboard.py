@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zsd_ray.runtime.metrics import COUNTERS, GAUGES, WORKER_COUNTERS
+from zsd_ray.runtime.gauges import COUNTERS, GAUGES, WORKER_COUNTERS
 
 ROOT = Path(__file__).parents[2]
 # Ray puts `ray_` before a name, and `_total` behind a counter's.

@@ -18,7 +18,7 @@ from ray.autoscaler.tags import (
 
 from tests.support.processes import SECONDS
 from zsd_ray import RunConfig, load_config
-from zsd_ray.engine.defaults import with_defaults
+from zsd_ray.planning.defaults import with_defaults
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "cluster" / "local.sh"

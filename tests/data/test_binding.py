@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsd_ray.data.binding import TASKS, VALUES, Scene, SceneObject, find_task, true_captions
-from zsd_ray.spec.errors import UserError
+from zsd_ray.data.captioned.binding import (
+    TASKS,
+    VALUES,
+    Scene,
+    SceneObject,
+    find_task,
+    true_captions,
+)
+from zsd_ray.records.errors import UserError
 
 FIGURE_4: Scene = (
     SceneObject("sphere", "yellow", "small", left=True),

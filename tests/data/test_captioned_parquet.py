@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from zsd_ray.data.captions import CaptionedDataset
+from zsd_ray.config.data import DataConfig
+from zsd_ray.data.captioned.captions import CaptionedDataset
 from zsd_ray.data.open import open_dataset
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 CAPTIONS = [["a", "b"], ["c", "a", "d"], ["b", "a"], ["e", "f"]]
 RIGHT = [1, 2, 0, 1]

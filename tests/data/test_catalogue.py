@@ -14,10 +14,10 @@ import yaml
 from pydantic import ValidationError
 
 from tests.support.array_sets import WAYS
+from zsd_ray.config.data import DataConfig, NamedSet
 from zsd_ray.data.catalogue import DatasetSpec, names, parse_spec, spec_of
 from zsd_ray.data.open import open_dataset
-from zsd_ray.spec.data import DataConfig, NamedSet
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 OF_CLIP = {
     "caltech101": "Caltech101",

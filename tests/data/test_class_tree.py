@@ -11,8 +11,8 @@ import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from zsd_ray.data.class_tree import Level, parse_tree, read_tree
-from zsd_ray.spec.errors import UserError
+from zsd_ray.data.labels.class_tree import Level, parse_tree, read_tree
+from zsd_ray.records.errors import UserError
 
 TREE = {"animal": {"pet": ["cat", "dog"], "wild": ["bear"]}, "vehicle": ["car", "bus"]}
 CLASSES = ("car", "cat", "bus", "dog", "bear")

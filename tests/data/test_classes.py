@@ -7,10 +7,10 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from zsd_ray.data.classes import ClassList, fill_templates, read_names, resolve_classes
+from zsd_ray.config.data import DataConfig
+from zsd_ray.data.labels.classes import ClassList, fill_templates, read_names, resolve_classes
 from zsd_ray.data.open import open_dataset
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 PETS = ["cat", "dog", "emu"]
 WNIDS = ["n01", "n02", "n03"]

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zsd_ray.data.binding import TASKS, SceneObject
-from zsd_ray.data.clevr import ClevrBinding
+from zsd_ray.config.data import DataConfig
+from zsd_ray.data.captioned.binding import TASKS, SceneObject
+from zsd_ray.data.captioned.clevr import ClevrBinding
 from zsd_ray.data.open import open_dataset
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.errors import ImageError, UserError
+from zsd_ray.records.errors import ImageError, UserError
 
 Thing = dict[str, Any]
 

@@ -14,13 +14,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from zsd_ray.data.captions import CaptionedDataset, CaptionTable, DescribedDataset
-from zsd_ray.data.corruption import CorruptedDataset, corrupt
+from zsd_ray.config.data import CorruptionConfig, DataConfig
+from zsd_ray.data.captioned.captions import CaptionedDataset, CaptionTable, DescribedDataset
 from zsd_ray.data.open import open_dataset
+from zsd_ray.data.pictures.corruption import CorruptedDataset, corrupt
+from zsd_ray.data.pictures.transforms import to_square
 from zsd_ray.data.record_table import RecordTable
-from zsd_ray.data.transforms import to_square
-from zsd_ray.spec.data import CorruptionConfig, DataConfig
-from zsd_ray.spec.errors import ImageError
+from zsd_ray.records.errors import ImageError
 
 KINDS = get_args(CorruptionConfig.model_fields["kind"].annotation)
 

@@ -15,10 +15,10 @@ from PIL import Image
 
 from tests.support.array_sets import WAYS
 from tests.support.tars import write_tar
-from zsd_ray.data.base import ImageDataset, choose_share, choose_subset
+from zsd_ray.config.data import CorruptionConfig, DataConfig
+from zsd_ray.data.dataset import ImageDataset, choose_share, choose_subset
 from zsd_ray.data.open import open_dataset
-from zsd_ray.data.transforms import to_square
-from zsd_ray.spec.data import CorruptionConfig, DataConfig
+from zsd_ray.data.pictures.transforms import to_square
 
 LABELS = ["cat", "dog", "emu"] * 8
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zsd_ray.data.decoding import decode
-from zsd_ray.spec.errors import ImageError
+from zsd_ray.data.pictures.decoding import decode
+from zsd_ray.records.errors import ImageError
 
 Picture = Callable[..., Image.Image]
 Encode = Callable[..., bytes]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from zsd_ray.data.digits import NAMES, Digits
+from zsd_ray.config.data import DataConfig
 from zsd_ray.data.open import open_dataset
-from zsd_ray.spec.data import DataConfig
+from zsd_ray.data.readers.digits import NAMES, Digits
 
 
 def rows_of(digits: Digits) -> list[int]:

@@ -14,12 +14,12 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
-from zsd_ray.data.base import ImageDataset, spread
-from zsd_ray.data.folder import EXTENSIONS, FolderDataset
+from zsd_ray.config.data import DataConfig
+from zsd_ray.data.dataset import ImageDataset, spread
 from zsd_ray.data.open import open_dataset
-from zsd_ray.data.transforms import to_rgb
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.errors import ImageError, StoreError, UserError
+from zsd_ray.data.pictures.transforms import to_rgb
+from zsd_ray.data.readers.folder import EXTENSIONS, FolderDataset
+from zsd_ray.records.errors import ImageError, StoreError, UserError
 
 Picture = Callable[..., Image.Image]
 Encode = Callable[..., bytes]

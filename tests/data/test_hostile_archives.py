@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.hostile import archives, parquet
-from zsd_ray.data.base import ImageDataset
-from zsd_ray.data.classes import resolve_classes
+from zsd_ray.config.data import DataConfig
+from zsd_ray.data.dataset import ImageDataset
+from zsd_ray.data.labels.classes import resolve_classes
 from zsd_ray.data.open import open_dataset
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.errors import ImageError, UserError
+from zsd_ray.records.errors import ImageError, UserError
 
 MEGABYTE = 2**20
 

@@ -14,11 +14,11 @@ from PIL import Image
 from tests.hostile import pictures
 from tests.hostile.pictures import GREY, WHITE_IS_ZERO, encoded, grey_png_16, grey_tiff, png
 from tests.hostile.pictures import tiff as a_tiff
-from zsd_ray.data.corruption import corrupt
-from zsd_ray.data.decoding import decode
-from zsd_ray.data.transforms import to_rgb, to_square
-from zsd_ray.spec.data import CorruptionConfig
-from zsd_ray.spec.errors import ImageError
+from zsd_ray.config.data import CorruptionConfig
+from zsd_ray.data.pictures.corruption import corrupt
+from zsd_ray.data.pictures.decoding import decode
+from zsd_ray.data.pictures.transforms import to_rgb, to_square
+from zsd_ray.records.errors import ImageError
 
 Colours = Sequence[tuple[int, int, int]]
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)

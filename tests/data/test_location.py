@@ -8,11 +8,11 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from zsd_ray.data.folder import FolderDataset
 from zsd_ray.data.location import Location
-from zsd_ray.data.parquet import ParquetDataset
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.secrets import redact
+from zsd_ray.data.readers.folder import FolderDataset
+from zsd_ray.data.readers.parquet_reader import ParquetDataset
+from zsd_ray.records.errors import UserError
+from zsd_ray.records.redaction import redact
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from zsd_ray.data.base import ImageDataset
+from zsd_ray.config.data import DataConfig
+from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.data.open import open_dataset
-from zsd_ray.data.parquet_images import ImageColumn, RowGroup
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.errors import ImageError, UserError
+from zsd_ray.data.readers.parquet_images import ImageColumn, RowGroup
+from zsd_ray.records.errors import ImageError, UserError
 
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 Picture = Callable[..., Image.Image]

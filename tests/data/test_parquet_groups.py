@@ -5,10 +5,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from zsd_ray.config.data import DataConfig
 from zsd_ray.data.open import open_dataset
+from zsd_ray.records.errors import UserError
 from zsd_ray.results.image_parts import png
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.errors import UserError
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from zsd_ray.data.base import ImageDataset
+from zsd_ray.config.data import DataConfig
+from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.data.open import open_dataset
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 
 def write(path: Path, labels: pa.Array | list[object], huggingface: str | None = None) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zsd_ray.data.location import Location
-from zsd_ray.data.range_file import open_ranges
+from zsd_ray.data.readers.range_file import open_ranges
 
 CONTENT = random.Random(0).randbytes(300_000)
 STEPS = st.lists(

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from zsd_ray.data.record_table import RecordTable
-from zsd_ray.spec.records import ImageRecord
+from zsd_ray.records.scores import ImageRecord
 
 IDS = [f"cat/{n}.png" for n in range(5000)]
 LABELS = [None if n % 7 == 0 else n % 10 for n in range(5000)]

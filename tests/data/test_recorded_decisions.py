@@ -8,8 +8,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from zsd_ray.data.recorded_decisions import Answers, read_recorded
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
+from zsd_ray.studies.cue_conflict.recorded_decisions import Answers, read_recorded
 
 HEADER = "subj,session,trial,rt,object_response,category,condition,imagename"
 NAME = "style-transfer-experiment_{}_session_1.csv"

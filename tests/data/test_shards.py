@@ -8,7 +8,7 @@ import fsspec
 import pytest
 
 from zsd_ray.data.location import Location
-from zsd_ray.data.shards import Shard, find_shards, find_split
+from zsd_ray.data.readers.shards import Shard, find_shards, find_split
 
 BINARY = (".bin",)
 

@@ -6,8 +6,8 @@ import unicodedata
 
 import pytest
 
-from zsd_ray.data.classes import resolve_classes
-from zsd_ray.spec.errors import UserError
+from zsd_ray.data.labels.classes import resolve_classes
+from zsd_ray.records.errors import UserError
 
 # The data's names in the order of their text, and the same names as people write them.
 SPELLINGS = {

@@ -15,11 +15,11 @@ from PIL import Image
 
 from tests.hostile import pictures
 from tests.support.tars import write_tar
+from zsd_ray.config.data import DataConfig
 from zsd_ray.data.open import open_dataset
-from zsd_ray.data.torchvision_pictures import as_torchvision
-from zsd_ray.data.transforms import to_rgb
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.errors import ImageError
+from zsd_ray.data.pictures.torchvision_pictures import as_torchvision
+from zsd_ray.data.pictures.transforms import to_rgb
+from zsd_ray.records.errors import ImageError
 
 TURNED = {
     f"turned {number}": pictures.encoded(pictures.photograph(), exif=pictures.exif(number))

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from zsd_ray.data.decoding import decode
-from zsd_ray.data.transforms import to_model_range, to_rgb, to_square
+from zsd_ray.data.pictures.decoding import decode
+from zsd_ray.data.pictures.transforms import to_model_range, to_rgb, to_square
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 Picture = Callable[..., Image.Image]

@@ -10,13 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zsd_ray.data.binding import TASKS, VALUES
-from zsd_ray.data.captions import CaptionedDataset, DescribedDataset
+from zsd_ray.config.data import DataConfig
+from zsd_ray.data.captioned.binding import TASKS, VALUES
+from zsd_ray.data.captioned.captions import CaptionedDataset, DescribedDataset
+from zsd_ray.data.captioned.solids import SIDE, Solid, draw
+from zsd_ray.data.captioned.two_objects import (
+    N_SCENES,
+    TwoObjects,
+    TwoObjectsTask,
+    picture_of,
+    scene_of,
+)
 from zsd_ray.data.open import open_dataset
-from zsd_ray.data.solids import SIDE, Solid, draw
-from zsd_ray.data.two_objects import N_SCENES, TwoObjects, TwoObjectsTask, picture_of, scene_of
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 
 def levels(split: Any, number: int) -> np.ndarray[Any, Any]:

@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.support.tars import write_tar
+from zsd_ray.config.data import DataConfig
 from zsd_ray.data.location import Location
 from zsd_ray.data.open import open_dataset
-from zsd_ray.data.webdataset import WebDataset
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.errors import ImageError, UserError
-from zsd_ray.spec.records import ImageRecord
+from zsd_ray.data.readers.webdataset_reader import WebDataset
+from zsd_ray.records.errors import ImageError, UserError
+from zsd_ray.records.scores import ImageRecord
 
 Encode = Callable[..., bytes]
 Picture = Callable[..., Image.Image]

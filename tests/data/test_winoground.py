@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from zsd_ray.config.data import DataConfig
+from zsd_ray.data.captioned.winoground import Winoground
 from zsd_ray.data.open import open_dataset
-from zsd_ray.data.winoground import Winoground
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 
 def example(number: int, **other: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import integrate
 
+from zsd_ray.config.method import DiffusionClassifierMethod, FittedOn, TimeProfile
 from zsd_ray.diffusion.schedule import DiscreteSchedule, FlowSchedule, KarrasSchedule
 from zsd_ray.diffusion.time_density import (
     MEASURED_SHARE,
@@ -16,7 +17,6 @@ from zsd_ray.diffusion.time_density import (
     usual_spread,
 )
 from zsd_ray.diffusion.time_range import snr, time_range
-from zsd_ray.spec.method import DiffusionClassifierMethod, FittedOn, TimeProfile
 
 EDGES = (0.0, 0.25, 0.5, 1.0)
 PROFILE = TimeProfile(

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from zsd_ray.config.method import DiffusionClassifierMethod
 from zsd_ray.diffusion.schedule import DiscreteSchedule, FlowSchedule, KarrasSchedule
 from zsd_ray.diffusion.time_range import first_at_most, noise_levels, snr, time_range
-from zsd_ray.spec.method import DiffusionClassifierMethod
 
 LINEAR = DiscreteSchedule.from_betas(np.linspace(1e-4, 0.02, 1000))
 SCHEDULES = {

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from tests.diffusion.test_schedule import SCHEDULE
+from zsd_ray.config.method import DiffusionClassifierMethod, FittedOn, TimeProfile
 from zsd_ray.diffusion.parametrisation import to_epsilon
 from zsd_ray.diffusion.schedule import FlowSchedule, KarrasSchedule
 from zsd_ray.diffusion.weighting import TRAINING_LOSS, WEIGHTINGS, weights
-from zsd_ray.spec.method import DiffusionClassifierMethod, FittedOn, TimeProfile
 
 T = (np.arange(20, 980, 7) + 0.5) / 1000
 

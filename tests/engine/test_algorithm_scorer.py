@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from tests.support.images import Pictures
-from zsd_ray.engine import algorithm_scorer
-from zsd_ray.engine.algorithm_scorer import AlgorithmScorer
-from zsd_ray.engine.defaults import with_defaults
-from zsd_ray.methods.base import UnitScores, algorithm
+from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
+from zsd_ray.methods.algorithm import UnitScores, algorithm
 from zsd_ray.models.registry import encode_prompts, load_model
-from zsd_ray.spec.config import ModelConfig, RunConfig, parse_config
-from zsd_ray.spec.records import ImageFailure, MicroBatch, WorkItem
+from zsd_ray.planning.defaults import with_defaults
+from zsd_ray.records.scores import ImageFailure, MicroBatch, WorkItem
+from zsd_ray.scoring import algorithm_scorer
+from zsd_ray.scoring.algorithm_scorer import AlgorithmScorer
 
 NAMES = ["zero", "one", "two"]
 ITEMS = (WorkItem(0, 0, 2, (0, 1, 2)), WorkItem(1, 1, 1, (0, 2)), WorkItem(0, 2, 1, (1,)))

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from tests.support.images import Pictures
-from zsd_ray.data.transforms import to_rgb
-from zsd_ray.engine.classifier_scorer import ClassifierScorer
-from zsd_ray.spec.records import ImageFailure, MicroBatch, WorkItem
+from zsd_ray.data.pictures.transforms import to_rgb
+from zsd_ray.records.scores import ImageFailure, MicroBatch, WorkItem
+from zsd_ray.scoring.classifier_scorer import ClassifierScorer
 
 
 class Brightness:
@@ -108,7 +108,7 @@ def test_numbers_do_not_depend_on_their_company(n_images):
 
 
 def test_only_the_last_images_are_remembered(monkeypatch):
-    monkeypatch.setattr("zsd_ray.engine.classifier_scorer._CACHE_BYTES", 2 * 4 * 3)
+    monkeypatch.setattr("zsd_ray.scoring.classifier_scorer._CACHE_BYTES", 2 * 4 * 3)
     dataset = Pictures(3)
     scorer = make(dataset)
     first = score(scorer)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from zsd_ray.engine.defaults import with_defaults
-from zsd_ray.spec.algorithms import NoiseDenoiseMethod
-from zsd_ray.spec.config import ModelConfig, RunConfig, parse_config
-from zsd_ray.spec.errors import UserError
+from zsd_ray.config.algorithms import NoiseDenoiseMethod
+from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
+from zsd_ray.planning.defaults import with_defaults
+from zsd_ray.records.errors import UserError
 
 
 def settle(family, **sections):

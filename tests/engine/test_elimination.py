@@ -9,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.pools import Pool
-from zsd_ray.engine.elimination import Elimination
-from zsd_ray.spec.pruning import AnytimePruning, ClarkJainiPruning, LiPruning, NoPruning
-from zsd_ray.spec.records import WorkItem
+from zsd_ray.records.scores import WorkItem
+from zsd_ray.rules.anytime import AnytimePruning
+from zsd_ray.rules.clark_jaini import ClarkJainiPruning
+from zsd_ray.rules.every_draw import NoPruning
+from zsd_ray.rules.li_stages import LiPruning
+from zsd_ray.scheduling.elimination import Elimination
 from zsd_ray.stats.class_offset import SCALE_DRAWS, draw_scale
-from zsd_ray.stats.rules import make_rule
 
 N_CLASSES, N_DRAWS = 5, 40
 RULES = [
@@ -24,7 +26,7 @@ RULES = [
 
 
 def in_order(config, pool):
-    elimination = Elimination(make_rule(config, N_CLASSES), N_CLASSES, keep_raw=True)
+    elimination = Elimination(config.make(N_CLASSES), N_CLASSES, keep_raw=True)
     while elimination.outcome is None:
         cuts = list(elimination.wanted())
         assert cuts, "it waits for nothing"
@@ -48,7 +50,7 @@ def test_any_order_any_cut_and_repeats_give_the_same_outcome(seed, shuffle, conf
             if len(part):
                 items.append(WorkItem(0, draw, 1, tuple(sorted(part.tolist()))))
     items += [items[i] for i in rng.integers(len(items), size=10)]
-    elimination = Elimination(make_rule(config, N_CLASSES), N_CLASSES, keep_raw=True)
+    elimination = Elimination(config.make(N_CLASSES), N_CLASSES, keep_raw=True)
     for index in rng.permutation(len(items)):
         elimination.add(items[index], pool.answer(items[index]))
     assert elimination.outcome == expected
@@ -102,7 +104,7 @@ def test_a_gap_of_one_draw_has_no_error():
 def test_what_is_wanted_is_what_the_survivors_lack():
     """Cell by cell, at every look, also where part of a draw is known."""
     pool = Pool(1, N_CLASSES, N_DRAWS, seed=7, gap=0.1)
-    elimination = Elimination(make_rule(RULES[2], N_CLASSES), N_CLASSES, keep_raw=False)
+    elimination = Elimination(RULES[2].make(N_CLASSES), N_CLASSES, keep_raw=False)
     known, n_looks = set(), 0
     while elimination.outcome is None:
         lacking = {(d, k) for d in range(elimination.target) for k in elimination.classes} - known
@@ -124,7 +126,7 @@ def test_what_is_wanted_is_what_the_survivors_lack():
 
 def test_scores_after_the_decision_change_nothing():
     pool = Pool(1, N_CLASSES, N_DRAWS, seed=5)
-    elimination = Elimination(make_rule(RULES[1], N_CLASSES), N_CLASSES, keep_raw=False)
+    elimination = Elimination(RULES[1].make(N_CLASSES), N_CLASSES, keep_raw=False)
     item = WorkItem(0, 0, N_DRAWS, tuple(range(N_CLASSES)))
     elimination.add(item, pool.answer(item))
     before = elimination.outcome
@@ -137,7 +139,7 @@ def test_scores_after_the_decision_change_nothing():
 def test_a_race_among_candidates_is_that_of_a_run_of_these_classes_alone(config):
     pool = Pool(1, N_CLASSES, N_DRAWS, seed=8)
     candidates = np.array([0, 2, 3], dtype=np.int32)
-    rule = make_rule(config, 3)
+    rule = config.make(3)
     elimination = Elimination(rule, N_CLASSES, True, candidates=candidates)
     alone = Elimination(rule, 3, keep_raw=True)
     for draw in range(N_DRAWS):
@@ -159,7 +161,7 @@ def test_a_race_among_candidates_is_that_of_a_run_of_these_classes_alone(config)
 
 def test_one_candidate_is_the_outcome_without_draws():
     alone = np.array([3], dtype=np.int32)
-    outcome = Elimination(make_rule(RULES[0], N_CLASSES), N_CLASSES, True, candidates=alone).outcome
+    outcome = Elimination(RULES[0].make(N_CLASSES), N_CLASSES, True, candidates=alone).outcome
     assert (outcome.ranking, outcome.n_draws, outcome.n_scores, outcome.raw) == ((3,), 0, 0, ())
     assert outcome.stop_reason == "one-class-left"
     np.testing.assert_array_equal(outcome.gaps, [np.nan, np.nan, np.nan, 0, np.nan])
@@ -170,7 +172,7 @@ WITH_OFFSET = ClarkJainiPruning(min_scores=SCALE_DRAWS, max_scores=N_DRAWS, p_va
 
 
 def decided_with(offset, pool, config=WITH_OFFSET):
-    elimination = Elimination(make_rule(config, N_CLASSES), N_CLASSES, True, offset=offset)
+    elimination = Elimination(config.make(N_CLASSES), N_CLASSES, True, offset=offset)
     while elimination.outcome is None:
         for cut in list(elimination.wanted()):
             item = WorkItem(0, *cut)
@@ -184,7 +186,7 @@ def test_an_offset_is_taken_out_of_every_score_in_the_units_of_the_first_draws()
     answer = pool.answer(WorkItem(0, 0, N_DRAWS, tuple(range(N_CLASSES))))
     scores = answer.draws[:, 3:] * answer.errors.astype(np.float64)
     ahead = draw_scale(scores[:SCALE_DRAWS]) * OFFSET
-    rule = make_rule(NoPruning(rule="none", draws=N_DRAWS), N_CLASSES)
+    rule = NoPruning(rule="none", draws=N_DRAWS).make(N_CLASSES)
     found = decided_with(OFFSET, pool, NoPruning(rule="none", draws=N_DRAWS))
     expected = (scores - ahead).mean(axis=0)
     np.testing.assert_allclose(found.mean_scores, expected, rtol=1e-12)
@@ -208,7 +210,7 @@ def test_no_offset_is_an_offset_of_nothing():
 def test_an_offset_survives_a_checkpoint_to_the_last_bit(config, seed):
     pool = Pool(1, N_CLASSES, N_DRAWS, seed)
     expected = decided_with(OFFSET, pool, config)
-    rule = make_rule(config, N_CLASSES)
+    rule = config.make(N_CLASSES)
     elimination = Elimination(rule, N_CLASSES, True, offset=OFFSET)
     while elimination.outcome is None:
         state = elimination.state("image", 0, 0.0)

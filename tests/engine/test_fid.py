@@ -13,12 +13,12 @@ from tests.support.inception import random_inception
 from tests.support.tiny_models import clip_folder, ddpm, timm_folder
 from zsd_ray.api import fid
 from zsd_ray.cli import main
+from zsd_ray.config.data import DataConfig
+from zsd_ray.config.run import parse_config
 from zsd_ray.data.open import open_dataset
-from zsd_ray.engine.fid import _data_parts
-from zsd_ray.spec.config import parse_config
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.fid_config import FidConfig
+from zsd_ray.records.errors import UserError
+from zsd_ray.studies.fid.fid_config import FidConfig
+from zsd_ray.studies.fid.measuring import _data_parts
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import pytest
 
 from tests.support.images import write_folder
 from tests.support.tiny_models.custom import custom
-from zsd_ray.engine.illustrate import COLUMNS, SETTINGS, Chosen, choose, illustrate
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.records.errors import UserError
 from zsd_ray.results.schema import DECISIONS
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.errors import UserError
+from zsd_ray.studies.illustrations.illustrating import COLUMNS, SETTINGS, Chosen, choose, illustrate
 
 FEW = replace(SETTINGS, steps=3, levels=[0.3, 0.6], level_steps=2, noises=2, orders=2)
 NAMES = ["cat", "dog", "owl"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from zsd_ray.engine.linear_probe import fit
+from zsd_ray.studies.probes.linear_probe import fit
 
 CPU = torch.device("cpu")
 

@@ -6,11 +6,11 @@ import pytest
 import zsd_ray
 from tests.support.digit_runs import PAPER
 from zsd_ray.api import check_model
-from zsd_ray.engine import model_check
-from zsd_ray.engine.model_check import ModelCheck, compare
+from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.models import unet_rows
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
+from zsd_ray.scoring import model_check
+from zsd_ray.scoring.model_check import ModelCheck, compare
 
 
 def configure(path, limit=4, **model):

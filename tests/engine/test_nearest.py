@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from zsd_ray.engine import nearest
-from zsd_ray.engine.nearest import votes
+from zsd_ray.studies.probes import nearest
+from zsd_ray.studies.probes.nearest import votes
 
 CPU = torch.device("cpu")
 

@@ -7,8 +7,8 @@ import zsd_ray
 from tests.support.digit_runs import configure
 from zsd_ray.analysis.rescore import rescore
 from zsd_ray.data.open import open_dataset
-from zsd_ray.engine.plan import make_plan
-from zsd_ray.spec.errors import UserError
+from zsd_ray.planning.plan import make_plan
+from zsd_ray.records.errors import UserError
 
 DATA = {"source": "two-objects", "task": "shape", "limit": 6}
 ALL = {"rule": "none", "draws": 4}

@@ -3,9 +3,10 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsd_ray.engine.packer import ONE_EACH, Cost, evaluations_per_batch, take
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.records import WorkItem
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.records.scores import WorkItem
+from zsd_ray.scheduling.packer import ONE_EACH, Cost, take
+from zsd_ray.scoring.cost import cost_of, evaluations_per_batch
 
 items = st.builds(
     WorkItem,
@@ -31,9 +32,9 @@ def test_a_batch_holds_rows_and_not_steps():
 
 def test_a_screen_leaves_a_prompt_few_names():
     method = {"name": "cross-attention", "times": [0.5], "group": 4}
-    assert Cost.of_run(run(**method), 100) == Cost(0, 25 + 7 + 2 + 1, whole=True)
+    assert cost_of(run(**method), 100) == Cost(0, 25 + 7 + 2 + 1, whole=True)
     screen = {"run": "somewhere", "top": 5}
-    assert Cost.of_run(run(screen, **method), 100) == Cost(0, 2 + 1, whole=True)
+    assert cost_of(run(screen, **method), 100) == Cost(0, 2 + 1, whole=True)
 
 
 def cells(sequence):

@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from zsd_ray.engine.plan import make_plan
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.planning.plan import make_plan
+from zsd_ray.records.errors import UserError
 from zsd_ray.results.run_file import RunFile
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.errors import UserError
 
 
 @pytest.fixture

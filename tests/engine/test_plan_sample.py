@@ -12,10 +12,10 @@ from tests.support.images import write_folder
 from tests.support.tars import write_tar
 from tests.support.tiny_models import BUILDERS, CLASSIFIER_BUILDERS
 from zsd_ray.cli import main
-from zsd_ray.engine.plan import make_plan
-from zsd_ray.engine.plan_sample import plan_sample
-from zsd_ray.reports.forecast import sample_lines
-from zsd_ray.spec.config import RunConfig, parse_config
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.planning.plan import make_plan
+from zsd_ray.planning.plan_sample import plan_sample
+from zsd_ray.reports.forecast_lines import sample_lines
 
 FILES = [pictures.encoded(pictures.photograph(seed=seed)) for seed in range(6)]
 
@@ -158,7 +158,7 @@ def test_the_command_shows_it_and_json_has_it(capsys, tmp_path):
 
 
 def test_no_image_is_read(tmp_path, monkeypatch):
-    from zsd_ray.data.folder import FolderDataset
+    from zsd_ray.data.readers.folder import FolderDataset
 
     def refuse(*_):
         raise AssertionError("an image was read")

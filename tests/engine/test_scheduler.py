@@ -14,12 +14,13 @@ from tests.support import replay
 from tests.support.pools import Pool
 from tests.support.simulated_cluster import Cluster
 from tests.support.validate import validate
-from zsd_ray.engine.events import Assign, Decide, ScoresArrived, WorkerJoined, WorkRequested
-from zsd_ray.engine.packer import ONE_EACH, Cost
-from zsd_ray.engine.scheduler import Scheduler
-from zsd_ray.spec.pruning import AnytimePruning, ClarkJainiPruning, NoPruning
-from zsd_ray.spec.records import Candidates, ImageFailure, ImageRecord, MicroBatchScores
-from zsd_ray.stats.rules import make_rule
+from zsd_ray.records.scores import Candidates, ImageFailure, ImageRecord, MicroBatchScores
+from zsd_ray.rules.anytime import AnytimePruning
+from zsd_ray.rules.clark_jaini import ClarkJainiPruning
+from zsd_ray.rules.every_draw import NoPruning
+from zsd_ray.scheduling.events import Assign, Decide, ScoresArrived, WorkerJoined, WorkRequested
+from zsd_ray.scheduling.packer import ONE_EACH, Cost
+from zsd_ray.scheduling.scheduler import Scheduler
 
 RULE = ClarkJainiPruning(min_scores=4, max_scores=30, p_value=0.02)
 EVERY_LOOK = AnytimePruning(max_draws=30, growth=1.0, indifference=None)
@@ -29,7 +30,7 @@ def make_scheduler(pool, cost=ONE_EACH, images=None, rule=RULE, **options):
     n_images, _, n_classes = pool.errors.shape
     records = [ImageRecord(f"image-{i}", "", int(pool.truth[i])) for i in range(n_images)]
     images = range(n_images) if images is None else images
-    return Scheduler(records, images, make_rule(rule, n_classes), n_classes, cost, **options)
+    return Scheduler(records, images, rule.make(n_classes), n_classes, cost, **options)
 
 
 def replayed(rule, score, n_classes, race):

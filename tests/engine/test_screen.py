@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zsd_ray.data.record_table import RecordTable
-from zsd_ray.engine.screen import CandidateTable, Screen, open_screen
+from zsd_ray.planning.candidates import CandidateTable, Screen, open_screen
+from zsd_ray.records.errors import UserError
+from zsd_ray.records.scores import Decision
 from zsd_ray.results.output import Output, part_name
 from zsd_ray.results.run_file import RunFile
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.records import Decision
 
 CLASSES = ["cat", "dog", "emu", "fox", "gnu"]
 MODEL = {"fingerprint": "f"}

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from zsd_ray.engine.suite import cell_runs, merged
-from zsd_ray.spec.config import load_config, parse_config
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.suite import SuiteConfig, SuitePart
+from zsd_ray.config.run import load_config, parse_config
+from zsd_ray.records.errors import UserError
+from zsd_ray.studies.sweeps.cells import cell_runs, merged
+from zsd_ray.studies.sweeps.suite_config import SuiteConfig, SuitePart
 
 SUITE = {
     "title": "A suite",

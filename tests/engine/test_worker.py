@@ -6,19 +6,19 @@ import torch
 
 from tests.support.digit_runs import PAPER
 from tests.support.images import Pictures
-from zsd_ray.data.transforms import to_model_range, to_square
+from zsd_ray.config.method import DiffusionClassifierMethod, FittedOn, TimeProfile
+from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
+from zsd_ray.data.pictures.transforms import to_model_range, to_square
 from zsd_ray.diffusion import draws
 from zsd_ray.diffusion.schedule import DiscreteSchedule
 from zsd_ray.diffusion.time_density import TimeDensity
 from zsd_ray.diffusion.weighting import WEIGHTINGS
-from zsd_ray.engine import worker
-from zsd_ray.engine.worker import Scorer
-from zsd_ray.methods.base import texts
+from zsd_ray.methods.algorithm import texts
 from zsd_ray.models.registry import encode_prompts, load_model
-from zsd_ray.spec.config import ModelConfig, RunConfig, parse_config
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.method import DiffusionClassifierMethod, FittedOn, TimeProfile
-from zsd_ray.spec.records import ImageFailure, MicroBatch, WorkItem
+from zsd_ray.records.errors import UserError
+from zsd_ray.records.scores import ImageFailure, MicroBatch, WorkItem
+from zsd_ray.scoring import scorer as worker
+from zsd_ray.scoring.scorer import Scorer
 
 PROMPTS = [f"a {noun} of a {name}" for name in ("cat", "dog", "bird") for noun in ("photo", "map")]
 SEED = 11

@@ -16,15 +16,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zsd_ray.engine.plan import Plan, make_plan
+from zsd_ray.config.identity import resolved
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.evaluation.session import _now
+from zsd_ray.planning.plan import Plan, make_plan
+from zsd_ray.records.scores import Decision, ImageState, RawDraw
 from zsd_ray.results.checkpoint import Checkpoint
 from zsd_ray.results.heartbeat import Heartbeat
 from zsd_ray.results.progress import Progress
 from zsd_ray.results.run_file import RunFile
-from zsd_ray.session import _now
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.identity import resolved
-from zsd_ray.spec.records import Decision, ImageState, RawDraw
 
 N_IMAGES, N_DRAWS, N_CLASSES = 24, 4, 10
 PARTS = ("part-a.parquet", "part-b.parquet")

@@ -10,15 +10,15 @@ import torch
 import yaml
 from torch.nn.functional import interpolate
 
+from zsd_ray.config.algorithms import CrossAttentionMethod
+from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion import draws
 from zsd_ray.diffusion.schedule import FlowSchedule
-from zsd_ray.methods.base import Bound, Sample, Unit
+from zsd_ray.methods.algorithm import Bound, Sample, Unit
 from zsd_ray.methods.cross_attention import CrossAttention, class_maps, joint_prompt
 from zsd_ray.models.registry import encode_prompts, load_model, load_prompt_encoder
 from zsd_ray.models.rows import plain_rows
-from zsd_ray.spec.algorithms import CrossAttentionMethod
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 NAMES = ["fox", "polar bear", "lion", "grey timber wolf", "cat", "sea cow", "dog", "ant"]
 TEMPLATE = "a photo of a {}"

@@ -13,12 +13,12 @@ from tests.support.gaussian_denoiser import (
     class_means,
     sample_of,
 )
-from zsd_ray.engine.defaults import with_defaults
-from zsd_ray.methods.base import Sample, Unit, algorithm
+from zsd_ray.config.algorithms import DdimKnnMethod
+from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
+from zsd_ray.methods.algorithm import Sample, Unit, algorithm
 from zsd_ray.models.registry import encode_prompts, load_model
-from zsd_ray.spec.algorithms import DdimKnnMethod
-from zsd_ray.spec.config import ModelConfig, RunConfig, parse_config
-from zsd_ray.spec.errors import UserError
+from zsd_ray.planning.defaults import with_defaults
+from zsd_ray.records.errors import UserError
 
 N_CLASSES, N_TEMPLATES = 4, 2
 CONFIG = DdimKnnMethod(level=0.7, steps=3, neighbours=2)

@@ -8,10 +8,10 @@ import torch
 
 from tests.support.gaussian_denoiser import SCHEDULES, SHAPE, GaussianDenoiser
 from tests.support.learning import N_CLASSES, SEED, TEMPLATES, bound_of, slow_projection, unit
+from zsd_ray.config.algorithms import TextualInversionMethod, WeightedPromptsMethod
 from zsd_ray.diffusion import draws
-from zsd_ray.methods.base import algorithm
+from zsd_ray.methods.algorithm import algorithm
 from zsd_ray.methods.descent import row_losses
-from zsd_ray.spec.algorithms import TextualInversionMethod, WeightedPromptsMethod
 
 METHODS = {
     "l2": TextualInversionMethod(steps=12, batch_size=3, augment=False, patience=None),

@@ -6,15 +6,15 @@ import torch
 from scipy.integrate import solve_ivp
 from scipy.special import logsumexp
 
+from zsd_ray.config.algorithms import ExactLikelihoodMethod
+from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion import draws
 from zsd_ray.diffusion.schedule import DiscreteSchedule, FlowSchedule, KarrasSchedule
-from zsd_ray.methods.base import Bound, Sample, Unit
+from zsd_ray.methods.algorithm import Bound, Sample, Unit
 from zsd_ray.methods.exact_likelihood import ExactLikelihood
 from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.models.rows import plain_rows
-from zsd_ray.spec.algorithms import ExactLikelihoodMethod
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 SEED = 3
 SHAPE = (2, 2, 2)

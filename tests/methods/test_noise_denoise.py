@@ -11,14 +11,14 @@ from tests.support.gaussian_denoiser import (
     class_means,
     sample_of,
 )
+from zsd_ray.config.algorithms import NoiseDenoiseMethod, NoiseDenoiseVoteMethod
+from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
 from zsd_ray.diffusion import draws
-from zsd_ray.engine.defaults import with_defaults
-from zsd_ray.methods.base import Sample, Unit, algorithm, texts
+from zsd_ray.methods.algorithm import Sample, Unit, algorithm, texts
 from zsd_ray.models.registry import encode_prompts, load_model
-from zsd_ray.spec.algorithms import NoiseDenoiseMethod, NoiseDenoiseVoteMethod
-from zsd_ray.spec.config import ModelConfig, RunConfig, parse_config
-from zsd_ray.spec.errors import UserError
-from zsd_ray.stats.vote import Vote
+from zsd_ray.planning.defaults import with_defaults
+from zsd_ray.records.errors import UserError
+from zsd_ray.rules.vote import Vote
 
 PROMPTS = ["a photo of a cat.", "a photo of a dog.", "a drawing of a dog"]
 VOTE = NoiseDenoiseVoteMethod(levels=[0.3, 0.8], steps=3)

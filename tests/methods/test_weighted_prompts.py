@@ -12,9 +12,9 @@ import zsd_ray
 from tests.support.digit_runs import configure
 from tests.support.gaussian_denoiser import SCHEDULES, SHAPE, GaussianDenoiser
 from tests.support.learning import N_CLASSES, bound_of, slow_projection, unit
-from zsd_ray.methods.base import algorithm
+from zsd_ray.config.algorithms import WeightedPromptsMethod
+from zsd_ray.methods.algorithm import algorithm
 from zsd_ray.methods.weighted_prompts import onto_simplex
-from zsd_ray.spec.algorithms import WeightedPromptsMethod
 
 
 def showing(bound, weights, number):

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from tests.support.tiny_models import BUILDERS, CLASSIFIER_BUILDERS
-from zsd_ray.spec.config import ModelConfig
+from zsd_ray.config.run import ModelConfig
 
 BUILD = {
     f"{family}-{kind}": (family, build)

@@ -6,10 +6,10 @@ import shutil
 import pytest
 import torch
 
+from zsd_ray.config.run import ModelConfig
 from zsd_ray.models import registry
 from zsd_ray.models.registry import check_model, load_model
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 
 def broken(tiny_model, tmp_path):

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from tests.support.tiny_models import CLASSIFIER_BUILDERS
+from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.registry import (
     check_model,
     check_prompts,
@@ -13,7 +14,6 @@ from zsd_ray.models.registry import (
     fingerprint,
     load_model,
 )
-from zsd_ray.spec.config import ModelConfig
 
 
 @pytest.fixture(scope="module", params=sorted(CLASSIFIER_BUILDERS), ids="-".join)

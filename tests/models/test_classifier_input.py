@@ -7,10 +7,10 @@ import torch
 
 from tests.hostile import model_folders as hostile
 from tests.support.tiny_models import CLASSIFIER_BUILDERS
+from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.classifier_trial import try_classifier
 from zsd_ray.models.registry import check_model, encode_prompts, load_model
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 NAN = float("nan")
 SECTION = {"clip": "preprocess_cfg", "timm": "pretrained_cfg"}

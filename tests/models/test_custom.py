@@ -11,6 +11,7 @@ import yaml
 
 import zsd_ray
 from tests.support.tiny_models import custom
+from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
 from zsd_ray.diffusion.schedule import FlowSchedule
 from zsd_ray.models.registry import (
     check_model,
@@ -20,8 +21,7 @@ from zsd_ray.models.registry import (
     hashed,
     load_model,
 )
-from zsd_ray.spec.config import ModelConfig, RunConfig, parse_config
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "custom-models.md"
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from tests.support.tiny_models import ddpm
+from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.parametrisation import to_epsilon
-from zsd_ray.models.labels import label_names
+from zsd_ray.models.conditioning.labels import label_names
 from zsd_ray.models.registry import check_model, check_null_prompt, encode_prompts, load_model
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 NAMES = ["two", "zero", "one"]
 KINDS = {

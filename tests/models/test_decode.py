@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tests.support.tiny_models import BUILDERS, ddpm
-from zsd_ray.models.families import FAMILIES
+from zsd_ray.config.families import FAMILIES
+from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.registry import load_model
-from zsd_ray.spec.config import ModelConfig
 
 DECODES = sorted(key for key in BUILDERS if "decode" in FAMILIES[key[0]].abilities)
 

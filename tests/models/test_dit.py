@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from tests.support.tiny_models import dit
+from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.parametrisation import to_epsilon
 from zsd_ray.models.registry import check_model, check_prompts, encode_prompts, load_model
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 NAMES = ["Tinca tinca", "goldfish, Carassius auratus", "3"]
 

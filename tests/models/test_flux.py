@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from tests.support.tiny_models import BUILDERS
+from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.parametrisation import to_epsilon
-from zsd_ray.models.flux import pack, unpack
+from zsd_ray.models.families.flux import pack, unpack
 from zsd_ray.models.registry import encode_prompts, load_model
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 # The last is longer than any of the encoders takes.
 PROMPTS = ["a photo of a cat.", "a drawing of a dog", " ".join(["a photo of a dog."] * 9)]

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tests.support.tiny_models import BUILDERS
+from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.registry import encode_prompts, load_model
-from zsd_ray.spec.config import ModelConfig
 
 STEP = 2e-3
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from zsd_ray.config.run import ModelConfig
 from zsd_ray.models import registry
-from zsd_ray.models.components import load_network
+from zsd_ray.models.files.components import load_network
 from zsd_ray.models.torchvision_ops import declare_missing_operators
-from zsd_ray.spec.config import ModelConfig
 
 KIND = "DiTTransformer2DModel"
 SHAPES = {

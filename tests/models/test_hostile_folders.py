@@ -8,10 +8,10 @@ import pytest
 
 from tests.hostile import model_folders as hostile
 from tests.support.tiny_models import BUILDERS, CLASSIFIER_BUILDERS
-from zsd_ray.models.clip_embedding import load_embedding
+from zsd_ray.config.run import ModelConfig
+from zsd_ray.models.features.clip_embedding import load_embedding
 from zsd_ray.models.registry import check_model, encode_prompts, load_model
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 FAMILIES = {
     **{family: build for (family, _), build in BUILDERS.items() if family != "custom"},

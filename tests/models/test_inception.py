@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 
 from tests.hostile.model_folders import FILE_DAMAGES, add_tensor, lose_tensor, put_number
 from tests.support.inception import random_inception
-from zsd_ray.models.inception import check_weights, load_inception
-from zsd_ray.spec.errors import UserError
+from zsd_ray.models.features.inception import check_weights, load_inception
+from zsd_ray.records.errors import UserError
 
 CPU = torch.device("cpu")
 

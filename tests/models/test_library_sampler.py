@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from tests.support.tiny_models import BUILDERS, ddpm
+from zsd_ray.config.run import ModelConfig
+from zsd_ray.config.sampler import SamplerConfig
 from zsd_ray.models.library_sampler import LibrarySampler
 from zsd_ray.models.registry import check_model, encode_prompts, load_model
 from zsd_ray.models.samplers import OF_CHAINS, check_sampler
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.generate_config import SamplerConfig
+from zsd_ray.records.errors import UserError
 
 
 def test_the_table_is_the_librarys():
@@ -76,7 +76,7 @@ def test_a_row_does_not_depend_on_the_noise_of_others(grey, name):
 def test_a_flows_sampler_is_the_librarys_pipeline(tmp_path, family, kind):
     import diffusers
 
-    from zsd_ray.models.flux import pack, unpack
+    from zsd_ray.models.families.flux import pack, unpack
 
     prompts, section = BUILDERS[family, kind](tmp_path / "model")
     path = str(tmp_path / "model")

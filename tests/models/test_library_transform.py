@@ -7,14 +7,14 @@ from PIL import Image
 from tests.hostile import pictures
 from tests.support.tiny_models.clip import clip_folder
 from tests.support.tiny_models.timm_classifier import timm_folder
-from zsd_ray.data.decoding import decode
-from zsd_ray.data.transforms import to_rgb
-from zsd_ray.models.clip_files import open_clip
+from zsd_ray.config.run import ModelConfig
+from zsd_ray.data.pictures.decoding import decode
+from zsd_ray.data.pictures.transforms import to_rgb
+from zsd_ray.models.files.clip_files import open_clip
+from zsd_ray.models.files.timm_files import timm
 from zsd_ray.models.library_transform import MOST_PIXELS, LibraryTransform, largest
 from zsd_ray.models.registry import load_model
-from zsd_ray.models.timm_files import timm
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import ImageError
+from zsd_ray.records.errors import ImageError
 
 
 def of_clip(**keys):

@@ -8,9 +8,9 @@ import torch
 
 from tests.support.network_calls import calls
 from tests.support.tiny_models.pixart import pixart
+from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.registry import encode_prompts, load_model
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 PROMPTS = ["  A photo of a CAT. ", "a drawing of a dog", ""]
 

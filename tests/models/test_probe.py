@@ -11,13 +11,13 @@ from safetensors.numpy import load_file
 
 from tests.hostile.model_folders import change_tensors
 from tests.support.tiny_models.probe import NAMES, probe
-from zsd_ray.data.transforms import to_model_range, to_square
-from zsd_ray.models.probe_features import FeatureExtractor
-from zsd_ray.models.probe_files import WEIGHTS
+from zsd_ray.config.pooling import Cell, GridPooling
+from zsd_ray.config.run import ModelConfig
+from zsd_ray.data.pictures.transforms import to_model_range, to_square
+from zsd_ray.models.features.probe_features import FeatureExtractor
+from zsd_ray.models.files.probe_files import WEIGHTS
 from zsd_ray.models.registry import check_model, check_prompts, fingerprint, load_model
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.probe_config import Cell, GridPooling
+from zsd_ray.records.errors import UserError
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from tests.support.tiny_models import ddpm, dit
+from zsd_ray.config.pooling import Cell, GridPooling
+from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.draws import noise
-from zsd_ray.models.probe_features import FeatureExtractor, pool
+from zsd_ray.models.conditioning.fixed_conditioning import check_told, told
+from zsd_ray.models.features.probe_features import FeatureExtractor, pool
 from zsd_ray.models.registry import load_model
-from zsd_ray.models.told import check_told, told
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.probe_config import Cell, GridPooling
+from zsd_ray.records.errors import UserError
 
 
 def images(n, size=16):

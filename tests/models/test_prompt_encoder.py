@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.registry import encode_prompts, load_prompt_encoder
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 TEMPLATE = "a photo of the digit {}."
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from tests.support.tiny_models import BUILDERS
+from zsd_ray.config.run import ModelConfig
 from zsd_ray.models import unet_rows
 from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.models.rows import compile_or_warn, row_network
-from zsd_ray.spec.config import ModelConfig
 
 
 def arguments():

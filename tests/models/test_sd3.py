@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from tests.support.tiny_models import BUILDERS
+from zsd_ray.config.families import sd3
+from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.parametrisation import to_epsilon
-from zsd_ray.models import sd3, t5
+from zsd_ray.models.conditioning import t5
 from zsd_ray.models.registry import check_model, encode_prompts, load_model
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 # The last is longer than any of the encoders takes.
 PROMPTS = ["a photo of a cat.", "a drawing of a dog", " ".join(["a photo of a dog."] * 9)]

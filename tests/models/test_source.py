@@ -4,9 +4,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from zsd_ray.models.source import fingerprint, resolve
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.config.run import ModelConfig
+from zsd_ray.models.files.source import fingerprint, resolve
+from zsd_ray.records.errors import UserError
 from zsd_ray.storage import filesystem
 
 

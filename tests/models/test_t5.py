@@ -4,7 +4,7 @@ import shutil
 
 import sentencepiece
 
-from zsd_ray.models.components import load_tokenizer
+from zsd_ray.models.files.components import load_tokenizer
 
 
 def test_a_vocabulary_of_sentencepiece_is_read(tmp_path):

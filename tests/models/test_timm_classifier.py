@@ -9,10 +9,10 @@ from safetensors.torch import save_file
 
 from tests.models.test_classifier_contract import IMAGES
 from tests.support.tiny_models.timm_classifier import NAMES, network, timm_file, timm_folder
+from zsd_ray.config.run import ModelConfig
+from zsd_ray.models.files.timm_files import fingerprint, timm
 from zsd_ray.models.registry import check_model, check_prompts, encode_prompts, load_model
-from zsd_ray.models.timm_files import fingerprint, timm
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from tests.support.tiny_models import BUILDERS
+from zsd_ray.config.run import ModelConfig
+from zsd_ray.models.features.unet_attention import attention_maps
 from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.models.rows import as_it_is
 from zsd_ray.models.torchvision_ops import declare_missing_operators
-from zsd_ray.models.unet_attention import attention_maps
-from zsd_ray.spec.config import ModelConfig
 
 PROMPTS = ["a photo of a cat.", "a drawing of a dog", ""]
 TIME = torch.tensor([30.0, 500.0, 900.0])

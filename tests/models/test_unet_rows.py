@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from zsd_ray.config.run import ModelConfig
 from zsd_ray.models import unet_rows
-from zsd_ray.models.components import load_network
+from zsd_ray.models.files.components import load_network
 from zsd_ray.models.torchvision_ops import declare_missing_operators
 from zsd_ray.models.unet_rows import UNetRows, is_plain
-from zsd_ray.spec.config import ModelConfig
 
 N_PROMPTS, LENGTH = 5, 7
 

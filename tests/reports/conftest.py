@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from zsd_ray.config.method import DiffusionClassifierMethod
+from zsd_ray.config.run import RunConfig
+from zsd_ray.records.scores import Decision, RawDraw
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.results.schema import decisions_table, scores_table
-from zsd_ray.spec.config import RunConfig
-from zsd_ray.spec.method import DiffusionClassifierMethod
-from zsd_ray.spec.pruning import ClarkJainiPruning
-from zsd_ray.spec.records import Decision, RawDraw
+from zsd_ray.rules.clark_jaini import ClarkJainiPruning
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 MIN_SCORES = 20

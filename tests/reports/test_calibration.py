@@ -5,9 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zsd_ray.reports.calibration import calibration_lines, reliability, render_calibration
-from zsd_ray.results.calibration_file import Calibration, MethodCalibration
 from zsd_ray.stats.reliability import Bin, Measured
+from zsd_ray.studies.calibration.calibration_file import Calibration, MethodCalibration
+from zsd_ray.studies.calibration.calibration_page import (
+    calibration_lines,
+    reliability,
+    render_calibration,
+)
 
 BINS = [Bin(4, 0.45, 1, 0.25, 0.05, 0.70), Bin(60, 0.97, 60, 1.0, 0.94, 1.0)]
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from zsd_ray.reports import class_bias as panel
+from zsd_ray.reports import class_bias_panel as panel
 from zsd_ray.reports.html import render_report
 from zsd_ray.results.offset_file import OffsetRecord
 from zsd_ray.stats.class_bias import class_bias

@@ -6,9 +6,13 @@ from itertools import pairwise
 
 import pytest
 
-from zsd_ray.reports.comparison import accuracy_against_cost, comparison_lines, render_comparison
+from zsd_ray.analysis.comparison import ComparedPair, ComparedRun, Comparison, Figures, Rescored
+from zsd_ray.reports.comparison_page import (
+    accuracy_against_cost,
+    comparison_lines,
+    render_comparison,
+)
 from zsd_ray.reports.rescored import rescored_lines
-from zsd_ray.spec.comparison import ComparedPair, ComparedRun, Comparison, Figures, Rescored
 
 CLARK = {"rule": "clark-jaini", "p_value": 0.002, "indifference": None}
 

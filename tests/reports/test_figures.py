@@ -12,10 +12,10 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from zsd_ray.records.scores import Decision, RawDraw
 from zsd_ray.reports import figures
-from zsd_ray.reports.rows import running_means
+from zsd_ray.reports.columns import running_means
 from zsd_ray.results.schema import scores_table
-from zsd_ray.spec.records import Decision, RawDraw
 from zsd_ray.stats.intervals import wilson
 
 HOSTILE = [

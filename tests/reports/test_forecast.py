@@ -1,9 +1,9 @@
 from dataclasses import replace
 
 from zsd_ray.diffusion.time_range import NoiseLevels
-from zsd_ray.reports.forecast import bounds_rows, caveat, estimate_rows
+from zsd_ray.planning.estimate import Bounds, Estimate, Likely
+from zsd_ray.reports.forecast_lines import bounds_rows, caveat, estimate_rows
 from zsd_ray.reports.lines import amount
-from zsd_ray.results.estimate import Bounds, Estimate, Likely
 
 BOUNDS = Bounds(
     output="runs/x", n_listed=50_000, n_images=1000, n_done=100, n_todo=900, n_classes=1000,

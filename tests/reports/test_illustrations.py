@@ -15,15 +15,15 @@ from matplotlib.colors import to_hex
 from PIL import Image
 from scipy.stats import t as student
 
-from zsd_ray.reports import illustrations
 from zsd_ray.reports.figures import BLUE, ORANGE, svg
-from zsd_ray.reports.illustrations import illustration_lines, render_illustrations
-from zsd_ray.results.illustration_file import (
+from zsd_ray.studies.illustrations import illustration_page as illustrations
+from zsd_ray.studies.illustrations.illustration_file import (
     Illustrations,
     ImagePictures,
     PairPictures,
     Settings,
 )
+from zsd_ray.studies.illustrations.illustration_page import illustration_lines, render_illustrations
 
 LEVELS = [0.2, 0.5, 0.8]
 HOSTILE = ("<b>bold</b>", "$x_{", "a very long name of a class that goes on & on\n\x07")

@@ -3,11 +3,11 @@
 import json
 
 from zsd_ray.cli import main
-from zsd_ray.models.families import FAMILIES
+from zsd_ray.config.algorithms import ALGORITHMS
+from zsd_ray.config.families import FAMILIES
+from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.reports.lines import aligned
-from zsd_ray.reports.models import check_rows
-from zsd_ray.spec.algorithms import ALGORITHMS
-from zsd_ray.spec.config import RunConfig, parse_config
+from zsd_ray.reports.model_lines import check_rows
 
 
 def test_every_family_is_listed_with_an_example_that_is_read(capsys):

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from zsd_ray.reports.probes import best_rows, heat_map, probe_lines, render_probes
-from zsd_ray.results.probe_record import ProbeRecord
-from zsd_ray.results.probe_rows import best_of
+from zsd_ray.studies.probes.probe_page import best_rows, heat_map, probe_lines, render_probes
+from zsd_ray.studies.probes.probe_record import ProbeRecord
+from zsd_ray.studies.probes.probe_rows import best_of
 
 
 def row(epoch, t, block, probe="linear", top1=0.5, validation=None, setting="l2=1"):

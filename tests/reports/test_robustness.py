@@ -9,14 +9,14 @@ import pytest
 from scipy.special import expit, logit
 
 from zsd_ray.reports import figures
-from zsd_ray.reports.robustness import (
+from zsd_ray.stats.intervals import wilson
+from zsd_ray.studies.sweeps.robustness_panels import (
     accuracy_by_strength,
     corruption_table,
     ood_against_id,
     shift_table,
 )
-from zsd_ray.spec.robustness import CorruptedAccuracy, ShiftedAccuracy
-from zsd_ray.stats.intervals import wilson
+from zsd_ray.studies.sweeps.robustness_rows import CorruptedAccuracy, ShiftedAccuracy
 
 
 def damaged(name: str, kind: str | None, strength: int, value: float, dataset: str = "mnist"):

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from zsd_ray.reports.series import series
-from zsd_ray.reports.shape_bias import (
+from zsd_ray.studies.cue_conflict.shape_bias_counts import CueDecisions, Observer, ShapeBias
+from zsd_ray.studies.cue_conflict.shape_bias_page import (
     bias_by_class,
     class_table,
     render_shape_bias,
     shape_bias_lines,
 )
-from zsd_ray.stats.shape_bias import CueDecisions, Observer, ShapeBias
 
 RUN = Observer(
     "<b>run</b>",

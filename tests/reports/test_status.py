@@ -1,6 +1,6 @@
 from zsd_ray.reports.lines import aligned
-from zsd_ray.reports.status import status_rows
-from zsd_ray.results.status import RunStatus
+from zsd_ray.reports.status_lines import status_rows
+from zsd_ray.results.run_status import RunStatus
 
 RUNNING = {
     "output": "s3://bucket/run", "status": "running", "silent": False, "n_images": 200,

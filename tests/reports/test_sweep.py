@@ -4,13 +4,13 @@ import re
 
 import pytest
 
-from zsd_ray.reports.sweep import render_sweep, table_markdown
-from zsd_ray.reports.sweep_robustness import corrupted_rows, shifted_rows
-from zsd_ray.reports.sweep_tables import figures_of, main_table, tables
-from zsd_ray.results.suite_table import SweepRecord, table_csv
-from zsd_ray.spec.config import parse_config
-from zsd_ray.spec.data import CorruptionConfig
-from zsd_ray.spec.suite import Cell, CellResult, SuiteConfig, SuiteRobustness
+from zsd_ray.config.data import CorruptionConfig
+from zsd_ray.config.run import parse_config
+from zsd_ray.studies.sweeps.suite_config import Cell, CellResult, SuiteConfig, SuiteRobustness
+from zsd_ray.studies.sweeps.sweep_page import render_sweep, table_markdown
+from zsd_ray.studies.sweeps.sweep_record import SweepRecord, table_csv
+from zsd_ray.studies.sweeps.sweep_robustness import corrupted_rows, shifted_rows
+from zsd_ray.studies.sweeps.sweep_tables import figures_of, main_table, tables
 
 
 def result(model, dataset, correct, method="fixed", images=100, status="finished", **keys):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from zsd_ray.records.scores import Decision
 from zsd_ray.results.audit import audit_metrics
-from zsd_ray.results.metrics import run_metrics
 from zsd_ray.results.schema import decisions_table
-from zsd_ray.spec.records import Decision
+from zsd_ray.results.totals import run_metrics
 from zsd_ray.stats.intervals import wilson
 
 N_CLASSES = 4

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from tests.support.pools import Pool
 from tests.support.validate import wanted_cells
-from zsd_ray.engine.elimination import Elimination
+from zsd_ray.records.scores import WorkItem
 from zsd_ray.results.checkpoint import Checkpoint
-from zsd_ray.spec.pruning import AnytimePruning, ClarkJainiPruning
-from zsd_ray.spec.records import WorkItem
-from zsd_ray.stats.rules import make_rule
+from zsd_ray.rules.anytime import AnytimePruning
+from zsd_ray.rules.clark_jaini import ClarkJainiPruning
+from zsd_ray.scheduling.elimination import Elimination
 
 N_CLASSES, N_DRAWS = 5, 40
-RULE = make_rule(ClarkJainiPruning(min_scores=4, max_scores=N_DRAWS, p_value=0.05), N_CLASSES)
-ANYTIME = make_rule(AnytimePruning(max_draws=N_DRAWS, growth=1.0, indifference=None), N_CLASSES)
+RULE = ClarkJainiPruning(min_scores=4, max_scores=N_DRAWS, p_value=0.05).make(N_CLASSES)
+ANYTIME = AnytimePruning(max_draws=N_DRAWS, growth=1.0, indifference=None).make(N_CLASSES)
 
 COUNTERS = {"n_scored": 3, "n_rows": 4, "n_micro_batches": 1, "n_retries": 0}
 

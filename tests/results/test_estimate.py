@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zsd_ray.results.estimate import Bounds, Likely, estimate, mean_interval
+from zsd_ray.planning.estimate import Bounds, Likely, estimate, mean_interval
 
 BOUNDS = Bounds(
     output="runs/x", n_listed=5000, n_images=1000, n_done=100, n_todo=900, n_classes=10,

@@ -5,9 +5,9 @@ import uuid
 import numpy as np
 import pytest
 
-from zsd_ray.results.feature_parts import FeatureParts
+from zsd_ray.config.pooling import Cell
 from zsd_ray.results.output import Output
-from zsd_ray.spec.probe_config import Cell
+from zsd_ray.studies.probes.feature_parts import FeatureParts
 
 A, B = Cell(0.0, "mid", "mean"), Cell(0.25, "down.0", "grid-2")
 

@@ -1,7 +1,7 @@
 import pytest
 
+from zsd_ray.records.errors import UserError
 from zsd_ray.results.fresh import free_path
-from zsd_ray.spec.errors import UserError
 
 
 def test_the_first_place_without_anything_is_taken(tmp_path):
@@ -23,7 +23,7 @@ def test_a_place_that_cannot_be_looked_up_is_a_user_error():
 
 
 def test_on_an_object_store(s3):
-    from zsd_ray.spec.config import StorageConfig
+    from zsd_ray.config.run import StorageConfig
     from zsd_ray.storage.filesystem import configure
 
     configure(s3.storage)

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.processes import wait_until
+from zsd_ray.records.errors import UserError
 from zsd_ray.results import heartbeat
 from zsd_ray.results.heartbeat import Heart, Heartbeat, read_heartbeat, refuse_second_driver
 from zsd_ray.results.output import Output
 from zsd_ray.results.progress import Progress
-from zsd_ray.spec.errors import UserError
 
 NOW = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
 PROGRESS = Progress(

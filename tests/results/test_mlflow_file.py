@@ -9,15 +9,15 @@ import threading
 
 import pytest
 
-from zsd_ray.results.mlflow_file import BrokenFileError, file_of, make_file
-from zsd_ray.results.mlflow_run import may_pass
-from zsd_ray.results.tracking import Tracker, tracking_uri
+from zsd_ray.results.tracking.mlflow_file import BrokenFileError, file_of, make_file
+from zsd_ray.results.tracking.mlflow_run import may_pass
+from zsd_ray.results.tracking.tracker import Tracker, tracking_uri
 
 # One process imports MLflow, and four come from it: each would take seconds to import it.
 _FOUR = """
 import json, multiprocessing, sys
 import mlflow, mlflow.store.tracking.sqlalchemy_store, alembic.command
-from zsd_ray.results.tracking import Tracker
+from zsd_ray.results.tracking.tracker import Tracker
 
 def work(barrier, number, told):
     warnings = []

@@ -7,14 +7,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mlflow.utils import validation
 
-from zsd_ray.results.mlflow_names import LONGEST_PARAM, LONGEST_TAG, fit_name, fit_value
-from zsd_ray.results.mlflow_run import MlflowRun
-from zsd_ray.spec import identity
-from zsd_ray.spec.config import RunConfig, load_config
-from zsd_ray.spec.fid_config import FidConfig
-from zsd_ray.spec.generate_config import GenerateConfig
-from zsd_ray.spec.probe_config import ProbeConfig
-from zsd_ray.spec.train_config import load_training
+from zsd_ray.config import identity
+from zsd_ray.config.run import RunConfig, load_config
+from zsd_ray.config.training import load_training
+from zsd_ray.results.tracking.mlflow_names import LONGEST_PARAM, LONGEST_TAG, fit_name, fit_value
+from zsd_ray.results.tracking.mlflow_run import MlflowRun
+from zsd_ray.studies.fid.fid_config import FidConfig
+from zsd_ray.studies.generation.generate_config import GenerateConfig
+from zsd_ray.studies.probes.probe_config import ProbeConfig
 
 HOSTILE = [
     "a, b", "it's", "[x", "(y)", '"', "two\nlines", "🦊", "a/b", "..", "../..", "/", "x" * 1000, "",

@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from zsd_ray.results.metrics import run_metrics
+from zsd_ray.records.errors import UserError
+from zsd_ray.records.scores import Decision, RawDraw
 from zsd_ray.results.output import Output, part_name
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.results.schema import DECISIONS, SCORES, decisions_table
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.records import Decision, RawDraw
+from zsd_ray.results.totals import run_metrics
 from zsd_ray.stats.class_accuracy import class_accuracy
 
 

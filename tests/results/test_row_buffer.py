@@ -2,9 +2,9 @@
 
 import pytest
 
+from zsd_ray.records.scores import Decision, RawDraw
 from zsd_ray.results import row_buffer
 from zsd_ray.results.row_buffer import RowBuffer
-from zsd_ray.spec.records import Decision, RawDraw
 
 
 class Clock:

@@ -3,12 +3,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from zsd_ray.records.errors import UserError
 from zsd_ray.results.heartbeat import Heartbeat
 from zsd_ray.results.output import Output
 from zsd_ray.results.progress import Progress
 from zsd_ray.results.run_file import RunFile
-from zsd_ray.results.status import read_status
-from zsd_ray.spec.errors import UserError
+from zsd_ray.results.run_status import read_status
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 RUN = RunFile(

@@ -8,9 +8,9 @@ import pytest
 
 from tests.support.mlflow_server import MlflowServer
 from tests.support.processes import wait_until
-from zsd_ray.results.tracking import Tracker, start_tracker, tracking_uri
-from zsd_ray.spec.config import ModelConfig, PromptConfig, RunConfig, TrackingConfig
-from zsd_ray.spec.identity import settings
+from zsd_ray.config.identity import settings
+from zsd_ray.config.run import ModelConfig, PromptConfig, RunConfig, TrackingConfig
+from zsd_ray.results.tracking.tracker import Tracker, start_tracker, tracking_uri
 
 
 @pytest.fixture(scope="module")

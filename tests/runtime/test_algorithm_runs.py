@@ -5,10 +5,10 @@ import yaml
 
 import zsd_ray
 from tests.support.digit_runs import NUMBERS, configure, numbers
-from zsd_ray.engine.plan import make_plan
-from zsd_ray.spec.algorithms import ALGORITHMS
-from zsd_ray.spec.config import RunConfig, load_config, parse_config
-from zsd_ray.spec.errors import UserError
+from zsd_ray.config.algorithms import ALGORITHMS
+from zsd_ray.config.run import RunConfig, load_config, parse_config
+from zsd_ray.planning.plan import make_plan
+from zsd_ray.records.errors import UserError
 
 pytestmark = pytest.mark.end_to_end
 

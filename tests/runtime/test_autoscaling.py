@@ -14,8 +14,8 @@ import yaml
 import zsd_ray
 from tests.support.digit_runs import MEANS, PAPER
 from tests.support.local_cluster import ROOT, SECONDS, local_cluster, wait_until
+from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.results.output import Output
-from zsd_ray.spec.config import RunConfig, parse_config
 
 pytestmark = pytest.mark.end_to_end
 

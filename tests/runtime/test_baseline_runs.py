@@ -8,12 +8,12 @@ import zsd_ray
 from tests.support.tiny_models import clip_folder, timm_folder
 from tests.support.tiny_models.clip import clip_file
 from tests.support.tiny_models.timm_classifier import NAMES
+from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.data.open import open_dataset
-from zsd_ray.data.transforms import to_rgb
-from zsd_ray.engine.plan import make_plan
+from zsd_ray.data.pictures.transforms import to_rgb
 from zsd_ray.models.registry import encode_prompts, load_model
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.errors import UserError
+from zsd_ray.planning.plan import make_plan
+from zsd_ray.records.errors import UserError
 
 pytestmark = pytest.mark.end_to_end
 

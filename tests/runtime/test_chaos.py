@@ -16,8 +16,8 @@ import zsd_ray
 from tests.support.digit_runs import MEANS, PAPER
 from tests.support.mlflow_server import MlflowServer
 from tests.support.processes import actors, wait_until
+from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.results.output import Output
-from zsd_ray.spec.config import RunConfig, parse_config
 from zsd_ray.storage import filesystem
 
 pytestmark = pytest.mark.end_to_end

@@ -12,10 +12,10 @@ import pytest
 import ray
 import yaml
 
+from zsd_ray.config.run import ClusterConfig
+from zsd_ray.records.errors import RunBrokenError, UserError
 from zsd_ray.runtime import private_ray
 from zsd_ray.runtime.cluster import _own_handlers
-from zsd_ray.spec.config import ClusterConfig
-from zsd_ray.spec.errors import RunBrokenError, UserError
 
 
 def listening(process):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from zsd_ray.engine.work import do_here
+from zsd_ray.config.run import ClusterConfig, StorageConfig
+from zsd_ray.records.errors import RunBrokenError, UserError
 from zsd_ray.runtime.crew import Crew
-from zsd_ray.spec.config import ClusterConfig, StorageConfig
-from zsd_ray.spec.errors import RunBrokenError, UserError
+from zsd_ray.runtime.pieces import do_here
 
 CREW = Crew(ClusterConfig(workers=2), StorageConfig(retry_seconds=0))
 

@@ -18,8 +18,8 @@ from tests.support import replay
 from tests.support.digit_runs import MEANS, PAPER
 from tests.support.images import write_folder
 from tests.support.processes import SECONDS, actors, wait_until
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.errors import RunBrokenError
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.records.errors import RunBrokenError
 
 pytestmark = pytest.mark.end_to_end
 

@@ -18,12 +18,12 @@ from tests.support import held_run as held_run_program
 from tests.support.digit_runs import LIMIT, MEANS, numbers
 from tests.support.digit_runs import configure as built_in
 from tests.support.processes import SECONDS, actors, wait_until
-from zsd_ray.engine.plan import make_plan
+from zsd_ray.config.identity import resolved
+from zsd_ray.planning.plan import make_plan
 from zsd_ray.results.checkpoint import Checkpoint
 from zsd_ray.results.output import Output
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.runtime.driver import run_on_ray
-from zsd_ray.spec.identity import resolved
 
 pytestmark = pytest.mark.end_to_end
 
@@ -134,7 +134,7 @@ def test_a_store_that_is_away_costs_no_image(local_ray, quiet, tmp_path):
             self.dataset = dataset
 
         def read(self, index):
-            from zsd_ray.spec.errors import StoreError
+            from zsd_ray.records.errors import StoreError
 
             first_time = away / str(index)
             if index % 3 == 0 and not first_time.exists():

@@ -12,11 +12,11 @@ import zsd_ray
 from tests.support.digit_runs import MEANS, numbers
 from tests.support.digit_runs import configure as built_in
 from tests.support.processes import SECONDS
-from zsd_ray.engine.plan import make_plan
+from zsd_ray.planning.plan import make_plan
+from zsd_ray.records.errors import RunBrokenError, UserError
 from zsd_ray.runtime import driver, model_worker
 from zsd_ray.runtime.driver import run_on_ray
 from zsd_ray.runtime.fleet import Fleet
-from zsd_ray.spec.errors import RunBrokenError, UserError
 
 pytestmark = pytest.mark.end_to_end
 
@@ -170,8 +170,8 @@ def test_calls_of_a_worker_may_overtake_each_other(local_ray, tmp_path):
     ray.get(worker.ready.remote())
     conditioning, _ = ray.get(worker.encode_prompts.remote(plan.prompts, plan.dataset, []))
     ray.get(worker.bind.remote(plan.dataset, conditioning, plan.classes.names))
-    item = zsd_ray.spec.records.WorkItem(0, 0, 2, (0, 1))
-    late = Late.remote(zsd_ray.spec.records.MicroBatch(7, (item,)))
+    item = zsd_ray.records.scores.WorkItem(0, 0, 2, (0, 1))
+    late = Late.remote(zsd_ray.records.scores.MicroBatch(7, (item,)))
     done = worker.run.remote("w", [late])
     try:
         assert ray.get(done, timeout=SECONDS) is None

@@ -6,8 +6,8 @@ import urllib.request
 import pytest
 
 from tests.support.processes import wait_until
-from zsd_ray.engine.counters import Counters
-from zsd_ray.runtime.metrics import Metrics, WorkerMetrics
+from zsd_ray.runtime.gauges import Metrics, WorkerMetrics
+from zsd_ray.scheduling.counters import Counters
 
 pytestmark = pytest.mark.end_to_end
 

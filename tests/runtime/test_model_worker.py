@@ -5,9 +5,9 @@ import shutil
 import pytest
 from ray.exceptions import RayTaskError
 
-from zsd_ray.models.source import fingerprint
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.models.files.source import fingerprint
 from zsd_ray.runtime.model_worker import ModelWorker
-from zsd_ray.spec.config import RunConfig, parse_config
 
 pytestmark = pytest.mark.end_to_end
 

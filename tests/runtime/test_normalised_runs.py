@@ -6,10 +6,10 @@ import pytest
 import zsd_ray
 from tests.support.digit_runs import configure
 from tests.support.tiny_models import BUILDERS
-from zsd_ray.engine.plan import make_plan
+from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.registry import check_null_prompt
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.planning.plan import make_plan
+from zsd_ray.records.errors import UserError
 
 NULL = {"normaliser": "null-prompt"}
 

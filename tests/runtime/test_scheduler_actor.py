@@ -9,13 +9,13 @@ import pytest
 import ray
 
 from tests.support.pools import Pool
-from zsd_ray.engine.plan import make_plan
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.planning.plan import make_plan
 from zsd_ray.results import row_buffer
 from zsd_ray.runtime import scheduler_actor
 from zsd_ray.runtime.epochs import Claim
 from zsd_ray.runtime.scheduler_actor import SchedulerShell
 from zsd_ray.runtime.sink import Sink
-from zsd_ray.spec.config import RunConfig, parse_config
 
 pytestmark = pytest.mark.end_to_end
 

@@ -12,10 +12,10 @@ import yaml
 import zsd_ray
 from tests.support import digit_runs, replay
 from tests.support.images import write_folder
-from zsd_ray.engine.plan import make_plan
-from zsd_ray.forecasting import forecast
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.evaluation.forecast import forecast
+from zsd_ray.planning.plan import make_plan
 from zsd_ray.results.output import Output
-from zsd_ray.spec.config import RunConfig, parse_config
 
 pytestmark = pytest.mark.end_to_end
 

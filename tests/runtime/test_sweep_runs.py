@@ -1,9 +1,9 @@
 """A sweep on a cluster: one Ray for all of its cells, and the table of one process."""
 
 from tests.support.digit_runs import PAPER
-from zsd_ray.spec.config import parse_config
-from zsd_ray.spec.suite import SuiteConfig
-from zsd_ray.sweeping import sweep
+from zsd_ray.config.run import parse_config
+from zsd_ray.studies.sweeps.suite_config import SuiteConfig
+from zsd_ray.studies.sweeps.sweeping import sweep
 
 
 def suite_of(path):

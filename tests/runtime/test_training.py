@@ -15,10 +15,10 @@ import torch
 from tests.support.processes import SECONDS, actors
 from tests.training.small import CLASSIFIER, CONTRASTIVE, DDPM, configure
 from zsd_ray.api import train
+from zsd_ray.records.errors import RunBrokenError, UserError
 from zsd_ray.runtime.training import _follow
-from zsd_ray.spec.errors import RunBrokenError, UserError
 from zsd_ray.training.news import Steps
-from zsd_ray.training.work import train_here
+from zsd_ray.training.process import train_here
 
 pytestmark = pytest.mark.end_to_end
 
@@ -42,9 +42,9 @@ AS_RANK = """
 import sys
 import torch
 from torch import distributed
-from zsd_ray.spec.train_config import load_training
+from zsd_ray.config.training import load_training
 from zsd_ray.training.ranks import Ranks
-from zsd_ray.training.work import train_here
+from zsd_ray.training.process import train_here
 
 meeting, rank, *paths = sys.argv[1:]
 distributed.init_process_group("gloo", init_method=meeting, rank=int(rank), world_size=2)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from zsd_ray.spec.algorithms import ALGORITHMS
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.identity import identity_parts
+from zsd_ray.config.algorithms import ALGORITHMS
+from zsd_ray.config.identity import identity_parts
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.records.errors import UserError
 
 
 def section(**method):

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from zsd_ray.spec.config import RunConfig, load_config, parse_config
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.train_config import load_training, parse_training
+from zsd_ray.config.run import RunConfig, load_config, parse_config
+from zsd_ray.config.training import load_training, parse_training
+from zsd_ray.records.errors import UserError
 
 
 @pytest.fixture

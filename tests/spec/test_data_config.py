@@ -3,13 +3,13 @@
 import pytest
 
 from zsd_ray.analysis.settings import changed
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.data import keys_of
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.fid_config import FidConfig
-from zsd_ray.spec.identity import hash_of, identity_parts, resolved
-from zsd_ray.spec.probe_config import ProbeConfig
-from zsd_ray.spec.section import WHOLE
+from zsd_ray.config.data import keys_of
+from zsd_ray.config.identity import hash_of, identity_parts, resolved
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.records.errors import UserError
+from zsd_ray.settings.section import WHOLE
+from zsd_ray.studies.fid.fid_config import FidConfig
+from zsd_ray.studies.probes.probe_config import ProbeConfig
 
 # Whatever a key holds, be it what it holds by default.
 GIVEN = {

@@ -2,11 +2,11 @@
 
 import pytest
 
-from zsd_ray.engine.defaults import with_defaults
+from zsd_ray.config.departures import departures
+from zsd_ray.config.identity import resolved
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.planning.defaults import with_defaults
 from zsd_ray.reports.lines import preset_row
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.departures import departures
-from zsd_ray.spec.identity import resolved
 
 
 def tree(**sections):

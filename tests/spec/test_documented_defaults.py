@@ -12,18 +12,18 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from zsd_ray.spec.algorithms import AlgorithmMethod
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.fid_config import FidConfig
-from zsd_ray.spec.generate_config import GenerateConfig
-from zsd_ray.spec.probe_config import ProbeConfig
-from zsd_ray.spec.train_config import (
+from zsd_ray.config.algorithms import AlgorithmMethod
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.config.training import (
     ClassifierTraining,
     ContrastiveTraining,
     DdpmTraining,
     TextToImageTraining,
 )
 from zsd_ray.stats.time_fit import SHARE
+from zsd_ray.studies.fid.fid_config import FidConfig
+from zsd_ray.studies.generation.generate_config import GenerateConfig
+from zsd_ray.studies.probes.probe_config import ProbeConfig
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TRAININGS = {

@@ -2,8 +2,8 @@
 
 import pytest
 
-from zsd_ray.spec.documents import parse_json, parse_json_object, parse_typed_value, parse_yaml
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
+from zsd_ray.settings.documents import parse_json, parse_json_object, parse_typed_value, parse_yaml
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
 

@@ -6,10 +6,11 @@ from typing import get_args
 
 import pytest
 
-from zsd_ray.spec.config import RunConfig, load_config
-from zsd_ray.spec.fid_config import FidConfig, FidOutputConfig
-from zsd_ray.spec.generate_config import GenerateConfig, GenerateOutputConfig, SamplerConfig
-from zsd_ray.spec.train_config import load_training
+from zsd_ray.config.run import RunConfig, load_config
+from zsd_ray.config.sampler import SamplerConfig
+from zsd_ray.config.training import load_training
+from zsd_ray.studies.fid.fid_config import FidConfig, FidOutputConfig
+from zsd_ray.studies.generation.generate_config import GenerateConfig, GenerateOutputConfig
 
 ROOT = Path(__file__).parents[2]
 

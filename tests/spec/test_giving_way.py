@@ -4,14 +4,14 @@ import warnings
 
 import pytest
 
-from zsd_ray.models.families import FAMILIES
-from zsd_ray.spec.config import FAMILY_KEYS, RunConfig, load_config
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.fid_config import FidConfig
-from zsd_ray.spec.generate_config import GenerateConfig
-from zsd_ray.spec.probe_config import ProbeConfig
-from zsd_ray.spec.suite import SuiteConfig
-from zsd_ray.spec.train_config import load_training
+from zsd_ray.config.families import FAMILIES
+from zsd_ray.config.run import FAMILY_KEYS, RunConfig, load_config
+from zsd_ray.config.training import load_training
+from zsd_ray.records.errors import UserError
+from zsd_ray.studies.fid.fid_config import FidConfig
+from zsd_ray.studies.generation.generate_config import GenerateConfig
+from zsd_ray.studies.probes.probe_config import ProbeConfig
+from zsd_ray.studies.sweeps.suite_config import SuiteConfig
 
 DDPM = "kind: ddpm\nepochs: 1\nnetwork: {channels: [32], layers: 1}\nchain: {steps: 50}\n"
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.hostile import configs
-from zsd_ray.spec.config import RunConfig, load_config
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.fid_config import FidConfig
-from zsd_ray.spec.generate_config import GenerateConfig
-from zsd_ray.spec.probe_config import ProbeConfig
-from zsd_ray.spec.suite import SuiteConfig
-from zsd_ray.spec.train_config import load_training
+from zsd_ray.config.run import RunConfig, load_config
+from zsd_ray.config.training import load_training
+from zsd_ray.records.errors import UserError
+from zsd_ray.studies.fid.fid_config import FidConfig
+from zsd_ray.studies.generation.generate_config import GenerateConfig
+from zsd_ray.studies.probes.probe_config import ProbeConfig
+from zsd_ray.studies.sweeps.suite_config import SuiteConfig
 
 READERS = {
     "run": lambda path: load_config(RunConfig, path),

@@ -1,9 +1,9 @@
 import pytest
 
-from zsd_ray.engine.defaults import with_defaults
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.identity import differences, hash_of, identity_parts, resolved
-from zsd_ray.spec.secrets import redacted
+from zsd_ray.config.identity import differences, hash_of, identity_parts, resolved
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.planning.defaults import with_defaults
+from zsd_ray.records.redaction import redacted
 
 
 def parts(tree, classes=("a", "b"), of_label=(0, 1), fingerprint="f"):

@@ -1,8 +1,8 @@
 import pytest
 
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.identity import hash_of, identity_parts
+from zsd_ray.config.identity import hash_of, identity_parts
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.records.errors import UserError
 
 FITTED = {
     "loss": "l2",

@@ -7,16 +7,16 @@ import pytest
 
 from tests.hostile import outputs
 from zsd_ray.analysis.rescore import rescore
-from zsd_ray.models.families import FAMILIES
-from zsd_ray.models.inception import check_weights
+from zsd_ray.config.families import FAMILIES
+from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
+from zsd_ray.config.training import parse_training
+from zsd_ray.models.features.inception import check_weights
 from zsd_ray.models.registry import check_model
-from zsd_ray.runtime.job import refuse_relative_place
-from zsd_ray.spec.config import ModelConfig, RunConfig, parse_config
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.fid_config import FidConfig
-from zsd_ray.spec.generate_config import GenerateConfig
-from zsd_ray.spec.probe_config import ProbeConfig
-from zsd_ray.spec.train_config import parse_training
+from zsd_ray.records.errors import UserError
+from zsd_ray.results.places import refuse_relative_place
+from zsd_ray.studies.fid.fid_config import FidConfig
+from zsd_ray.studies.generation.generate_config import GenerateConfig
+from zsd_ray.studies.probes.probe_config import ProbeConfig
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ import pickle
 import pytest
 
 from tests.spec.test_identity import parts
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.fid_config import FidConfig
-from zsd_ray.spec.generate_config import GenerateConfig
-from zsd_ray.spec.identity import hash_of
-from zsd_ray.spec.precision import as_before
-from zsd_ray.spec.probe_config import ProbeConfig
+from zsd_ray.config.identity import hash_of
+from zsd_ray.config.precision import as_before
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.studies.fid.fid_config import FidConfig
+from zsd_ray.studies.generation.generate_config import GenerateConfig
+from zsd_ray.studies.probes.probe_config import ProbeConfig
 
 GPU = {"cluster": {"gpus_per_worker": 1}}
 

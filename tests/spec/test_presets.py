@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from zsd_ray.config.identity import identity_parts, settings
+from zsd_ray.config.presets import settings_of
+from zsd_ray.config.run import RunConfig, load_config, parse_config
 from zsd_ray.diffusion.draws import times
 from zsd_ray.diffusion.schedule import DiscreteSchedule
-from zsd_ray.engine.defaults import with_defaults
-from zsd_ray.spec.config import RunConfig, load_config, parse_config
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.identity import identity_parts, settings
-from zsd_ray.spec.presets import settings_of
+from zsd_ray.planning.defaults import with_defaults
+from zsd_ray.records.errors import UserError
 
 LI = {
     # The authors' published commands: --to_keep, --n_samples, --loss (l2 where none is given).

@@ -3,17 +3,15 @@ from pathlib import Path
 
 import pytest
 
-from zsd_ray.spec.config import load_config, parse_config
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.probe_config import (
-    Cell,
-    GridPooling,
+from zsd_ray.config.pooling import Cell, GridPooling, pooling_name
+from zsd_ray.config.run import load_config, parse_config
+from zsd_ray.records.errors import UserError
+from zsd_ray.studies.probes.probe_config import (
     KnnConfig,
     LinearConfig,
     ProbeConfig,
     ProbesConfig,
     SaveConfig,
-    pooling_name,
 )
 
 ROOT = Path(__file__).parents[2]

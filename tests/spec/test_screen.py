@@ -2,9 +2,9 @@
 
 import pytest
 
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.identity import differences, hash_of, identity_parts
+from zsd_ray.config.identity import differences, hash_of, identity_parts
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.records.errors import UserError
 
 
 def screen(**keys):

@@ -8,8 +8,8 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from zsd_ray.spec.errors import ImageError, RunBrokenError, StoreError, UserError
-from zsd_ray.spec.secrets import reason, redact, redacted
+from zsd_ray.records.errors import ImageError, RunBrokenError, StoreError, UserError
+from zsd_ray.records.redaction import reason, redact, redacted
 
 
 @pytest.mark.parametrize(

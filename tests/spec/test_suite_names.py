@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from zsd_ray.spec.config import parse_config
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.suite import SuiteConfig
+from zsd_ray.config.run import parse_config
+from zsd_ray.records.errors import UserError
+from zsd_ray.studies.sweeps.suite_config import SuiteConfig
 
 SUITE: dict[str, Any] = {
     "title": "T",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from zsd_ray.spec.train_config import (
+from zsd_ray.config.training import (
     ClassifierTraining,
     ContrastiveTraining,
     DdpmTraining,

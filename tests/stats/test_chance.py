@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsd_ray.stats.chance import beats_chance
+from zsd_ray.studies.sweeps.chance import beats_chance
 
 
 @given(

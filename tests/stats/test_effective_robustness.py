@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from zsd_ray.stats.effective_robustness import (
+from zsd_ray.studies.sweeps.effective_robustness import (
     BaselineLine,
     Counted,
     Shifted,

@@ -4,10 +4,8 @@ import math
 
 import numpy as np
 
-from zsd_ray.spec.pruning import AnytimePruning
-from zsd_ray.stats.anytime import Anytime
-from zsd_ray.stats.looks import Looks
-from zsd_ray.stats.rules import make_rule
+from zsd_ray.rules.anytime import Anytime, AnytimePruning
+from zsd_ray.rules.looks import Looks
 
 N_IMAGES, N_CLASSES, N_DRAWS, ALPHA = 300, 4, 60, 0.2
 # Of a share of images that is ALPHA at most: three binomial standard errors above it.
@@ -34,7 +32,7 @@ def loses_class_0(rule, scores):
 
 def test_a_class_that_is_among_the_best_falls_in_no_more_images_than_promised():
     config = AnytimePruning(alpha=ALPHA, moderated=False, indifference=None, max_draws=N_DRAWS)
-    found = removed_share(make_rule(config, N_CLASSES))
+    found = removed_share(config.make(N_CLASSES))
     assert 0 < found <= MOST
 
 

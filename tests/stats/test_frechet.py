@@ -5,8 +5,8 @@ import pytest
 import scipy.linalg
 
 from tests.support.fidelity import fidelity
-from zsd_ray.stats.frechet import Reference, interval, jackknife_error, merged
-from zsd_ray.stats.moments import Moments
+from zsd_ray.studies.fid.frechet import Reference, interval, jackknife_error, merged
+from zsd_ray.studies.fid.moments import Moments
 
 
 def moments(mean, covariance, n=1000):

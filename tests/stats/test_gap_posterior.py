@@ -10,14 +10,18 @@ import pytest
 from scipy.stats import norm
 
 from tests.support.labelled_scores import LabelledScores, evidence_of
+from zsd_ray.rules.clark_jaini import ClarkJaini
+from zsd_ray.rules.every_draw import EveryDraw
 from zsd_ray.stats import reliability
-from zsd_ray.stats.clark_jaini import ClarkJaini
-from zsd_ray.stats.every_draw import EveryDraw
-from zsd_ray.stats.evidence import Evidence
-from zsd_ray.stats.gap_posterior import GapPosterior, squared_errors, variance_beyond_errors
 from zsd_ray.stats.moderation import NOTHING, Prior
-from zsd_ray.stats.softmax_fit import Softmax
-from zsd_ray.stats.temperature import Temperature
+from zsd_ray.studies.calibration.evidence import Evidence
+from zsd_ray.studies.calibration.gap_posterior import (
+    GapPosterior,
+    squared_errors,
+    variance_beyond_errors,
+)
+from zsd_ray.studies.calibration.softmax_fit import Softmax
+from zsd_ray.studies.calibration.temperature import Temperature
 
 
 def evidence(gaps, gap_errors, draws, prediction=0) -> Evidence:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.support.fidelity import fidelity
-from zsd_ray.stats import kernel_distance as kid
-from zsd_ray.stats.kernel_distance import kernel_distance, squared_mmd
+from zsd_ray.studies.fid import kernel_distance as kid
+from zsd_ray.studies.fid.kernel_distance import kernel_distance, squared_mmd
 
 
 def features(n, seed, scale=1.0, size=5):

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsd_ray.stats.metrics import (
+from zsd_ray.stats.label_ranks import (
     accuracy,
     confused_pairs,
     confusion_matrix,

@@ -6,8 +6,8 @@ import scipy.integrate
 import scipy.optimize
 import scipy.stats
 
-from zsd_ray.stats.gaps import Gaps
-from zsd_ray.stats.mixture import half_width, log_evidence
+from zsd_ray.rules.gaps import Gaps
+from zsd_ray.rules.mixture import half_width, log_evidence
 from zsd_ray.stats.moderation import NOTHING, Prior
 
 

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsd_ray.stats.frechet import merged
-from zsd_ray.stats.moments import Moments
+from zsd_ray.studies.fid.frechet import merged
+from zsd_ray.studies.fid.moments import Moments
 
 
 @given(

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from zsd_ray.stats.intervals import wilson
-from zsd_ray.stats.pairs import CHANCE, pair_scores
+from zsd_ray.studies.pairs.pair_scores import CHANCE, pair_scores
 
 
 def counts(errors):

@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from zsd_ray.stats.platt import Platt
+from zsd_ray.studies.calibration.platt import Platt
 
 
 def plain_loss(line, n_evaluations, correct):

@@ -7,17 +7,14 @@ from hypothesis import strategies as st
 
 from tests.support import replay
 from tests.support.pools import Pool
-from zsd_ray.engine.elimination import Elimination
-from zsd_ray.spec.pruning import (
-    AnytimePruning,
-    ClarkJainiPruning,
-    HalvingPruning,
-    LiPruning,
-    NoPruning,
-    PairedTPruning,
-)
-from zsd_ray.spec.records import WorkItem
-from zsd_ray.stats.rules import make_rule
+from zsd_ray.records.scores import WorkItem
+from zsd_ray.rules.anytime import AnytimePruning
+from zsd_ray.rules.clark_jaini import ClarkJainiPruning
+from zsd_ray.rules.every_draw import NoPruning
+from zsd_ray.rules.halving import HalvingPruning
+from zsd_ray.rules.li_stages import LiPruning
+from zsd_ray.rules.paired_t import PairedTPruning
+from zsd_ray.scheduling.elimination import Elimination
 
 CONFIGS = [
     ClarkJainiPruning(min_scores=5, max_scores=60, p_value=0.01),
@@ -39,7 +36,7 @@ N_CLASSES = 5
 
 def decide(config, pool, image, n_classes):
     """Feed one image draw by draw."""
-    elimination = Elimination(make_rule(config, n_classes), n_classes, keep_raw=False)
+    elimination = Elimination(config.make(n_classes), n_classes, keep_raw=False)
     while elimination.outcome is None:
         for draw, n, classes in elimination.wanted():
             item = WorkItem(image, draw, n, classes)
@@ -51,7 +48,7 @@ def decide(config, pool, image, n_classes):
 class TestContract:
     @given(data=st.data())
     def test_a_look_keeps_at_least_one_class_and_the_best(self, config, data):
-        rule = make_rule(config, N_CLASSES)
+        rule = config.make(N_CLASSES)
         n, n_classes = rule.next_look(0), data.draw(st.integers(1, 6))
         seed = data.draw(st.integers(0, 2**32 - 1))
         scores = np.random.default_rng(seed).normal(size=(n, n_classes))
@@ -61,7 +58,7 @@ class TestContract:
         assert verdict.keep[scores.mean(axis=0).argmin()]
 
     def test_looks_move_forward_and_end(self, config):
-        rule = make_rule(config, N_CLASSES)
+        rule = config.make(N_CLASSES)
         n = rule.next_look(0)
         assert n >= 1
         tied = np.tile(np.random.default_rng(0).normal(size=(rule.max_draws, 1)), 4)
@@ -75,7 +72,7 @@ class TestContract:
 
     @given(data=st.data())
     def test_many_looks_at_once_are_those_one_by_one(self, config, data):
-        rule = make_rule(config, N_CLASSES)
+        rule = config.make(N_CLASSES)
         seed = data.draw(st.integers(0, 2**32 - 1))
         rng = np.random.default_rng(seed)
         scores = rng.normal(size=(rule.max_draws, 5)) + rng.uniform(0, 1, size=5)
@@ -95,7 +92,7 @@ class TestContract:
         assert at_once.stop_reason == one.stop_reason
 
     def test_one_class_is_decided_at_the_first_look(self, config):
-        rule = make_rule(config, N_CLASSES)
+        rule = config.make(N_CLASSES)
         verdict = rule.look(np.random.default_rng(0).normal(size=(rule.next_look(0), 1)), 0)
         assert verdict.stop_reason is not None
 
@@ -209,7 +206,7 @@ def test_indifference_stops_at_a_tie_and_not_at_a_clear_gap():
     rng = np.random.default_rng(3)
     noise = rng.normal(size=(400, 2))
     config = AnytimePruning(max_draws=400, indifference=0.25)
-    rule = make_rule(config, 2)
+    rule = config.make(2)
 
     def run(scores):
         seen = 0
@@ -227,7 +224,7 @@ def test_indifference_stops_at_a_tie_and_not_at_a_clear_gap():
 
 
 def test_clark_jaini_treats_equal_and_constant_differences_as_scipy_does():
-    rule = make_rule(ClarkJainiPruning(min_scores=2, max_scores=50, p_value=0.002), 2)
+    rule = ClarkJainiPruning(min_scores=2, max_scores=50, p_value=0.002).make(2)
     base = np.random.default_rng(1).normal(size=(5, 1))
     same = rule.look(np.hstack([base, base]), 4)
     assert same.keep.all()  # t = 0/0
@@ -239,7 +236,7 @@ def test_clark_jaini_treats_equal_and_constant_differences_as_scipy_does():
 
 
 def test_clark_jaini_says_why_it_stopped():
-    rule = make_rule(ClarkJainiPruning(min_scores=2, max_scores=4, p_value=1e-9), 3)
+    rule = ClarkJainiPruning(min_scores=2, max_scores=4, p_value=1e-9).make(3)
     scores = np.random.default_rng(2).normal(size=(4, 3))
     assert rule.look(scores[:3], 2).stop_reason is None
     assert rule.look(scores, 3).stop_reason == "max-scores"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from zsd_ray.stats.intervals import wilson
 from zsd_ray.stats.reliability import Measured
-from zsd_ray.stats.shape_bias import CueDecisions, shape_bias
+from zsd_ray.studies.cue_conflict.shape_bias_counts import CueDecisions, shape_bias
 
 NAMES = ("bear", "cat", "oven", "na")
 

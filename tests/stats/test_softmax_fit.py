@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from zsd_ray.stats.softmax_fit import Softmax, fit
+from zsd_ray.studies.calibration.softmax_fit import Softmax, fit
 
 
 def plain_loss(coefficients, measures, labels, scored):

@@ -7,8 +7,8 @@ import pytest
 from scipy.special import log_softmax
 
 from tests.support.labelled_scores import LabelledScores, evidence_of
-from zsd_ray.stats.every_draw import EveryDraw
-from zsd_ray.stats.temperature import Temperature
+from zsd_ray.rules.every_draw import EveryDraw
+from zsd_ray.studies.calibration.temperature import Temperature
 
 
 def test_the_temperature_that_labels_were_drawn_with_is_recovered() -> None:

@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsd_ray.spec.pruning import VotePruning
-from zsd_ray.stats.rules import make_rule
-from zsd_ray.stats.vote import Vote
+from zsd_ray.rules.vote import Vote, VotePruning
 
 
 def plain_ranking(scores, levels):
@@ -67,7 +65,7 @@ def test_draws_of_one_level_are_averaged():
 
 
 def test_it_looks_once_and_not_at_draws_behind():
-    rule = make_rule(VotePruning(rule="vote", levels=2, draws=4), n_classes=3)
+    rule = VotePruning(rule="vote", levels=2, draws=4).make(n_classes=3)
     assert rule.next_look(0) == rule.max_draws == 4
     scores = np.random.default_rng(0).normal(size=(9, 3))
     ahead, exact = rule.look(scores, 0), rule.look(scores[:4], 0)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.s3_server import S3
-from zsd_ray.spec.config import StorageConfig
+from zsd_ray.config.run import StorageConfig
 from zsd_ray.storage.filesystem import configure
 
 

@@ -12,13 +12,13 @@ from botocore.exceptions import ClientError
 from s3fs import S3FileSystem
 from s3fs.errors import translate_boto_error
 
-from zsd_ray.data.folder import FolderDataset
-from zsd_ray.data.parquet import ParquetDataset
-from zsd_ray.models.source import resolve
+from zsd_ray.config.identity import resolved
+from zsd_ray.config.run import ModelConfig, RunConfig, StorageConfig, parse_config
+from zsd_ray.data.readers.folder import FolderDataset
+from zsd_ray.data.readers.parquet_reader import ParquetDataset
+from zsd_ray.models.files.source import resolve
+from zsd_ray.records.errors import StoreError, UserError
 from zsd_ray.results.output import Output
-from zsd_ray.spec.config import ModelConfig, RunConfig, StorageConfig, parse_config
-from zsd_ray.spec.errors import StoreError, UserError
-from zsd_ray.spec.identity import resolved
 from zsd_ray.storage.filesystem import ask, configure, open_filesystem
 
 NOWHERE = "http://me:SECRET@127.0.0.1:9"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 from zsd_ray.storage.inside import is_inside, name_below, path_inside
 
 HOSTILE = [

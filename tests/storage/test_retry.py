@@ -10,7 +10,7 @@ from botocore import exceptions as botocore
 from botocore.parsers import ResponseParserError
 from s3fs.errors import translate_boto_error
 
-from zsd_ray.spec.errors import StoreError
+from zsd_ray.records.errors import StoreError
 from zsd_ray.storage.retry import is_transient, patiently, set_patience, waiting
 
 

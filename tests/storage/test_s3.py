@@ -16,14 +16,14 @@ from PIL import Image
 
 from tests.support.processes import SECONDS, wait_until
 from tests.support.s3_server import ACCESS_KEY, HAS_CEPH, S3, SECRET_KEY
-from zsd_ray.data.classes import read_names
-from zsd_ray.data.folder import FolderDataset
-from zsd_ray.data.parquet import ParquetDataset
-from zsd_ray.models.source import fingerprint, resolve
+from zsd_ray.config.run import ModelConfig, StorageConfig
+from zsd_ray.data.labels.classes import read_names
+from zsd_ray.data.readers.folder import FolderDataset
+from zsd_ray.data.readers.parquet_reader import ParquetDataset
+from zsd_ray.models.files.source import fingerprint, resolve
+from zsd_ray.records.errors import ImageError, StoreError, UserError
 from zsd_ray.results.output import Output
 from zsd_ray.results.schema import DECISIONS
-from zsd_ray.spec.config import ModelConfig, StorageConfig
-from zsd_ray.spec.errors import ImageError, StoreError, UserError
 from zsd_ray.storage.filesystem import configure
 from zsd_ray.storage.retry import waiting
 

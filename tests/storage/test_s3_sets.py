@@ -12,11 +12,11 @@ from tests.support.array_sets import WAYS
 from tests.support.processes import SECONDS, wait_until
 from tests.support.s3_server import S3
 from tests.support.tars import write_tar
-from zsd_ray.data.base import ImageDataset
+from zsd_ray.config.data import DataConfig
+from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.data.open import open_dataset
-from zsd_ray.data.webdataset import WebDataset
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.errors import StoreError
+from zsd_ray.data.readers.webdataset_reader import WebDataset
+from zsd_ray.records.errors import StoreError
 from zsd_ray.storage.filesystem import configure
 from zsd_ray.storage.retry import waiting
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.support import digit_means
-from zsd_ray.spec.config import RunConfig, parse_config
+from zsd_ray.config.run import RunConfig, parse_config
 
 LIMIT = 40
 NUMBERS = ("prediction", "draws_per_class", "mean_scores", "n_draws", "n_evaluations", "error")

@@ -16,11 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zsd_ray.api import run_plan
-from zsd_ray.engine.plan import make_plan
+from zsd_ray.config.run import RunConfig, load_config
+from zsd_ray.evaluation.evaluate import run_plan
+from zsd_ray.planning.plan import make_plan
 from zsd_ray.results.checkpoint import Checkpoint
 from zsd_ray.results.output import Output
-from zsd_ray.spec.config import RunConfig, load_config
 
 
 class Held:

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from zsd_ray.data.record_table import RecordTable
-from zsd_ray.spec.errors import ImageError, StoreError
+from zsd_ray.records.errors import ImageError, StoreError
 
 
 class Pictures:

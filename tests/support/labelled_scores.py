@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zsd_ray.engine.elimination import Elimination
-from zsd_ray.spec.records import Decision, ItemScores, WorkItem
-from zsd_ray.stats.evidence import Evidence
-from zsd_ray.stats.rules import Rule
+from zsd_ray.records.scores import Decision, ItemScores, WorkItem
+from zsd_ray.rules.rule import Rule
+from zsd_ray.scheduling.elimination import Elimination
+from zsd_ray.studies.calibration.evidence import Evidence
 
 
 @dataclass

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.support.validate import validate
-from zsd_ray.engine.events import (
+from zsd_ray.records.scores import ImageFailure, MicroBatchScores
+from zsd_ray.scheduling.events import (
     Assign,
     Decide,
     Release,
@@ -14,7 +15,6 @@ from zsd_ray.engine.events import (
     WorkerLost,
     WorkRequested,
 )
-from zsd_ray.spec.records import ImageFailure, MicroBatchScores
 
 
 class Cluster:

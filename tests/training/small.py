@@ -1,9 +1,9 @@
 """Small trainings of each kind, of a few seconds at most."""
 
-from zsd_ray.spec.data import keys_of
-from zsd_ray.spec.train_config import parse_training
-from zsd_ray.training.run import train
-from zsd_ray.training.work import train_here
+from zsd_ray.config.data import keys_of
+from zsd_ray.config.training import parse_training
+from zsd_ray.training.process import train_here
+from zsd_ray.training.training_session import train
 
 DIGITS = [str(digit) for digit in range(10)]
 

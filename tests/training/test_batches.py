@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from zsd_ray.spec.train_config import AugmentConfig, OptimiserConfig
+from zsd_ray.config.training import AugmentConfig, OptimiserConfig
 from zsd_ray.training.batches import (
     Epochs,
     TrainingImages,

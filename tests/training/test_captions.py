@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from tests.training.small import TEXT_TO_IMAGE, configure, train_local
-from zsd_ray.data.binding import true_captions
-from zsd_ray.data.two_objects import scene_of
+from zsd_ray.config.run import ModelConfig
+from zsd_ray.config.training import AugmentConfig, CaptionConfig
+from zsd_ray.data.captioned.binding import true_captions
+from zsd_ray.data.captioned.two_objects import scene_of
 from zsd_ray.models.registry import load_model
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.train_config import AugmentConfig, CaptionConfig
+from zsd_ray.records.errors import UserError
 from zsd_ray.training.batches import TrainingImages, generators
-from zsd_ray.training.captions import Captions
+from zsd_ray.training.caption_batches import Captions
 
 OF_CLASSES = CaptionConfig(names=[["cat"], ["dog", "hound"]], templates=["a {}.", "{}"], dropout=0)
 
@@ -80,7 +80,7 @@ def test_a_model_learns_from_what_is_true_of_its_images(tmp_path, monkeypatch):
     monkeypatch.setattr(Captions, "sample", listen)
     config = configure(tmp_path / "run", TWO_OBJECTS, captions={"dropout": 0.5})
     result = train_local(config)
-    from zsd_ray.data.base import choose_subset
+    from zsd_ray.data.dataset import choose_subset
     from zsd_ray.data.open import open_dataset
 
     dataset = open_dataset(config.data)
@@ -97,7 +97,7 @@ def test_a_model_learns_from_what_is_true_of_its_images(tmp_path, monkeypatch):
 def test_other_captions_are_another_training(tmp_path, monkeypatch):
     train_local(configure(tmp_path / "run", TWO_OBJECTS))
     monkeypatch.setattr(
-        "zsd_ray.data.two_objects.true_captions", lambda scene: ["a picture of things"]
+        "zsd_ray.data.captioned.two_objects.true_captions", lambda scene: ["a picture of things"]
     )
     with pytest.raises(UserError, match="another training configuration"):
         train_local(configure(tmp_path / "run", TWO_OBJECTS))

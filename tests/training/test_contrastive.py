@@ -10,17 +10,17 @@ from PIL import Image
 
 import zsd_ray
 from tests.training.small import CONTRASTIVE, DIGITS, configure, train_local
+from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
+from zsd_ray.config.training import AugmentConfig, TrueCaptionConfig
 from zsd_ray.data.open import open_dataset
 from zsd_ray.models.registry import encode_prompts, load_model
-from zsd_ray.spec.config import ModelConfig, RunConfig, parse_config
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.train_config import AugmentConfig, TrueCaptionConfig
+from zsd_ray.records.errors import UserError
 from zsd_ray.training.batches import TrainingImages, generators
-from zsd_ray.training.captions import Captions
+from zsd_ray.training.caption_batches import Captions
 from zsd_ray.training.contrastive import choose, info_nce
+from zsd_ray.training.process import make_task, read_images
 from zsd_ray.training.ranks import Ranks
 from zsd_ray.training.task import Batch
-from zsd_ray.training.work import make_task, read_images
 
 CPU = torch.device("cpu")
 

@@ -23,11 +23,11 @@ from tests.training.small import (
     configure,
     train_local,
 )
+from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
 from zsd_ray.models.registry import load_model
-from zsd_ray.spec.config import ModelConfig, RunConfig, parse_config
-from zsd_ray.spec.errors import RunBrokenError, UserError
+from zsd_ray.records.errors import RunBrokenError, UserError
 from zsd_ray.training.loop import Loop
-from zsd_ray.training.work import check
+from zsd_ray.training.process import check
 
 
 @pytest.fixture(scope="module", params=KINDS)

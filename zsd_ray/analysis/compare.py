@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from zsd_ray.analysis.comparison import ComparedPair, ComparedRun, Comparison, Figures
 from zsd_ray.analysis.saved_run import SavedRun, open_run
-from zsd_ray.results.metrics import run_metrics
-from zsd_ray.spec.comparison import ComparedPair, ComparedRun, Comparison, Figures
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.identity import resolved
-from zsd_ray.spec.method import DiffusionClassifierMethod
+from zsd_ray.config.identity import resolved
+from zsd_ray.config.method import DiffusionClassifierMethod
+from zsd_ray.records.errors import UserError
+from zsd_ray.results.totals import run_metrics
 from zsd_ray.stats.paired import Discordance, bootstrap, mcnemar
 
 

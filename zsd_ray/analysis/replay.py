@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from zsd_ray.engine.elimination import Elimination, Outcome
-from zsd_ray.spec.records import ItemScores, WorkItem
-from zsd_ray.stats.rules import Rule
+from zsd_ray.records.scores import ItemScores, WorkItem
+from zsd_ray.rules.rule import Rule
+from zsd_ray.scheduling.elimination import Elimination, Outcome
 
 
 def replay(

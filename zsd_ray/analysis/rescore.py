@@ -15,30 +15,29 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from zsd_ray.analysis.class_offset import offset_of, own_offset
+from zsd_ray.analysis.comparison import Figures, OffsetEffect, Rescored
 from zsd_ray.analysis.fit_share import in_share
 from zsd_ray.analysis.replay import replay
 from zsd_ray.analysis.reweight import reweighted
 from zsd_ray.analysis.saved_run import SavedRun, open_run
 from zsd_ray.analysis.saved_scores import Array, SavedScores, read_scores
 from zsd_ray.analysis.settings import changed
-from zsd_ray.engine.packer import Cost
+from zsd_ray.config.identity import hash_of, resolved
+from zsd_ray.config.method import DiffusionClassifierMethod
+from zsd_ray.config.run import RunConfig
+from zsd_ray.records.errors import UserError
+from zsd_ray.records.redaction import redact
+from zsd_ray.records.scores import Decision
 from zsd_ray.results.fresh import free_path
-from zsd_ray.results.metrics import run_metrics
 from zsd_ray.results.output import Output, part_name
+from zsd_ray.results.places import refuse_relative_place
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.results.schema import decisions_table
-from zsd_ray.runtime.job import refuse_relative_place
-from zsd_ray.spec.comparison import Figures, OffsetEffect, Rescored
-from zsd_ray.spec.config import RunConfig
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.identity import hash_of, resolved
-from zsd_ray.spec.method import DiffusionClassifierMethod
-from zsd_ray.spec.records import Decision
-from zsd_ray.spec.secrets import redact
-from zsd_ray.spec.section import a_place, of_a_known_user, that_lasts
+from zsd_ray.results.totals import run_metrics
+from zsd_ray.scoring.cost import cost_of
+from zsd_ray.settings.section import a_place, of_a_known_user, that_lasts
 from zsd_ray.stats.class_offset import SCALE_DRAWS, ClassOffset
 from zsd_ray.stats.paired import Discordance, bootstrap, mcnemar
-from zsd_ray.stats.rules import make_rule, not_before
 
 BEYOND = "beyond-scores"
 """Stop reason of an image whose replay wants scores that were not saved."""
@@ -93,7 +92,7 @@ def _check_place(output: str) -> None:
 
 def _looking_late_enough(config: RunConfig) -> RunConfig:
     try:
-        pruning = not_before(config.pruning, SCALE_DRAWS)
+        pruning = config.pruning.not_before(SCALE_DRAWS)
     except ValueError as error:
         raise UserError(f"--class-offset {error}; choose another rule") from error
     return config.model_copy(update={"pruning": pruning})
@@ -219,8 +218,8 @@ def _decisions(
     Args:
         n_captions: the most that an image has of its own; None: all choose among all classes.
     """
-    rule = make_rule(config.pruning, scores.n_classes if n_captions is None else n_captions)
-    cost = Cost.of_run(config, scores.n_classes)
+    rule = config.pruning.make(scores.n_classes if n_captions is None else n_captions)
+    cost = cost_of(config, scores.n_classes)
     draws = np.column_stack([scores.t, scores.alpha, scores.sigma, weight])
     numbers = {image_id: number for number, image_id in enumerate(scores.image_ids)}
     blank = np.full((0, scores.n_classes), np.nan, dtype=np.float32)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from zsd_ray.analysis.saved_scores import Array, SavedScores
+from zsd_ray.config.method import DiffusionClassifierMethod
 from zsd_ray.diffusion.saved_schedule import SavedSchedule
 from zsd_ray.diffusion.weighting import weights
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.method import DiffusionClassifierMethod
+from zsd_ray.records.errors import UserError
 
 
 def reweighted(

@@ -7,12 +7,12 @@ from functools import cached_property
 
 import pyarrow as pa
 
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.records.errors import StoreError, UserError
+from zsd_ray.records.redaction import reason, redact
 from zsd_ray.results.output import Output
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.results.schema import DECISIONS
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.errors import StoreError, UserError
-from zsd_ray.spec.secrets import reason, redact
 
 
 @dataclass(frozen=True)

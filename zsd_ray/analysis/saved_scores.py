@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from zsd_ray.analysis.saved_run import SavedRun
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 Array = NDArray[np.float64]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from zsd_ray.config.algorithms import AlgorithmMethod
+from zsd_ray.config.method import TimeProfile
+from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.records.errors import UserError
+from zsd_ray.records.redaction import redact
 from zsd_ray.results.profile_file import read_profile
-from zsd_ray.spec.algorithms import AlgorithmMethod
-from zsd_ray.spec.config import RunConfig, parse_config
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.method import TimeProfile
-from zsd_ray.spec.secrets import redact
-from zsd_ray.spec.tree import apply_override
+from zsd_ray.settings.tree import apply_override
 
 _METHOD_KEYS = ("weighting", "profile")
 

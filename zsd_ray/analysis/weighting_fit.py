@@ -9,18 +9,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from zsd_ray.analysis.comparison import Figures
 from zsd_ray.analysis.fit_share import SALT, in_share
 from zsd_ray.analysis.rescore import rescored
 from zsd_ray.analysis.saved_run import SavedRun, open_run
 from zsd_ray.analysis.saved_scores import SavedScores, read_scores
 from zsd_ray.analysis.settings import with_profile
+from zsd_ray.config.method import FittedOn, TimeProfile
 from zsd_ray.diffusion.time_density import bucket_of
+from zsd_ray.records.errors import UserError
+from zsd_ray.records.redaction import redact
+from zsd_ray.results.places import refuse_relative_place
 from zsd_ray.results.profile_file import write_profile
-from zsd_ray.runtime.job import refuse_relative_place
-from zsd_ray.spec.comparison import Figures
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.method import FittedOn, TimeProfile
-from zsd_ray.spec.secrets import redact
 from zsd_ray.stats.time_fit import (
     Signal,
     Spread,

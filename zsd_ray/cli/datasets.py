@@ -6,7 +6,7 @@ import argparse
 
 from zsd_ray.cli.options import Commands, add_json
 from zsd_ray.cli.terminal import print_json
-from zsd_ray.spec.errors import EXIT_OK
+from zsd_ray.records.errors import EXIT_OK
 
 
 def add(commands: Commands) -> None:
@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
 
 def _datasets(options: argparse.Namespace) -> int:
     from zsd_ray.data.catalogue import names, spec_of
-    from zsd_ray.reports.datasets import dataset_lines, dataset_tree
+    from zsd_ray.reports.dataset_lines import dataset_lines, dataset_tree
 
     specs = [spec_of(name) for name in names()]
     if options.json:

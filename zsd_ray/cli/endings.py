@@ -11,7 +11,7 @@ import traceback
 from importlib.metadata import version
 from typing import NamedTuple
 
-from zsd_ray.spec.errors import (
+from zsd_ray.records.errors import (
     EXIT_BAD_INPUT,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -20,7 +20,7 @@ from zsd_ray.spec.errors import (
     StoreError,
     UserError,
 )
-from zsd_ray.spec.secrets import redact
+from zsd_ray.records.redaction import redact
 
 _GO_ON = "run the same command again to go on"
 _LONGEST = 2000

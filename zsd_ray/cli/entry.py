@@ -27,7 +27,7 @@ from zsd_ray.cli import (
 )
 from zsd_ray.cli.endings import ending_of
 from zsd_ray.cli.options import EXIT_CODES
-from zsd_ray.spec.errors import EXIT_OK
+from zsd_ray.records.errors import EXIT_OK
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:

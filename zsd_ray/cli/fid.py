@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from zsd_ray.cli.options import Commands, add_json, add_set
 from zsd_ray.cli.terminal import make_console, print_json, print_place, print_tracked, quieten, warn
-from zsd_ray.spec.errors import EXIT_OK
+from zsd_ray.records.errors import EXIT_OK
 
 
 def add(commands: Commands) -> None:
@@ -22,14 +22,14 @@ def add(commands: Commands) -> None:
 
 def _fid(options: argparse.Namespace) -> int:
     quieten()
-    from zsd_ray.spec.config import load_config
-    from zsd_ray.spec.fid_config import FidConfig
+    from zsd_ray.config.run import load_config
+    from zsd_ray.studies.fid.fid_config import FidConfig
 
     config = load_config(FidConfig, options.config, options.overrides)
     from zsd_ray.api import fid
-    from zsd_ray.reports.fid import fid_rows
     from zsd_ray.reports.lines import aligned
     from zsd_ray.reports.progress_bar import ProgressBar
+    from zsd_ray.studies.fid.fid_lines import fid_rows
 
     console = make_console(stderr=options.json)
     with ProgressBar(console) as bar:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from zsd_ray.cli.options import Commands, add_json, add_set
 from zsd_ray.cli.terminal import make_console, print_json, print_place, print_tracked, quieten, warn
-from zsd_ray.spec.errors import EXIT_OK
+from zsd_ray.records.errors import EXIT_OK
 
 
 def add(commands: Commands) -> None:
@@ -24,8 +24,8 @@ def add(commands: Commands) -> None:
 
 def _generate(options: argparse.Namespace) -> int:
     quieten()
-    from zsd_ray.spec.config import load_config
-    from zsd_ray.spec.generate_config import GenerateConfig
+    from zsd_ray.config.run import load_config
+    from zsd_ray.studies.generation.generate_config import GenerateConfig
 
     config = load_config(GenerateConfig, options.config, options.overrides)
     from zsd_ray.api import generate

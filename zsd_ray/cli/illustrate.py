@@ -7,7 +7,7 @@ import argparse
 from zsd_ray.cli.options import Commands, add_json, add_storage
 from zsd_ray.cli.storage import configure_storage
 from zsd_ray.cli.terminal import make_console, print_json, quieten
-from zsd_ray.spec.errors import EXIT_OK
+from zsd_ray.records.errors import EXIT_OK
 
 
 def add(commands: Commands) -> None:
@@ -32,8 +32,8 @@ def _illustrate(options: argparse.Namespace) -> int:
     quieten()
     storage = configure_storage(options.overrides)
     from zsd_ray.api import illustrate
-    from zsd_ray.reports.illustrations import illustration_lines
     from zsd_ray.reports.progress_bar import ProgressBar
+    from zsd_ray.studies.illustrations.illustration_page import illustration_lines
 
     with ProgressBar(make_console(stderr=True)) as bar:
 

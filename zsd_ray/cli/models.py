@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from zsd_ray.cli.options import Commands, add_config, add_json
 from zsd_ray.cli.terminal import make_console, print_json, quieten
-from zsd_ray.spec.errors import EXIT_OK
+from zsd_ray.records.errors import EXIT_OK
 
 
 def add(commands: Commands) -> None:
@@ -26,14 +26,14 @@ def add(commands: Commands) -> None:
 
 def _check_model(options: argparse.Namespace) -> int:
     quieten()
-    from zsd_ray.spec.config import RunConfig, load_config
+    from zsd_ray.config.run import RunConfig, load_config
 
     config = load_config(
         RunConfig, options.config, options.overrides, options.limit, options.preset
     )
     from zsd_ray.api import check_model
     from zsd_ray.reports.lines import aligned
-    from zsd_ray.reports.models import check_rows
+    from zsd_ray.reports.model_lines import check_rows
     from zsd_ray.reports.progress_bar import ProgressBar
 
     with ProgressBar(make_console(stderr=True)) as bar:
@@ -47,8 +47,8 @@ def _check_model(options: argparse.Namespace) -> int:
 
 
 def _models(options: argparse.Namespace) -> int:
-    from zsd_ray.models.families import FAMILIES
-    from zsd_ray.reports.models import family_lines, methods_of
+    from zsd_ray.config.families import FAMILIES
+    from zsd_ray.reports.model_lines import family_lines, methods_of
 
     if options.json:
         print_json(

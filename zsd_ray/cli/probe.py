@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from zsd_ray.cli.options import EXIT_CODES, Commands, add_json, add_set
 from zsd_ray.cli.terminal import make_console, print_json, print_place, print_tracked, quieten, warn
-from zsd_ray.spec.errors import EXIT_INCOMPLETE, EXIT_OK
+from zsd_ray.records.errors import EXIT_INCOMPLETE, EXIT_OK
 
 
 def add(commands: Commands) -> None:
@@ -28,13 +28,13 @@ def add(commands: Commands) -> None:
 
 def _probe(options: argparse.Namespace) -> int:
     quieten()
-    from zsd_ray.spec.config import load_config
-    from zsd_ray.spec.probe_config import ProbeConfig
+    from zsd_ray.config.run import load_config
+    from zsd_ray.studies.probes.probe_config import ProbeConfig
 
     config = load_config(ProbeConfig, options.config, options.overrides)
-    from zsd_ray.probing import probe
-    from zsd_ray.reports.probes import probe_lines
     from zsd_ray.reports.progress_bar import ProgressBar
+    from zsd_ray.studies.probes.probe_page import probe_lines
+    from zsd_ray.studies.probes.probing import probe
 
     console = make_console(stderr=True)  # stdout is for what is asked for
     with ProgressBar(console) as bar:

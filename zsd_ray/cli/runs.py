@@ -9,7 +9,7 @@ from dataclasses import asdict
 from zsd_ray.cli.options import EXIT_CODES, Commands, add_config, add_json, add_storage
 from zsd_ray.cli.storage import configure_storage
 from zsd_ray.cli.terminal import make_console, print_json, print_place, print_tracked, quieten, warn
-from zsd_ray.spec.errors import EXIT_INCOMPLETE, EXIT_OK
+from zsd_ray.records.errors import EXIT_INCOMPLETE, EXIT_OK
 
 
 def add(commands: Commands) -> None:
@@ -46,15 +46,15 @@ def add(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     quieten()
-    from zsd_ray.spec.config import RunConfig, load_config
+    from zsd_ray.config.run import RunConfig, load_config
 
     config = load_config(
         RunConfig, options.config, options.overrides, options.limit, options.preset
     )
     from zsd_ray.api import in_fresh_place, run
+    from zsd_ray.records.redaction import redact
     from zsd_ray.reports.progress_bar import ProgressBar
     from zsd_ray.reports.summary import summary_table
-    from zsd_ray.spec.secrets import redact
 
     console = make_console()
     if options.fresh:
@@ -88,13 +88,13 @@ def _run(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     quieten()
-    from zsd_ray.spec.config import RunConfig, load_config
+    from zsd_ray.config.run import RunConfig, load_config
 
     config = load_config(
         RunConfig, options.config, options.overrides, options.limit, options.preset
     )
-    from zsd_ray.forecasting import forecast
-    from zsd_ray.reports.forecast import bounds_rows, caveat, estimate_rows, sample_lines
+    from zsd_ray.evaluation.forecast import forecast
+    from zsd_ray.reports.forecast_lines import bounds_rows, caveat, estimate_rows, sample_lines
     from zsd_ray.reports.lines import aligned
     from zsd_ray.reports.progress_bar import ProgressBar
 
@@ -121,8 +121,8 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     from zsd_ray.reports.lines import aligned
-    from zsd_ray.reports.status import status_rows
-    from zsd_ray.results.status import read_status
+    from zsd_ray.reports.status_lines import status_rows
+    from zsd_ray.results.run_status import read_status
 
     configure_storage(options.overrides)
     status = read_status(options.output)

@@ -8,7 +8,7 @@ from dataclasses import asdict, astuple
 from zsd_ray.cli.options import Commands, add_html, add_json, add_set, add_storage
 from zsd_ray.cli.storage import configure_storage
 from zsd_ray.cli.terminal import print_json, quieten, write_page
-from zsd_ray.spec.errors import EXIT_OK
+from zsd_ray.records.errors import EXIT_OK
 
 
 def add(commands: Commands) -> None:
@@ -115,11 +115,11 @@ def _compare(options: argparse.Namespace) -> int:
     quieten()
     configure_storage(options.overrides)
     from zsd_ray.analysis.compare import compare
-    from zsd_ray.reports.comparison import comparison_lines
+    from zsd_ray.reports.comparison_page import comparison_lines
 
     found = compare(options.runs, options.by_id)
     if options.html is not None:
-        from zsd_ray.reports.comparison import render_comparison
+        from zsd_ray.reports.comparison_page import render_comparison
 
         write_page(options.html, render_comparison(found))
     if options.json:
@@ -150,8 +150,8 @@ def _fit(options: argparse.Namespace) -> int:
 def _calibrate(options: argparse.Namespace) -> int:
     quieten()
     configure_storage(options.overrides)
-    from zsd_ray.analysis.calibration import calibrate
-    from zsd_ray.reports.calibration import calibration_lines
+    from zsd_ray.studies.calibration.calibrating import calibrate
+    from zsd_ray.studies.calibration.calibration_page import calibration_lines
 
     found = calibrate(options.run, options.split)
     names = list(found.methods) if options.method == "all" else [options.method]

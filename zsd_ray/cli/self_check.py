@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from zsd_ray.cli.options import Commands, add_config, add_json
 from zsd_ray.cli.terminal import make_console, print_json, print_place, quieten, warn
-from zsd_ray.spec.errors import EXIT_OK
+from zsd_ray.records.errors import EXIT_OK
 
 
 def add(commands: Commands) -> None:
@@ -30,14 +30,14 @@ def add(commands: Commands) -> None:
 
 def _self_check(options: argparse.Namespace) -> int:
     quieten()
-    from zsd_ray.spec.config import RunConfig, load_config
+    from zsd_ray.config.run import RunConfig, load_config
 
     config = load_config(
         RunConfig, options.config, options.overrides, options.limit, options.preset
     )
+    from zsd_ray.api import self_check
     from zsd_ray.reports.progress_bar import ProgressBar
-    from zsd_ray.reports.self_check import self_check_lines
-    from zsd_ray.self_checking import self_check
+    from zsd_ray.studies.self_check.self_check_page import self_check_lines
 
     console = make_console(stderr=options.json)
     with ProgressBar(console) as bar:

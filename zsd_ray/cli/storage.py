@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 if TYPE_CHECKING:
-    from zsd_ray.spec.config import StorageConfig
+    from zsd_ray.config.run import StorageConfig
 
 _SECONDS = 10.0
 
 
 def configure_storage(overrides: Sequence[str]) -> StorageConfig:
     """Set the storage section that `--set storage.KEY=VALUE` describes; raises UserError."""
-    from zsd_ray.spec.config import StorageConfig, parse_config
+    from zsd_ray.config.run import StorageConfig, parse_config
     from zsd_ray.storage import filesystem
 
     tree = {}

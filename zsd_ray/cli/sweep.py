@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from zsd_ray.cli.options import EXIT_CODES, Commands, add_json, add_set
 from zsd_ray.cli.terminal import make_console, print_json, print_place, print_tracked, quieten, warn
-from zsd_ray.spec.errors import EXIT_INCOMPLETE, EXIT_OK
+from zsd_ray.records.errors import EXIT_INCOMPLETE, EXIT_OK
 
 
 def add(commands: Commands) -> None:
@@ -31,14 +31,14 @@ def add(commands: Commands) -> None:
 
 def _sweep(options: argparse.Namespace) -> int:
     quieten()
-    from zsd_ray.spec.config import load_config
-    from zsd_ray.spec.suite import Cell, SuiteConfig
+    from zsd_ray.config.run import load_config
+    from zsd_ray.studies.sweeps.suite_config import Cell, SuiteConfig
 
     suite = load_config(SuiteConfig, options.config, options.overrides)
     from zsd_ray.reports.lines import columns
     from zsd_ray.reports.progress_bar import ProgressBar
-    from zsd_ray.reports.sweep_tables import tables
-    from zsd_ray.sweeping import sweep
+    from zsd_ray.studies.sweeps.sweep_tables import tables
+    from zsd_ray.studies.sweeps.sweeping import sweep
 
     console = make_console(stderr=True)  # stdout is for what is asked for
     with ProgressBar(console) as bar:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from zsd_ray.cli.options import Commands, add_html, add_json, add_storage
 from zsd_ray.cli.storage import configure_storage
 from zsd_ray.cli.terminal import print_json, quieten, write_page
-from zsd_ray.spec.errors import EXIT_OK
+from zsd_ray.records.errors import EXIT_OK
 
 
 def add(commands: Commands) -> None:
@@ -42,8 +42,8 @@ def _add_task(commands: Commands, name: str, text: str) -> argparse.ArgumentPars
 def _pairs(options: argparse.Namespace) -> int:
     quieten()
     configure_storage(options.overrides)
-    from zsd_ray.analysis.pairs import pairs
-    from zsd_ray.reports.pairs import pairs_lines
+    from zsd_ray.studies.pairs.pair_lines import pairs_lines
+    from zsd_ray.studies.pairs.pairs_of_run import pairs
 
     found = pairs(options.run)
     if options.json:
@@ -56,8 +56,8 @@ def _pairs(options: argparse.Namespace) -> int:
 def _shape_bias(options: argparse.Namespace) -> int:
     quieten()
     configure_storage(options.overrides)
-    from zsd_ray.analysis.shape_bias import cue_conflict
-    from zsd_ray.reports.shape_bias import render_shape_bias, shape_bias_lines
+    from zsd_ray.studies.cue_conflict.shape_bias_of_run import cue_conflict
+    from zsd_ray.studies.cue_conflict.shape_bias_page import render_shape_bias, shape_bias_lines
 
     found = cue_conflict(options.run, options.decisions)
     shown = (found.observers, found.n_errors, found.n_open)

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.secrets import redact, redacted
+from zsd_ray.records.errors import UserError
+from zsd_ray.records.redaction import redact, redacted
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from zsd_ray.results.tracking import TrackedRun
+    from zsd_ray.results.tracking.tracker import TrackedRun
 
 
 def print_place(console: Console, name: str, place: str) -> None:

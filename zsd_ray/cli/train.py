@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from zsd_ray.cli.options import EXIT_CODES, Commands, add_set
 from zsd_ray.cli.terminal import make_console, print_place, print_tracked, quieten, warn
-from zsd_ray.spec.errors import EXIT_OK
+from zsd_ray.records.errors import EXIT_OK
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from zsd_ray.training.news import Steps
@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     quieten()
-    from zsd_ray.spec.train_config import load_training
+    from zsd_ray.config.training import load_training
 
     config = load_training(options.config, options.overrides)
     from zsd_ray.api import train

@@ -15,14 +15,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from zsd_ray.data.base import ImageDataset
+from zsd_ray.config.data import DataConfig
+from zsd_ray.config.run import parse_config
+from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.data.location import Location
-from zsd_ray.data.shards import splits_in
-from zsd_ray.spec.config import parse_config
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.documents import parse_yaml
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.section import Count, Section
+from zsd_ray.data.readers.shards import splits_in
+from zsd_ray.records.errors import UserError
+from zsd_ray.settings.documents import parse_yaml
+from zsd_ray.settings.section import Count, Section
 
 _FOLDER = Path(__file__).parent.parent / "assets" / "datasets"
 _N_IMAGENET = 1000
@@ -73,7 +73,7 @@ class DatasetSpec(Section):
     splits: those that data.split may ask for.
     template: CLIP's first for this data set.
     classes: names as CLIP has them, in the order of the label numbers; "imagenet": those of
-        ImageNet, which models/templates.py knows.
+        ImageNet, which models/conditioning/templates.py knows.
     imagenet_labels: the numbers of each class among ImageNet's 1,000, where it is one or several
         of them.
     labels: what the archive calls each class (folders, lists), distinct, in the same order. Where

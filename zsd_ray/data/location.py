@@ -13,8 +13,8 @@ from typing import IO, Any, TypeVar
 
 from fsspec.implementations.local import LocalFileSystem
 
-from zsd_ray.spec.errors import ImageError, StoreError, UserError
-from zsd_ray.spec.secrets import redact
+from zsd_ray.records.errors import ImageError, StoreError, UserError
+from zsd_ray.records.redaction import redact
 from zsd_ray.storage import filesystem
 
 T = TypeVar("T")

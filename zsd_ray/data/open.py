@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from zsd_ray.data.base import ImageDataset
+from zsd_ray.config.data import DataConfig, keys_of
 from zsd_ray.data.catalogue import open_named
-from zsd_ray.data.corruption import CorruptedDataset
+from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.data.location import Location
-from zsd_ray.data.torchvision_pictures import TorchvisionDataset
-from zsd_ray.spec.data import DataConfig, keys_of
-from zsd_ray.spec.errors import UserError
+from zsd_ray.data.pictures.corruption import CorruptedDataset
+from zsd_ray.data.pictures.torchvision_pictures import TorchvisionDataset
+from zsd_ray.records.errors import UserError
 
 # Source: its reader, called with the keys of the data section that the source takes, in order.
 _READERS = {
-    "digits": "zsd_ray.data.digits:Digits",
-    "folder": "zsd_ray.data.folder:FolderDataset",
-    "parquet": "zsd_ray.data.captioned_parquet:open_parquet",
-    "webdataset": "zsd_ray.data.webdataset:WebDataset",
-    "clevr-binding": "zsd_ray.data.clevr:ClevrBinding",
-    "two-objects": "zsd_ray.data.two_objects:open_two_objects",
-    "winoground": "zsd_ray.data.winoground:Winoground",
+    "digits": "zsd_ray.data.readers.digits:Digits",
+    "folder": "zsd_ray.data.readers.folder:FolderDataset",
+    "parquet": "zsd_ray.data.captioned.captioned_parquet:open_parquet",
+    "webdataset": "zsd_ray.data.readers.webdataset_reader:WebDataset",
+    "clevr-binding": "zsd_ray.data.captioned.clevr:ClevrBinding",
+    "two-objects": "zsd_ray.data.captioned.two_objects:open_two_objects",
+    "winoground": "zsd_ray.data.captioned.winoground:Winoground",
 }
 
 

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.records import ImageRecord
-from zsd_ray.spec.secrets import redact
+from zsd_ray.records.errors import UserError
+from zsd_ray.records.redaction import redact
+from zsd_ray.records.scores import ImageRecord
 
 _LARGEST = 2**31 - 1
 

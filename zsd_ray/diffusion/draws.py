@@ -14,8 +14,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from zsd_ray.config.method import Timesteps
 from zsd_ray.diffusion.time_density import TimeDensity
-from zsd_ray.spec.method import Timesteps
 
 STRATA = 10
 """Times in one block of stratified timesteps."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from zsd_ray.config.method import TimeProfile
 from zsd_ray.diffusion.schedule import Array
-from zsd_ray.spec.method import TimeProfile
 
 MEASURED_SHARE, USUAL_SHARE = 0.1, 0.2
 """Of the draws, how many are uniform, where the spread was measured on the model and where it is

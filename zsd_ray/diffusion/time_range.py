@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zsd_ray.config.method import DiffusionClassifierMethod
 from zsd_ray.diffusion.schedule import Array, Schedule
-from zsd_ray.spec.method import DiffusionClassifierMethod
 
 _HALVINGS = 60  # of [0, 1]: to the last bit of a float64
 

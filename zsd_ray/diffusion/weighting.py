@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zsd_ray.config.method import DiffusionClassifierMethod, Loss, TimeProfile, Weighting
 from zsd_ray.diffusion.schedule import Array, Schedule
 from zsd_ray.diffusion.time_density import bucket_of
-from zsd_ray.spec.method import DiffusionClassifierMethod, Loss, TimeProfile, Weighting
 
 if TYPE_CHECKING:  # it is beside functions of torch, which saved scores do without
     from zsd_ray.diffusion.parametrisation import Parametrisation

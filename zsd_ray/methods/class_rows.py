@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zsd_ray.diffusion import draws
 from zsd_ray.diffusion.schedule import Array
-from zsd_ray.methods.base import Bound, Sample, Unit, UnitScores
+from zsd_ray.methods.algorithm import Bound, Sample, Unit, UnitScores
 
 Index = NDArray[np.int64]
 

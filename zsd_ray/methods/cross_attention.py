@@ -35,12 +35,12 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
+from zsd_ray.config.algorithms import CrossAttentionMethod
 from zsd_ray.diffusion import draws
-from zsd_ray.methods.base import Bound, Sample, Unit, UnitScores
+from zsd_ray.methods.algorithm import Bound, Sample, Unit, UnitScores
 from zsd_ray.methods.class_rows import batches
-from zsd_ray.models.base import Attends, PromptEncoder
-from zsd_ray.spec.algorithms import CrossAttentionMethod
-from zsd_ray.spec.errors import UserError
+from zsd_ray.models.denoiser import Attends, PromptEncoder
+from zsd_ray.records.errors import UserError
 
 Group = tuple[int, ...]
 """Classes that one prompt names, in its order."""

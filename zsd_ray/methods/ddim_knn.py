@@ -20,11 +20,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from zsd_ray.config.algorithms import DdimKnnMethod
 from zsd_ray.diffusion.ddim import grid, invert
 from zsd_ray.diffusion.schedule import Array
-from zsd_ray.methods.base import Bound, Unit, UnitScores
+from zsd_ray.methods.algorithm import Bound, Unit, UnitScores
 from zsd_ray.methods.class_rows import batches, row_numbers
-from zsd_ray.spec.algorithms import DdimKnnMethod
 
 
 class DdimKnn:

@@ -24,10 +24,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zsd_ray.config.algorithms import TextualInversionMethod, WeightedPromptsMethod
 from zsd_ray.diffusion import draws
-from zsd_ray.methods.base import Bound, Sample, Unit, UnitScores
+from zsd_ray.methods.algorithm import Bound, Sample, Unit, UnitScores
 from zsd_ray.methods.class_rows import batches
-from zsd_ray.spec.algorithms import TextualInversionMethod, WeightedPromptsMethod
 
 Tensors = Mapping[str, torch.Tensor]
 PullBack = Callable[[Tensors], list[torch.Tensor]]

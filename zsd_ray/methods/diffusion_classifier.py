@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zsd_ray.config.method import DiffusionClassifierMethod, TimeProfile
 from zsd_ray.diffusion import draws
 from zsd_ray.diffusion.parametrisation import to_epsilon
 from zsd_ray.diffusion.schedule import Array
@@ -29,10 +30,9 @@ from zsd_ray.diffusion.time_density import (
 )
 from zsd_ray.diffusion.time_range import snr, time_range
 from zsd_ray.diffusion.weighting import weights
-from zsd_ray.models.base import Denoiser
+from zsd_ray.models.denoiser import Denoiser
 from zsd_ray.models.rows import RowNetwork
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.method import DiffusionClassifierMethod, TimeProfile
+from zsd_ray.records.errors import UserError
 
 _PROBED = 2000  # times: more than a chain has steps
 

@@ -7,10 +7,10 @@ from typing import cast
 
 import torch
 
+from zsd_ray.config.algorithms import NoiseDenoiseMethod, NoiseDenoiseVoteMethod
 from zsd_ray.methods.class_rows import Rows
-from zsd_ray.models.base import Decoder, Denoiser
-from zsd_ray.models.clip_embedding import load_embedding
-from zsd_ray.spec.algorithms import NoiseDenoiseMethod, NoiseDenoiseVoteMethod
+from zsd_ray.models.denoiser import Decoder, Denoiser
+from zsd_ray.models.features.clip_embedding import load_embedding
 
 Distance = Callable[[torch.Tensor, Rows], torch.Tensor]
 """Of denoised x, (B, C, H, W), from the images of their rows: (B,) float32."""

@@ -30,14 +30,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zsd_ray.config.algorithms import ExactLikelihoodMethod
 from zsd_ray.diffusion import ode
 from zsd_ray.diffusion.likelihood import bits_per_dimension, log_prior, value_and_divergence
 from zsd_ray.diffusion.parametrisation import to_epsilon
 from zsd_ray.diffusion.schedule import Array, Continuous
-from zsd_ray.methods.base import Bound
+from zsd_ray.methods.algorithm import Bound
 from zsd_ray.methods.class_rows import ClassRows, Index, Rows
-from zsd_ray.spec.algorithms import ExactLikelihoodMethod
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 _TABLEAUS = {"heun": ode.HEUN, "rk4": ode.RK4}
 

@@ -7,7 +7,7 @@ The paper leaves the sampler, its steps and the guidance open. Ours is determini
 down to the clean image, so that classes share all noise there is; guidance (Ho & Salimans 2022) is
 off unless asked for, for it moves every class away from the image. d is the mean squared difference
 in the model's own space (`latent`), of pixels, or of normalised CLIP embeddings. Algorithm 4 does
-the same at several levels, and lets each vote (stats/vote.py).
+the same at several levels, and lets each vote (rules/vote.py).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from zsd_ray.config.algorithms import NoiseDenoiseMethod, NoiseDenoiseVoteMethod
 from zsd_ray.diffusion.ddim import denoise, grid
 from zsd_ray.diffusion.schedule import Array
-from zsd_ray.methods.base import Bound
+from zsd_ray.methods.algorithm import Bound
 from zsd_ray.methods.class_rows import ClassRows, Index, Rows
 from zsd_ray.methods.distance import make_distance
-from zsd_ray.spec.algorithms import NoiseDenoiseMethod, NoiseDenoiseVoteMethod
 
 
 class NoiseDenoise(ClassRows):

@@ -29,11 +29,11 @@ from functools import cached_property
 import torch
 from torch.nn import functional
 
+from zsd_ray.config.algorithms import TextualInversionMethod
 from zsd_ray.diffusion import draws
-from zsd_ray.methods.base import Bound, Sample
+from zsd_ray.methods.algorithm import Bound, Sample
 from zsd_ray.methods.descent import Descent, Problem, PullBack, Tensors
-from zsd_ray.models.base import PromptEncoder
-from zsd_ray.spec.algorithms import TextualInversionMethod
+from zsd_ray.models.denoiser import PromptEncoder
 
 _SHIFTED = 7
 _REACH = 8  # of the side, one in as many

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from zsd_ray.models.base import Classifier
-from zsd_ray.spec.errors import UserError
+from zsd_ray.models.denoiser import Classifier
+from zsd_ray.records.errors import UserError
 
 _SHAPES = ((48, 64, 3), (64, 48, 3))
 

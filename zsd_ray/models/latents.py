@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zsd_ray.models.components import load_network
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.config.run import ModelConfig
+from zsd_ray.models.files.components import load_network
+from zsd_ray.records.errors import UserError
 
 
 class Autoencoder:

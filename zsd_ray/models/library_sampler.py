@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.sampling import Predict
-from zsd_ray.models.base import Denoiser
-from zsd_ray.models.model_json import read_object
+from zsd_ray.models.denoiser import Denoiser
+from zsd_ray.models.files.model_json import read_object
 from zsd_ray.models.registry import check_model
 from zsd_ray.models.samplers import scheduler_file
-from zsd_ray.spec.config import ModelConfig
 
 _PATCH_SIZE = 2
 """Of the transformers that shift their times with the number of patches."""

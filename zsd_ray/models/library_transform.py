@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from PIL import Image
 
-from zsd_ray.spec.errors import ImageError
+from zsd_ray.records.errors import ImageError
 
 MOST_PIXELS = 1 << 26
 """Of the largest picture on the way: 256 MB in Pillow. At 224 pixels a strip of 1 x 1,337 fits."""

@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import torch
 
-from zsd_ray.models.block_features import block_features
-from zsd_ray.models.components import load_network, network_dtype
+from zsd_ray.config.run import ModelConfig
+from zsd_ray.models.features.block_features import block_features
+from zsd_ray.models.files.components import load_network, network_dtype
 from zsd_ray.models.latents import in_pixels
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 
 class PixelUNet:

@@ -8,18 +8,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from zsd_ray.models import pipeline_folder, source
-from zsd_ray.models.families import FAMILIES
-from zsd_ray.spec.algorithms import AlgorithmMethod
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.secrets import redact
+from zsd_ray.config.algorithms import AlgorithmMethod
+from zsd_ray.config.families import FAMILIES
+from zsd_ray.config.run import ModelConfig
+from zsd_ray.models.files import pipeline_folder, source
+from zsd_ray.records.errors import UserError
+from zsd_ray.records.redaction import redact
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a check does not need it
     import torch
 
     from zsd_ray.diffusion.schedule import Schedule
-    from zsd_ray.models.base import Classifier, Conditioning, Denoiser, PromptEncoder
+    from zsd_ray.models.denoiser import Classifier, Conditioning, Denoiser, PromptEncoder
 
 
 _OWN_KEYS = ("image_size", "labels", "kwargs", "pretrained", "max_prompt_tokens")
@@ -55,11 +55,11 @@ def check_prompts(config: ModelConfig, prompts: Sequence[str]) -> None:
     if family.takes == "labels" and family.checks:
         import_module(family.checks).check_prompts(config, prompts)
     elif family.takes == "labels":
-        from zsd_ray.models.labels import label_numbers
+        from zsd_ray.models.conditioning.labels import label_numbers
 
         label_numbers(check_model(config), config, prompts)
     elif family.takes == "either":
-        from zsd_ray.models import custom_class
+        from zsd_ray.models.files import custom_class
 
         custom_class.check_prompts(config, prompts)
 
@@ -72,12 +72,12 @@ def label_numbers(config: ModelConfig, prompts: Sequence[str]) -> list[int]:
     """
     family = FAMILIES[config.family]
     if family.takes == "either":
-        from zsd_ray.models import custom_class
+        from zsd_ray.models.files import custom_class
 
         return custom_class.label_numbers(config, prompts)
     if family.takes == "text":
         return []
-    names = import_module(family.checks or "zsd_ray.models.labels")
+    names = import_module(family.checks or "zsd_ray.models.conditioning.labels")
     numbers = names.label_numbers(check_model(config), config, prompts)
     return sorted({number for number in numbers.ravel().tolist() if number >= 0})
 
@@ -96,11 +96,11 @@ def check_null_prompt(
     family = FAMILIES[config.family]
     knows = family.takes == "text"
     if family.takes == "labels" and not family.checks:
-        from zsd_ray.models.labels import null_label
+        from zsd_ray.models.conditioning.labels import null_label
 
         knows = null_label(check_model(config), config) is not None
     elif family.takes == "either":
-        from zsd_ray.models import custom_class
+        from zsd_ray.models.files import custom_class
 
         knows = custom_class.takes_text(config)
     if not knows:
@@ -126,7 +126,7 @@ def hashed(config: ModelConfig) -> list[str]:
     """
     if FAMILIES[config.family].takes != "either":
         return []
-    from zsd_ray.models import custom_class
+    from zsd_ray.models.files import custom_class
 
     return custom_class.hashed(config)
 
@@ -152,7 +152,7 @@ def load_model(config: ModelConfig) -> Denoiser | Classifier:
     folder = check_model(config)
     import torch
 
-    from zsd_ray.models.loading import loading
+    from zsd_ray.models.files.loading import loading
     from zsd_ray.models.schedule_check import check_schedule
 
     # cuDNN's default rounds float32 to 10 bits, in VAEs and wherever float32 was asked for.
@@ -192,7 +192,7 @@ def encode_prompts(config: ModelConfig, prompts: Sequence[str]) -> Conditioning:
     Raises:
         UserError: as `load_model`.
     """
-    from zsd_ray.models.loading import loading
+    from zsd_ray.models.files.loading import loading
 
     folder, device = check_model(config), device_of(config)
     with loading(f"the part of model.path {redact(config.path)} that reads prompts"):
@@ -206,7 +206,7 @@ def encode_prompts(config: ModelConfig, prompts: Sequence[str]) -> Conditioning:
 
 def load_prompt_encoder(config: ModelConfig) -> PromptEncoder:
     """Load what encodes prompts, to keep it; only for a family with the ability "tokens"."""
-    from zsd_ray.models.loading import loading
+    from zsd_ray.models.files.loading import loading
 
     folder, device = check_model(config), device_of(config)
     with loading(f"the part of model.path {redact(config.path)} that reads prompts"):

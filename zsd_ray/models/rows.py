@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from zsd_ray.models.base import Denoiser
+from zsd_ray.models.denoiser import Denoiser
 
 Compiled = Callable[[Callable[..., Any]], Callable[..., Any]]
 """What is done to a function of tensors before it is called again and again."""

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zsd_ray.models.families import FAMILIES
-from zsd_ray.models.model_json import read_object
-from zsd_ray.spec.config import ModelConfig
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.generate_config import SamplerConfig
+from zsd_ray.config.families import FAMILIES
+from zsd_ray.config.run import ModelConfig
+from zsd_ray.config.sampler import SamplerConfig
+from zsd_ray.models.files.model_json import read_object
+from zsd_ray.records.errors import UserError
 
 OF_CHAINS = (
     "DDIMScheduler",

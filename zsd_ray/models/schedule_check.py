@@ -6,7 +6,7 @@ import numpy as np
 
 from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.diffusion.schedule import Schedule
-from zsd_ray.spec.errors import UserError, last_line
+from zsd_ray.records.errors import UserError, last_line
 
 _FIRST, _LAST, _N_TIMES = 0.05, 0.95, 19
 """Where a schedule is looked at: its ends may be without noise, or without signal."""

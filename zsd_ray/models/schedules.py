@@ -6,12 +6,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+from zsd_ray.config.training import Objective
 from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.diffusion.schedule import DiscreteSchedule, FlowSchedule, KarrasSchedule, Schedule
-from zsd_ray.models.model_json import read_object
+from zsd_ray.models.files.model_json import read_object
 from zsd_ray.models.samplers import is_flow, scheduler_file
 from zsd_ray.models.torchvision_ops import declare_missing_operators
-from zsd_ray.spec.train_config import Objective
 
 _PREDICTION_TYPE = {"epsilon": "epsilon", "v": "v_prediction", "sample": "sample"}
 

@@ -24,9 +24,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
-from zsd_ray.reports.rows import running_means
+from zsd_ray.reports.columns import running_means
 from zsd_ray.stats.intervals import wilson
-from zsd_ray.stats.metrics import survivors
+from zsd_ray.stats.label_ranks import survivors
 
 INK, MUTED, GRID, BLUE, ORANGE = "#1c2127", "#5f6b7a", "#d9dde3", "#0072b2", "#d55e00"
 _THEME = {INK: "ink", MUTED: "muted", GRID: "line", BLUE: "blue", ORANGE: "orange"}

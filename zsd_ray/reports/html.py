@@ -13,24 +13,24 @@ import pyarrow.compute as pc
 import yaml
 from PIL import Image
 
-from zsd_ray.data.transforms import to_rgb
-from zsd_ray.reports import class_bias as bias_panel
+from zsd_ray.data.pictures.transforms import to_rgb
+from zsd_ray.records.errors import ImageError
+from zsd_ray.reports import class_bias_panel as bias_panel
 from zsd_ray.reports import figures
+from zsd_ray.reports.columns import Outcomes, choose_traces, integers
 from zsd_ray.reports.levels import by_level, level_distances
 from zsd_ray.reports.lines import preset_row, rule_text
 from zsd_ray.reports.noise_levels import noise_levels_row
 from zsd_ray.reports.page import inline, render
 from zsd_ray.reports.progress_bar import duration
-from zsd_ray.reports.rows import Outcomes, choose_traces, integers
 from zsd_ray.reports.screens import audit_tile
 from zsd_ray.reports.summary import accuracy_rows
-from zsd_ray.results.metrics import run_metrics
 from zsd_ray.results.offset_file import OffsetRecord
 from zsd_ray.results.run_file import RunFile
-from zsd_ray.spec.errors import ImageError
+from zsd_ray.results.totals import run_metrics
 from zsd_ray.stats import class_bias
 from zsd_ray.stats.intervals import wilson
-from zsd_ray.stats.metrics import (
+from zsd_ray.stats.label_ranks import (
     accuracy,
     confused_pairs,
     confusion_matrix,
@@ -70,7 +70,7 @@ def render_report(
     rows = Outcomes.of(decisions)
     wrong = _wrong_rows(run, rows, pictures)
     return render(
-        "report.html",
+        "reports/report.html",
         run=run,
         title=f"{_setting(run, 'model', 'path')} on {_setting(run, 'data', 'path', 'source')}",
         settings=_settings(run, draws),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zsd_ray.spec.departures import departures
+from zsd_ray.config.departures import departures
 
 Rows = list[tuple[str, str]]
 

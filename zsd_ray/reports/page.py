@@ -11,9 +11,9 @@ from zsd_ray.reports import figures
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill a template of this folder. What it shows is escaped, whoever wrote it."""
+    """Fill a template, named from the package: "reports/report.html". Values are escaped."""
     environment = Environment(
-        loader=PackageLoader("zsd_ray", "reports"),
+        loader=PackageLoader("zsd_ray", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from zsd_ray.analysis.comparison import Figures, OffsetEffect, Rescored
 from zsd_ray.reports.lines import columns, percent, rule_text, with_interval
-from zsd_ray.spec.comparison import Figures, OffsetEffect, Rescored
 
 
 def rescored_lines(found: Rescored) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 
-from zsd_ray.spec.secrets import redact
+from zsd_ray.records.redaction import redact
 from zsd_ray.storage import filesystem
 
 

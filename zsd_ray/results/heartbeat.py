@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+from zsd_ray.records.errors import DamagedFile, UserError
+from zsd_ray.records.redaction import redact, redacted
 from zsd_ray.results.output import Output
 from zsd_ray.results.progress import Progress
 from zsd_ray.results.record_file import read_record
 from zsd_ray.results.run_file import Status
-from zsd_ray.spec.errors import DamagedFile, UserError
-from zsd_ray.spec.secrets import redact, redacted
 from zsd_ray.storage import filesystem
 
 BEAT_SECONDS = 5.0

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
+from zsd_ray.records.errors import DamagedFile
 from zsd_ray.results.output import Output
-from zsd_ray.spec.errors import DamagedFile
 
 FOLDER = "images"
 _PART = re.compile(r"part-(\d+)\.parquet")

@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from zsd_ray.records.errors import UserError
 from zsd_ray.results.output import Output
-from zsd_ray.spec.errors import UserError
 from zsd_ray.stats.class_offset import ClassOffset
 
 FILE = "class_offset.json"

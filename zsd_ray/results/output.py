@@ -20,13 +20,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from zsd_ray.records.errors import DamagedFile, UserError, WriteError
+from zsd_ray.records.redaction import redact
+from zsd_ray.records.scores import Decision
 from zsd_ray.results import local_file, part_file
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.results.schema import decisions_table, scores_table
-from zsd_ray.spec.documents import parse_json_object
-from zsd_ray.spec.errors import DamagedFile, UserError, WriteError
-from zsd_ray.spec.records import Decision
-from zsd_ray.spec.secrets import redact
+from zsd_ray.settings.documents import parse_json_object
 from zsd_ray.storage import filesystem
 
 T = TypeVar("T")

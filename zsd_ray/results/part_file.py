@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from zsd_ray.records.errors import DamagedFile
 from zsd_ray.results.schema import DECISIONS, SCORES
-from zsd_ray.spec.documents import is_lfs_pointer
-from zsd_ray.spec.errors import DamagedFile
+from zsd_ray.settings.documents import is_lfs_pointer
 
 SCHEMAS = {"decisions": DECISIONS, "scores": SCORES, "traces": SCORES, "removed": DECISIONS}
 """By the folder that the part lies in."""

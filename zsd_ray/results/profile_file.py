@@ -1,16 +1,16 @@
-"""A profile of t on its own (spec/method.py), as a small JSON file at a path or URL."""
+"""A profile of t on its own (config/method.py), as a small JSON file at a path or URL."""
 
 from __future__ import annotations
 
 import json
 import os
 
+from zsd_ray.config.method import TimeProfile
+from zsd_ray.config.run import parse_config
+from zsd_ray.records.errors import UserError
+from zsd_ray.records.redaction import redact
 from zsd_ray.results.output import Output
-from zsd_ray.spec.config import parse_config
-from zsd_ray.spec.documents import parse_json_object
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.method import TimeProfile
-from zsd_ray.spec.secrets import redact
+from zsd_ray.settings.documents import parse_json_object
 from zsd_ray.storage import filesystem
 
 

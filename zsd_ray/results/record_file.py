@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from zsd_ray.spec.documents import parse_json_object
-from zsd_ray.spec.errors import DamagedFile
+from zsd_ray.records.errors import DamagedFile
+from zsd_ray.settings.documents import parse_json_object
 
 T = TypeVar("T")
 

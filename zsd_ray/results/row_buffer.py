@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from zsd_ray.records.scores import Decision
 from zsd_ray.results.output import part_name
-from zsd_ray.spec.records import Decision
 
 # A cell is a number of a row: a class's mean, gap or gap's error, or its error in a raw draw; some
 # 60 bytes.

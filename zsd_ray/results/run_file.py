@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Self
 
+from zsd_ray.records.errors import DamagedFile
 from zsd_ray.results.record_file import read_record
-from zsd_ray.spec.errors import DamagedFile
 
 _ADVICE = "mend or remove it, or choose another output.path"
 _NO_COUNT = 2**63

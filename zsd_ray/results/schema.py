@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
-from zsd_ray.spec.records import Decision
+from zsd_ray.records.scores import Decision
 
 DECISIONS = pa.schema(
     [

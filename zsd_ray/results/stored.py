@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from zsd_ray.records.errors import DamagedFile
 from zsd_ray.results.checkpoint import Checkpoint
 from zsd_ray.results.output import GIVEN_UP, Output
 from zsd_ray.results.schema import DECISIONS
-from zsd_ray.spec.errors import DamagedFile
 
 _COLUMNS = ["image_id", "label", "prediction", "correct", "stop_reason"]
 _FOLDERS = ("decisions", "scores", "traces")

@@ -12,9 +12,9 @@ from types import FrameType
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from zsd_ray.config.run import ClusterConfig
+from zsd_ray.records.errors import RunBrokenError, UserError, last_line
 from zsd_ray.runtime.private_ray import start_private
-from zsd_ray.spec.config import ClusterConfig
-from zsd_ray.spec.errors import RunBrokenError, UserError, last_line
 
 _PROBE_SECONDS = 5.0
 

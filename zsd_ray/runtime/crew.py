@@ -9,11 +9,11 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from zsd_ray.engine.work import Work
+from zsd_ray.config.run import ClusterConfig, StorageConfig
+from zsd_ray.records.errors import RunBrokenError, last_line
 from zsd_ray.runtime import resources
 from zsd_ray.runtime.cluster import cluster
-from zsd_ray.spec.config import ClusterConfig, StorageConfig
-from zsd_ray.spec.errors import RunBrokenError, last_line
+from zsd_ray.runtime.pieces import Work
 from zsd_ray.storage import filesystem
 
 _IN_FLIGHT = 2

@@ -10,15 +10,15 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from zsd_ray.engine.counters import Counters
-from zsd_ray.engine.plan import Plan
-from zsd_ray.engine.scheduler import WORKERS_PER_SCHEDULER
+from zsd_ray.planning.plan import Plan
+from zsd_ray.records.errors import RunBrokenError, last_line
 from zsd_ray.runtime import resources
 from zsd_ray.runtime.cluster import cluster
 from zsd_ray.runtime.fleet import Fleet
 from zsd_ray.runtime.scheduler_actor import SchedulerActor, State
 from zsd_ray.runtime.sink import Sink
-from zsd_ray.spec.errors import RunBrokenError, last_line
+from zsd_ray.scheduling.counters import Counters
+from zsd_ray.scheduling.scheduler import WORKERS_PER_SCHEDULER
 
 POLL_SECONDS = 0.25
 _LAST_SECONDS = 60.0

@@ -11,11 +11,11 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, RayError
 
-from zsd_ray.engine.plan import Plan
+from zsd_ray.config.precision import N_CHECKED
+from zsd_ray.planning.plan import Plan
+from zsd_ray.records.errors import RunBrokenError, UserError, last_line
 from zsd_ray.runtime import nodes, resources
 from zsd_ray.runtime.model_worker import ModelWorker
-from zsd_ray.spec.errors import RunBrokenError, UserError, last_line
-from zsd_ray.spec.precision import N_CHECKED
 
 _NODES_SECONDS = 1.0
 _ANSWER_SECONDS = 10.0

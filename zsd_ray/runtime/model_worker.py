@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
+from zsd_ray.config.run import RunConfig
+from zsd_ray.records.errors import UserError
+from zsd_ray.records.redaction import redact
+from zsd_ray.records.scores import MicroBatch
 from zsd_ray.runtime import resources
-from zsd_ray.runtime.metrics import WorkerMetrics
-from zsd_ray.spec.config import RunConfig
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.records import MicroBatch
-from zsd_ray.spec.secrets import redact
+from zsd_ray.runtime.gauges import WorkerMetrics
 from zsd_ray.storage import filesystem, retry
 
 if TYPE_CHECKING:
-    from zsd_ray.engine.micro_batch_scorer import MicroBatchScorer
-    from zsd_ray.models.base import Conditioning
+    from zsd_ray.models.denoiser import Conditioning
+    from zsd_ray.scoring.micro_batch_scorer import MicroBatchScorer
 
 IN_FLIGHT = 2
 """Requests a worker has open: it computes one while the next is on its way."""
@@ -82,9 +82,9 @@ class ModelWorker:
         Raises:
             UserError: it is not so.
         """
-        from zsd_ray.engine.model_check import demand
-        from zsd_ray.methods.base import texts
+        from zsd_ray.methods.algorithm import texts
         from zsd_ray.models import registry
+        from zsd_ray.scoring.model_check import demand
 
         config = self._config
         demand(config, dataset, prompts, images)
@@ -93,7 +93,7 @@ class ModelWorker:
 
     def bind(self, dataset: Any, conditioning: Conditioning, names: Sequence[str]) -> list[str]:
         """Make the model ready to score for these classes; returns what it warned of."""
-        from zsd_ray.engine.worker import make_scorer
+        from zsd_ray.scoring.scorer import make_scorer
 
         self._scorer = make_scorer(self._config, self._model, dataset, conditioning, names)
         return self._take_notes()

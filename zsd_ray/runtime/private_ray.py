@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import ray
 
-from zsd_ray.spec.config import ClusterConfig
-from zsd_ray.spec.errors import RunBrokenError, UserError, last_line
+from zsd_ray.config.run import ClusterConfig
+from zsd_ray.records.errors import RunBrokenError, UserError, last_line
 
 _STARTS = 3
 _LONGEST_SOCKET = 107  # bytes of a Unix socket's path

@@ -6,7 +6,7 @@ import socket
 import warnings
 from typing import Any
 
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 """The environment of a process without a GPU. Ray hides other workers' GPUs from those that have

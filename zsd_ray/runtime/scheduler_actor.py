@@ -13,8 +13,15 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError
 
-from zsd_ray.engine.counters import Counters
-from zsd_ray.engine.events import (
+from zsd_ray.planning.plan import Plan
+from zsd_ray.records.errors import last_line
+from zsd_ray.records.redaction import redact
+from zsd_ray.records.scores import Decision, MicroBatch, MicroBatchScores
+from zsd_ray.results.row_buffer import RowBuffer
+from zsd_ray.runtime.epochs import Claim
+from zsd_ray.runtime.gauges import Metrics
+from zsd_ray.scheduling.counters import Counters
+from zsd_ray.scheduling.events import (
     Assign,
     Decide,
     Event,
@@ -24,13 +31,6 @@ from zsd_ray.engine.events import (
     WorkerLost,
     WorkRequested,
 )
-from zsd_ray.engine.plan import Plan
-from zsd_ray.results.row_buffer import RowBuffer
-from zsd_ray.runtime.epochs import Claim
-from zsd_ray.runtime.metrics import Metrics
-from zsd_ray.spec.errors import last_line
-from zsd_ray.spec.records import Decision, MicroBatch, MicroBatchScores
-from zsd_ray.spec.secrets import redact
 from zsd_ray.storage import filesystem
 
 IDLE_SECONDS = 5.0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ray
 
+from zsd_ray.config.run import StorageConfig
+from zsd_ray.records.errors import UserError
 from zsd_ray.results.output import Output
 from zsd_ray.results.row_buffer import Part
 from zsd_ray.runtime.epochs import Claim, Epochs
-from zsd_ray.spec.config import StorageConfig
-from zsd_ray.spec.errors import UserError
 from zsd_ray.storage import filesystem
 
 

@@ -16,17 +16,17 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from zsd_ray.config.run import ClusterConfig, WorkersConfig
+from zsd_ray.config.training import TrainConfig
+from zsd_ray.records.errors import RunBrokenError, StoreError, UserError, last_line
+from zsd_ray.records.redaction import redact
 from zsd_ray.results.output import Output
 from zsd_ray.runtime import resources
 from zsd_ray.runtime.cluster import cluster
-from zsd_ray.spec.config import ClusterConfig, WorkersConfig
-from zsd_ray.spec.errors import RunBrokenError, StoreError, UserError, last_line
-from zsd_ray.spec.secrets import redact
-from zsd_ray.spec.train_config import TrainConfig
 from zsd_ray.storage import filesystem
 from zsd_ray.training.news import News, Steps
 from zsd_ray.training.ranks import Ranks
-from zsd_ray.training.run import RECORD
+from zsd_ray.training.training_session import RECORD
 
 _RESTARTS = 3
 """Times that Ray Train starts lost workers again; we let it go on where they got further."""
@@ -164,7 +164,7 @@ def _work(arguments: dict[str, Any]) -> None:
     from ray.train import get_context
     from ray.train.torch import get_device
 
-    from zsd_ray.training.work import train_here
+    from zsd_ray.training.process import train_here
 
     config, mailbox = arguments["config"], arguments["mailbox"]
     filesystem.configure(config.storage)

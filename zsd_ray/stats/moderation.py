@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import digamma, polygamma
 
 Array = NDArray[np.float64]
 
@@ -35,6 +34,8 @@ def fit(variances: Array, df: Array | float) -> Prior:
 
     By the moments of their logarithms: eq. 6.2 ff. of the paper.
     """
+    from scipy.special import digamma, polygamma  # a configuration is read without it
+
     variances = np.asarray(variances, dtype=np.float64)
     df = np.broadcast_to(np.asarray(df, dtype=np.float64), variances.shape)
     seen = (variances > 0) & (df > 0)
@@ -52,6 +53,8 @@ def fit(variances: Array, df: Array | float) -> Prior:
 
 def inverse_trigamma(y: float) -> float:
     """x > 0 with trigamma(x) = y > 0, by Newton steps on 1 / trigamma (the paper's appendix)."""
+    from scipy.special import polygamma
+
     x = 0.5 + 1.0 / y
     for _ in range(50):
         value = float(polygamma(1, x))

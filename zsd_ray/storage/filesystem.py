@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import fsspec
 
-from zsd_ray.spec.config import StorageConfig
-from zsd_ray.spec.errors import StoreError, UserError, WriteError
-from zsd_ray.spec.secrets import reason, redact
+from zsd_ray.config.run import StorageConfig
+from zsd_ray.records.errors import StoreError, UserError, WriteError
+from zsd_ray.records.redaction import reason, redact
 from zsd_ray.storage.retry import patiently, set_patience
 
 T = TypeVar("T")

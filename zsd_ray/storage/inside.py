@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.secrets import redact
+from zsd_ray.records.errors import UserError
+from zsd_ray.records.redaction import redact
 
 _LONGEST_SHOWN = 120
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
 
-from zsd_ray.spec.config import StorageConfig
-from zsd_ray.spec.errors import StoreError
-from zsd_ray.spec.secrets import reason
+from zsd_ray.config.run import StorageConfig
+from zsd_ray.records.errors import StoreError
+from zsd_ray.records.redaction import reason
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from zsd_ray.spec.train_config import AugmentConfig
+from zsd_ray.config.training import AugmentConfig
 
 Generators = Sequence[np.random.Generator]
 """The random numbers of each sample of a batch, or of a worker's share of it."""

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from zsd_ray.models.new_classifier import build
-from zsd_ray.spec.train_config import ClassifierTraining
+from zsd_ray.config.training import ClassifierTraining
+from zsd_ray.models.untrained.new_classifier import build
 from zsd_ray.training.batches import Epochs, TrainingImages
 from zsd_ray.training.task import Batch, Stage
 

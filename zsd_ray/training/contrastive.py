@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from zsd_ray.models.new_clip import build
-from zsd_ray.spec.train_config import ContrastiveTraining
+from zsd_ray.config.training import ContrastiveTraining
+from zsd_ray.models.untrained.new_clip import build
 from zsd_ray.training.batches import Epochs, Generators, TrainingImages
-from zsd_ray.training.captions import Captions
+from zsd_ray.training.caption_batches import Captions
 from zsd_ray.training.task import Batch, Stage
 
 _LARGEST_LOG_SCALE = math.log(100)  # as CLIP's, section 2.5

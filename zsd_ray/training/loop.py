@@ -13,18 +13,18 @@ from typing import Any, cast
 
 import torch
 
+from zsd_ray.config.training import OptimiserConfig, TrainConfig
 from zsd_ray.models.latents import to_picture
+from zsd_ray.records.errors import RunBrokenError
 from zsd_ray.results.contact_sheet import contact_sheet
 from zsd_ray.results.image_parts import png
 from zsd_ray.results.output import Output
-from zsd_ray.spec.errors import RunBrokenError
-from zsd_ray.spec.train_config import OptimiserConfig, TrainConfig
 from zsd_ray.training.batches import generators, integers, seed_of
-from zsd_ray.training.checkpoint import Checkpoint, State
 from zsd_ray.training.curve import curve_bytes
 from zsd_ray.training.news import Grid, News, Steps
 from zsd_ray.training.ranks import Ranks
 from zsd_ray.training.task import Batch, Stage, Task
+from zsd_ray.training.training_state import Checkpoint, State
 
 _LARGEST_GRADIENT = 1.0
 _NEWS_SECONDS = 0.5

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
-from zsd_ray.spec.train_config import FlowTimes, Objective
+from zsd_ray.config.training import FlowTimes, Objective
 from zsd_ray.training.batches import Generators, integers, normal, uniform
 
 Noised = tuple[torch.Tensor, torch.Tensor, torch.Tensor]

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
-from zsd_ray.spec.train_config import OptimiserConfig
+from zsd_ray.config.training import OptimiserConfig
 from zsd_ray.training.batches import Epochs, Generators, TrainingImages
 
 

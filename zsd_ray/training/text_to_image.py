@@ -12,13 +12,13 @@ from typing import Any, cast
 
 import torch
 
+from zsd_ray.config.training import TextToImageTraining
 from zsd_ray.diffusion.sampling import sample
-from zsd_ray.models import tiny_stable_diffusion
 from zsd_ray.models.schedules import schedule_of
-from zsd_ray.spec.errors import UserError
-from zsd_ray.spec.train_config import TextToImageTraining
+from zsd_ray.models.untrained import tiny_stable_diffusion
+from zsd_ray.records.errors import UserError
 from zsd_ray.training.batches import TrainingImages, generators, integers, normal
-from zsd_ray.training.captions import Captions
+from zsd_ray.training.caption_batches import Captions
 from zsd_ray.training.noising import denoising_loss, noising, row_mse
 from zsd_ray.training.task import Batch, Stage
 

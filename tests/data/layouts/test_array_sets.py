@@ -13,11 +13,11 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.support.array_sets import WAYS, Lying
-from zsd_ray.data.base import ImageDataset
+from zsd_ray.config.data import DataConfig
 from zsd_ray.data.catalogue import spec_of
+from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.data.open import open_dataset
 from zsd_ray.models.torchvision_ops import declare_missing_operators
-from zsd_ray.spec.data import DataConfig
 
 
 @pytest.fixture(params=WAYS)

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from tests.support import array_sets
-from zsd_ray.data.base import ImageDataset
+from zsd_ray.config.data import DataConfig
+from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.data.layouts.array_pickle import load_arrays
 from zsd_ray.data.open import open_dataset
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.errors import ImageError, UserError
+from zsd_ray.records.errors import ImageError, UserError
 
 
 def opened(path: Path, source: str, **keys: Any) -> ImageDataset:

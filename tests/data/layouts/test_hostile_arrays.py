@@ -17,11 +17,11 @@ import pytest
 from scipy.io import savemat
 
 from tests.support import array_sets
-from zsd_ray.data.base import ImageDataset
+from zsd_ray.config.data import DataConfig
+from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.data.layouts.array_pickle import load_arrays
 from zsd_ray.data.open import open_dataset
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 Write = Callable[[Path], Any]
 PCAM_X, PCAM_Y = (f"camelyonpatch_level_2_split_test_{part}.h5" for part in "xy")

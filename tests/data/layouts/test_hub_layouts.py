@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from tests.support.tars import write_tar
-from zsd_ray.data.base import ImageDataset
+from zsd_ray.config.data import DataConfig
 from zsd_ray.data.catalogue import spec_of
+from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.data.open import open_dataset
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 CIFAR10 = list(spec_of("cifar10").classes)
 

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from zsd_ray.config.data import DataConfig
 from zsd_ray.data.catalogue import imagenet_wnids, spec_of
 from zsd_ray.data.layouts.cue_conflict import cues
 from zsd_ray.data.open import open_dataset
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 
 @cache

@@ -15,13 +15,13 @@ from PIL import Image
 from scipy.io import savemat
 
 from tests.data.layouts.fixtures import OFFICIAL, TORCHVISION, WNIDS, image, imagenet_folders
-from zsd_ray.data.base import ImageDataset
+from zsd_ray.config.data import DataConfig
 from zsd_ray.data.catalogue import spec_of
+from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.data.layouts.image_files import ImageFiles
 from zsd_ray.data.location import Location
 from zsd_ray.data.open import open_dataset
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.errors import ImageError, UserError
+from zsd_ray.records.errors import ImageError, UserError
 
 
 def opened(name: str, path: Path | str, **keys: Any) -> ImageDataset:

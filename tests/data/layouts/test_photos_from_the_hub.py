@@ -15,11 +15,11 @@ from PIL import Image
 
 from tests.data.layouts.fixtures import OFFICIAL
 from tests.support.tars import write_tar
-from zsd_ray.data.base import ImageDataset
+from zsd_ray.config.data import DataConfig
 from zsd_ray.data.catalogue import imagenet_wnids, spec_of
+from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.data.open import open_dataset
-from zsd_ray.spec.data import DataConfig
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 # By data set: what the copy on the hub calls its labels, in its order, and its word for "test".
 PARQUET: dict[str, tuple[Sequence[str], str]] = {

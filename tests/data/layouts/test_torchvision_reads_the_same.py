@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.data.layouts.fixtures import OFFICIAL, TORCHVISION
-from zsd_ray.data.base import ImageDataset
+from zsd_ray.config.data import DataConfig
 from zsd_ray.data.catalogue import spec_of
+from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.data.open import open_dataset
-from zsd_ray.spec.data import DataConfig
 
 Pixels = NDArray[np.uint8]
 Seen = dict[str, tuple[str, Pixels]]

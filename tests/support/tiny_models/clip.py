@@ -5,7 +5,7 @@ import json
 import torch
 from safetensors.torch import save_file
 
-from zsd_ray.models.clip_files import open_clip
+from zsd_ray.models.files.clip_files import open_clip
 
 CONFIG = {
     "embed_dim": 24,

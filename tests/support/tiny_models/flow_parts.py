@@ -1,7 +1,7 @@
 """Random parts that pipelines of flow matching share: CLIP, T5, VAE and scheduler."""
 
-from zsd_ray.models.tiny_stable_diffusion import build_tokenizer
 from zsd_ray.models.torchvision_ops import declare_missing_operators
+from zsd_ray.models.untrained.tiny_stable_diffusion import build_tokenizer
 
 declare_missing_operators()  # before diffusers or transformers are imported
 CAPTIONS = ["a photo of a cat.", "a photo of a dog.", "a drawing of a dog"]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tests.support.tiny_models.pixel_unet import ddpm
-from zsd_ray.models.probe_files import ProbeFile, weights_file
+from zsd_ray.models.files.probe_files import ProbeFile, weights_file
 
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from zsd_ray.models.tiny_stable_diffusion import build
-from zsd_ray.spec.train_config import NetworkConfig
+from zsd_ray.config.training import NetworkConfig
+from zsd_ray.models.untrained.tiny_stable_diffusion import build
 
 CAPTIONS = ["a photo of a cat.", "a photo of a dog.", "a drawing of a dog"]
 NETWORK = NetworkConfig(

@@ -3,7 +3,7 @@
 import torch
 from safetensors.torch import save_file
 
-from zsd_ray.models.timm_files import timm
+from zsd_ray.models.files.timm_files import timm
 
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from zsd_ray.data.location import Location
 from zsd_ray.data.record_table import RecordTable
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 Pixels = NDArray[np.uint8]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from zsd_ray.data.catalogue import DatasetSpec
 from zsd_ray.data.layouts.image_files import ImageFiles, image_names
 from zsd_ray.data.location import Location
-from zsd_ray.spec.errors import UserError, some
+from zsd_ray.records.errors import UserError, some
 
 
 def read(

@@ -9,7 +9,7 @@ from zsd_ray.data.catalogue import DatasetSpec
 from zsd_ray.data.layouts import class_folders
 from zsd_ray.data.layouts.image_files import ImageFiles
 from zsd_ray.data.location import Location
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 _NAME = re.compile(r"([a-z]+)\d+-([a-z]+)\d+\.png")
 

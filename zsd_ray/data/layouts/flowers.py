@@ -11,7 +11,7 @@ from zsd_ray.data.layouts.arrays import find_folder
 from zsd_ray.data.layouts.image_files import ImageFiles, check_present
 from zsd_ray.data.layouts.mat_files import numbers
 from zsd_ray.data.location import Location
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 # As the archive has them: what it calls tstid is the large part, and the test split everywhere.
 _SPLITS = {"test": ("tstid",), "train": ("trnid", "valid")}

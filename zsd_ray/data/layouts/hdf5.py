@@ -18,8 +18,8 @@ from zsd_ray.data.layouts.arrays import (
     whole_numbers,
 )
 from zsd_ray.data.location import Location
-from zsd_ray.data.range_file import open_ranges
-from zsd_ray.spec.errors import UserError
+from zsd_ray.data.readers.range_file import open_ranges
+from zsd_ray.records.errors import UserError
 
 _MOST_LABELS = 100_000_000
 _LARGEST = 4096  # pixels of a side

@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 from PIL import Image
 
-from zsd_ray.data.base import spread
-from zsd_ray.data.decoding import EXTENSIONS, decode
+from zsd_ray.data.dataset import spread
 from zsd_ray.data.location import Location
+from zsd_ray.data.pictures.decoding import EXTENSIONS, decode
 from zsd_ray.data.record_table import RecordTable
-from zsd_ray.spec.errors import ImageError, UserError, some
+from zsd_ray.records.errors import ImageError, UserError, some
 
 
 class ImageFiles:

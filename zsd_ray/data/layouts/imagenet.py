@@ -14,7 +14,7 @@ from zsd_ray.data.catalogue import DatasetSpec
 from zsd_ray.data.layouts.image_files import ImageFiles, image_names
 from zsd_ray.data.layouts.mat_files import column
 from zsd_ray.data.location import Location
-from zsd_ray.spec.errors import UserError, some
+from zsd_ray.records.errors import UserError, some
 
 _VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})\.JPEG")
 _WNID = re.compile(r"(n\d{8})_[^/]+")

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from zsd_ray.data.catalogue import DatasetSpec
-from zsd_ray.data.label_names import ranks_as_numbers
-from zsd_ray.data.parquet import ParquetDataset
-from zsd_ray.data.webdataset import WebDataset
-from zsd_ray.spec.errors import UserError, some
+from zsd_ray.data.labels.label_names import ranks_as_numbers
+from zsd_ray.data.readers.parquet_reader import ParquetDataset
+from zsd_ray.data.readers.webdataset_reader import WebDataset
+from zsd_ray.records.errors import UserError, some
 
 
 def order_labels(

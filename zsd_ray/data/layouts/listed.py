@@ -9,7 +9,7 @@ from zsd_ray.data.catalogue import DatasetSpec
 from zsd_ray.data.layouts.arrays import find_folder
 from zsd_ray.data.layouts.image_files import ImageFiles, check_present
 from zsd_ray.data.location import Location
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 
 def read(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from zsd_ray.data.layouts.arrays import whole_numbers
 from zsd_ray.data.location import Location
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 
 def column(location: Location, *path: str) -> NDArray[Any]:

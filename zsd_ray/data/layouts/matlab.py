@@ -16,7 +16,7 @@ from zsd_ray.data.catalogue import DatasetSpec
 from zsd_ray.data.layouts.arrays import ArrayDataset, LabelledRows, Pixels, WholeRows, find_folder
 from zsd_ray.data.layouts.mat_files import numbers
 from zsd_ray.data.location import Location
-from zsd_ray.spec.errors import UserError
+from zsd_ray.records.errors import UserError
 
 _ZERO = 10  # what the archive has for the digit 0
 

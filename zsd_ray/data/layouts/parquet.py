@@ -10,9 +10,9 @@ import pyarrow as pa
 from zsd_ray.data.catalogue import DatasetSpec
 from zsd_ray.data.layouts.label_order import order_labels
 from zsd_ray.data.location import Location
-from zsd_ray.data.parquet import SUFFIXES, ParquetDataset
-from zsd_ray.data.parquet_file import open_file
-from zsd_ray.data.shards import find_split
+from zsd_ray.data.readers.parquet_file import open_file
+from zsd_ray.data.readers.parquet_reader import SUFFIXES, ParquetDataset
+from zsd_ray.data.readers.shards import find_split
 
 
 def read(

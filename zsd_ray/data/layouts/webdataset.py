@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from zsd_ray.data.catalogue import DatasetSpec
 from zsd_ray.data.layouts.label_order import order_labels
 from zsd_ray.data.location import Location
-from zsd_ray.data.shards import find_split
-from zsd_ray.data.webdataset import SUFFIXES, WebDataset
+from zsd_ray.data.readers.shards import find_split
+from zsd_ray.data.readers.webdataset_reader import SUFFIXES, WebDataset
 
 
 def read(

@@ -1,0 +1,1 @@
+"""The sections of a run and of a training; a study has its own."""

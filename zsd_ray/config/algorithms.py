@@ -1,0 +1,373 @@
+"""The seven algorithms of Startsev & Singh, "Zero-shot image classification with diffusion models",
+as `method` sections, and the union of all sections.
+
+docs/methods.md says what each does, and which of these keys the paper leaves open. A *draw* of
+theirs is what is repeated and averaged: a noise sample, a probe, an order of the classes. How many
+there are is `pruning.draws`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from zsd_ray.config.method import FULL_RANGE, DiffusionClassifierMethod
+from zsd_ray.rules.every_draw import NoPruning
+from zsd_ray.rules.table import PruningConfig
+from zsd_ray.rules.vote import VotePruning
+from zsd_ray.settings.section import Count, Place, Section, TimeRange
+
+Ability = Literal["prompts", "decode", "attention", "tokens", "features"]
+"""What a model can do beyond denoising for a class: be told classes by prompts whose encodings can
+be mixed, map x back to an image, show its attention to a prompt's tokens, learn a token, and show
+what its blocks make of an image."""
+
+Time = Annotated[float, Field(gt=0, lt=1)]
+"""At 1 a straight path has nothing of the image left."""
+
+Steps = Annotated[int, Field(ge=1, le=10_000)]
+
+
+class AlgorithmMethod(Section):
+    """What the algorithms have in common; each says what it costs before anything is scored.
+
+    Attributes:
+        whole: all classes of a draw are scored together, by one worker.
+        draws: as many are averaged where `pruning` does not say.
+        random: draws differ; where they do not, there is one.
+        counted: what a score costs is only known afterwards; `evaluations` are then a bound or a
+            guess, and rows hold what was counted.
+    """
+
+    whole: ClassVar[bool] = False
+    draws: ClassVar[int] = 1
+    random: ClassVar[bool] = True
+    counted: ClassVar[bool] = False
+    takes_profile: ClassVar[bool] = False
+
+    name: str
+
+    @property
+    def null_prompt(self) -> bool:
+        """Whether the empty prompt is encoded, too."""
+        return False
+
+    @property
+    def needs(self) -> frozenset[Ability]:
+        """What the model must be able to do."""
+        return frozenset()
+
+    @property
+    def n_levels(self) -> int:
+        """Of noise, if draws are at several: draw i is at level i modulo their number."""
+        return 1
+
+    @property
+    def default_pruning(self) -> PruningConfig:
+        return NoPruning(rule="none", draws=self.draws)
+
+    @abstractmethod
+    def evaluations(self, n_classes: int) -> tuple[int, int]:
+        """Of one (class, draw) under one template, and beside these of one draw."""
+
+    def _refuse(self, keys: tuple[str, ...], company: str) -> None:
+        """Raise ValueError where one of the keys, which say nothing in this company, is set."""
+        for key in keys:
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} is of no use with {company}; remove it")
+
+    @property
+    def in_sequence(self) -> int:
+        """How many evaluations of a row follow each other."""
+        return 1
+
+    @property
+    def slack(self) -> int:
+        """How many times its guess a score may take; a worker is not given up before ten times."""
+        return 1
+
+
+class ClipConfig(Section):
+    """An open_clip model, as of family clip: an architecture and its weights."""
+
+    path: Place
+    pretrained: str | None = None
+
+
+class _Denoising(AlgorithmMethod):
+    """Noise, denoise by `steps` of DDIM, and compare.
+
+    clip: the open_clip model that embeds both for `distance: clip`.
+    """
+
+    steps: Steps = 10
+    guidance_scale: float = Field(1.0, ge=0)
+    distance: Literal["latent", "pixel", "clip"] = "latent"
+    clip: ClipConfig | None = None
+
+    @property
+    def null_prompt(self) -> bool:
+        return self.guidance_scale != 1.0
+
+    @property
+    def needs(self) -> frozenset[Ability]:
+        return frozenset() if self.distance == "latent" else frozenset({"decode"})
+
+    @property
+    def in_sequence(self) -> int:
+        return self.evaluations(0)[0]
+
+    def evaluations(self, n_classes: int) -> tuple[int, int]:
+        return self.steps * (2 if self.null_prompt else 1), 0
+
+    @model_validator(mode="after")
+    def _clip_goes_with_its_distance(self) -> Self:
+        if (self.clip is not None) != (self.distance == "clip"):
+            raise ValueError(
+                "distance clip and a clip section (path, pretrained) go together, but came "
+                f"distance {self.distance} {'with' if self.clip else 'without'} one"
+            )
+        return self
+
+
+class NoiseDenoiseMethod(_Denoising):
+    """Algorithm 3: noise to `level`, denoise under each class's prompt; the nearest wins.
+
+    A draw is one noise.
+    """
+
+    draws: ClassVar[int] = 4
+
+    name: Literal["noise-denoise"] = "noise-denoise"
+    level: Time = 0.6
+
+    @property
+    def noise_levels(self) -> tuple[float, ...]:
+        return (self.level,)
+
+
+class NoiseDenoiseVoteMethod(_Denoising):
+    """Algorithm 4: the same at several levels, each of which has a vote.
+
+    Draw i is at level i modulo their number.
+    """
+
+    name: Literal["noise-denoise-vote"] = "noise-denoise-vote"
+    levels: list[Time] = Field([0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], min_length=1)
+
+    @property
+    def noise_levels(self) -> tuple[float, ...]:
+        return tuple(self.levels)
+
+    @property
+    def n_levels(self) -> int:
+        return len(self.levels)
+
+    @property
+    def default_pruning(self) -> PruningConfig:
+        return VotePruning(rule="vote", levels=self.n_levels, draws=self.n_levels)
+
+
+class DdimKnnMethod(AlgorithmMethod):
+    """Algorithm 2: invert the image under each class, and compare the latents' distances.
+
+    neighbours: of how many of the other classes' latents the distance is averaged.
+    choose: the class whose latent is nearest to the others', as the pseudocode has it, or the
+        outlier, as the text argues: the default, for of 100 test digits it finds 19 and nearest 7.
+    """
+
+    whole: ClassVar[bool] = True
+    random: ClassVar[bool] = False
+
+    name: Literal["ddim-knn"] = "ddim-knn"
+    level: Time = 0.98
+    steps: Steps = 20
+    neighbours: Count = 1
+    choose: Literal["nearest", "outlier"] = "outlier"
+
+    @property
+    def in_sequence(self) -> int:
+        return self.steps
+
+    def evaluations(self, n_classes: int) -> tuple[int, int]:
+        return self.steps, 0
+
+
+class ExactLikelihoodMethod(AlgorithmMethod):
+    """Algorithm 1: log p(x | class) by the probability-flow ODE.
+
+    probe: of Hutchinson's estimate of the divergence; a draw is one probe.
+    solver: adaptive Dormand & Prince with rtol and atol, or `steps` fixed steps.
+    """
+
+    counted: ClassVar[bool] = True
+
+    name: Literal["exact-likelihood"] = "exact-likelihood"
+    solver: Literal["adaptive", "heun", "rk4"] = "adaptive"
+    rtol: float = Field(1e-3, gt=0)
+    atol: float = Field(1e-3, gt=0)
+    steps: Steps = 20
+    probe: Literal["rademacher", "gaussian"] = "rademacher"
+    t_range: TimeRange = FULL_RANGE
+
+    @property
+    def in_sequence(self) -> int:
+        return self.evaluations(0)[0]
+
+    @property
+    def slack(self) -> int:
+        return _ADAPTIVE_SLACK if self.solver == "adaptive" else 1
+
+    @model_validator(mode="after")
+    def _keys_of_its_solver(self) -> Self:
+        keys = ("steps",) if self.solver == "adaptive" else ("rtol", "atol")
+        self._refuse(keys, f"solver {self.solver}")
+        return self
+
+    def evaluations(self, n_classes: int) -> tuple[int, int]:
+        if self.solver == "adaptive":
+            return _ADAPTIVE_GUESS, 0
+        return self.steps * (2 if self.solver == "heun" else 4), 0
+
+
+_ADAPTIVE_GUESS = 40
+"""Evaluations of one trajectory, before any is known: as of digits, at the default tolerances."""
+
+_ADAPTIVE_SLACK = 8
+"""500 steps of six evaluations are 75 times the guess."""
+
+
+class CrossAttentionMethod(AlgorithmMethod):
+    """Algorithm 5: one prompt names all classes; the one that is attended to most wins.
+
+    times: noise levels at which maps are taken, and averaged.
+    resolutions: heights of the maps that are used; none: all that the U-Net has.
+    aggregate: mean attention, or the share of places above `threshold` times the largest.
+    group: classes in one prompt at most; none: as many as fit. More go through a tournament.
+    """
+
+    whole: ClassVar[bool] = True
+    draws: ClassVar[int] = 4
+    counted: ClassVar[bool] = True
+
+    name: Literal["cross-attention"] = "cross-attention"
+    times: list[Time] = Field([0.3, 0.5, 0.7], min_length=1)
+    resolutions: list[Count] | None = None
+    aggregate: Literal["mean", "count"] = "mean"
+    threshold: float = Field(0.5, gt=0, lt=1)
+    group: Annotated[int, Field(ge=2)] | None = None
+
+    @property
+    def needs(self) -> frozenset[Ability]:
+        return frozenset({"prompts", "attention", "tokens"})
+
+    @model_validator(mode="after")
+    def _threshold_counts(self) -> Self:
+        if self.aggregate == "mean":
+            self._refuse(("threshold",), "aggregate mean")
+        return self
+
+    def evaluations(self, n_classes: int) -> tuple[int, int]:
+        size = self.group or _NAMES_GUESS
+        n_prompts, n_left = 0, n_classes
+        while n_left > 1:
+            n_groups = -(-n_left // size)
+            n_prompts += n_groups
+            n_left = n_groups
+        return 0, len(self.times) * max(1, n_prompts)
+
+
+_NAMES_GUESS = 19
+"""Names that a prompt holds, before any is known: 77 tokens of CLIP, names as ImageNet's."""
+
+
+class _Learning(AlgorithmMethod):
+    """Learn something about each image, by steps of `batch_size` pairs of time and noise."""
+
+    whole: ClassVar[bool] = True
+    counted: ClassVar[bool] = True
+
+    steps: Steps = 50
+    batch_size: Count = 4
+    t_range: TimeRange = FULL_RANGE
+
+    @property
+    def in_sequence(self) -> int:
+        return self.steps
+
+    def evaluations(self, n_classes: int) -> tuple[int, int]:
+        return 0, self.steps * self.batch_size
+
+
+class TextualInversionMethod(_Learning):
+    """Algorithm 6: learn a token for the image; the class whose name lies nearest wins.
+
+    patience: steps without a better running loss after which an image ends; none: never.
+    distance: between input embeddings, or, as in the paper, between outputs of the text encoder.
+    """
+
+    name: Literal["textual-inversion"] = "textual-inversion"
+    learning_rate: float = Field(0.01, gt=0)
+    patience: Count | None = 30
+    distance: Literal["l2", "cosine", "text-encoder"] = "l2"
+    augment: bool = True
+
+    @property
+    def needs(self) -> frozenset[Ability]:
+        return frozenset({"prompts", "tokens"})
+
+
+class WeightedPromptsMethod(_Learning):
+    """Algorithm 7: learn a mixture of the class prompts' encodings; the largest weight wins.
+
+    constraint: weights are a softmax of free numbers, or projected onto the simplex.
+    tolerance: an image ends when no weight moved more in ten steps.
+    """
+
+    name: Literal["weighted-prompts"] = "weighted-prompts"
+    learning_rate: float = Field(0.1, gt=0)
+    constraint: Literal["softmax", "simplex"] = "softmax"
+    tolerance: float = Field(1e-3, ge=0)
+
+    @property
+    def needs(self) -> frozenset[Ability]:
+        return frozenset({"prompts"})
+
+
+ALGORITHMS: Mapping[str, type[AlgorithmMethod]] = {
+    "exact-likelihood": ExactLikelihoodMethod,
+    "ddim-knn": DdimKnnMethod,
+    "noise-denoise": NoiseDenoiseMethod,
+    "noise-denoise-vote": NoiseDenoiseVoteMethod,
+    "cross-attention": CrossAttentionMethod,
+    "textual-inversion": TextualInversionMethod,
+    "weighted-prompts": WeightedPromptsMethod,
+}
+
+_SCORES = ("diffusion-classifier", "classifier")
+
+
+def _tag(value: Any) -> str | None:
+    """Which section a value is; one without a name is the diffusion classifier's."""
+    given = value if isinstance(value, Mapping) else {"name": getattr(value, "name", _SCORES[0])}
+    name = given.get("name", _SCORES[0])
+    return _SCORES[0] if name in _SCORES else name
+
+
+if TYPE_CHECKING:
+    MethodConfig = DiffusionClassifierMethod | AlgorithmMethod
+else:
+    MethodConfig = Annotated[
+        Annotated[DiffusionClassifierMethod, Tag("diffusion-classifier")]
+        | Annotated[ExactLikelihoodMethod, Tag("exact-likelihood")]
+        | Annotated[DdimKnnMethod, Tag("ddim-knn")]
+        | Annotated[NoiseDenoiseMethod, Tag("noise-denoise")]
+        | Annotated[NoiseDenoiseVoteMethod, Tag("noise-denoise-vote")]
+        | Annotated[CrossAttentionMethod, Tag("cross-attention")]
+        | Annotated[TextualInversionMethod, Tag("textual-inversion")]
+        | Annotated[WeightedPromptsMethod, Tag("weighted-prompts")],
+        Discriminator(_tag),
+    ]

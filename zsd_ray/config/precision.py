@@ -1,0 +1,67 @@
+"""Which dtype a network runs in where `model.dtype` names none.
+
+It is settled from the configuration alone, once for all workers of a run, so that none of them
+depends on what its own device can do. `auto` is then the name of a dtype everywhere: in the
+identity, in run.json and where the network is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
+
+if TYPE_CHECKING:
+    from zsd_ray.config.run import ModelConfig
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+_FLOAT32_FAMILIES = ("clip", "timm", "probe", "custom")
+"""Baselines, whose images take longer to read than to classify, and users' own classes, which
+choose for themselves; a probe runs its model in the dtype that it was fitted in."""
+
+N_CHECKED = 4
+"""Images that a run with model.max_difference checks before it starts."""
+
+
+class _HasModel(Protocol):
+    @property
+    def model(self) -> ModelConfig: ...
+
+
+ConfigT = TypeVar("ConfigT", bound=_HasModel)
+
+
+def with_dtype(model: ModelConfig, gpus: float, half: bool = True) -> ModelConfig:
+    """Return a model whose dtype is one: `auto` is bfloat16 on GPUs and float32 on processors.
+
+    Args:
+        gpus: of each worker.
+        half: whether half precision will do for what the network is for.
+    """
+    if model.dtype != "auto":
+        return model
+    on_gpu = model.device.startswith("cuda") or (gpus > 0 and model.device != "cpu")
+    fast = on_gpu and half and model.family not in _FLOAT32_FAMILIES
+    return _unnamed(model, "bfloat16" if fast else "float32")
+
+
+def as_before(config: ConfigT, parts: Any) -> ConfigT:
+    """Go on in the dtype of an output where the configuration names none.
+
+    Args:
+        parts: of the identity of what the output holds, as its file says them; None: nothing yet.
+    """
+    model = parts.get("model") if isinstance(parts, Mapping) else None
+    before: Any = model.get("dtype") if isinstance(model, Mapping) else None
+    if before not in get_args(Dtype) or "dtype" in config.model.model_fields_set:
+        return config
+    update = {"model": _unnamed(config.model, before)}
+    copied: ConfigT = config.model_copy(update=update)  # type: ignore[attr-defined]
+    return copied
+
+
+def _unnamed(model: ModelConfig, dtype: Dtype) -> ModelConfig:
+    """With a dtype that still counts as one that nobody named."""
+    found = model.model_copy(update={"dtype": dtype})
+    found.model_fields_set.discard("dtype")
+    return found

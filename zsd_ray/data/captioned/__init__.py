@@ -1,0 +1,1 @@
+"""Images that bring captions of their own to choose among."""

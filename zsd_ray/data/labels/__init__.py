@@ -1,0 +1,1 @@
+"""From the labels of the data to classes."""

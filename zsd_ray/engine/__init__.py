@@ -1,1 +1,0 @@
-"""Chooses what to do next: elimination, scheduling and packing, pure; and the shells' scorer."""

@@ -1,0 +1,130 @@
+"""`run`: one evaluation, from its configuration to its report."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import replace
+
+from zsd_ray.config.run import RunConfig
+from zsd_ray.evaluation.class_offset import with_class_offset
+from zsd_ray.evaluation.session import (
+    OnProgress,
+    OnWarning,
+    RunResult,
+    Session,
+    WallTime,
+    as_before,
+)
+from zsd_ray.evaluation.stages import with_screen
+from zsd_ray.planning.plan import Plan, make_plan
+from zsd_ray.records.errors import StoreError
+from zsd_ray.results.fresh import free_path
+from zsd_ray.results.heartbeat import refuse_second_driver
+from zsd_ray.results.places import refuse_relative
+from zsd_ray.results.run_file import Status
+from zsd_ray.storage import filesystem
+
+PLAN_SECONDS = 10.0
+"""How long a store that does not answer is asked again before anything has begun."""
+
+
+def run(
+    config: RunConfig,
+    *,
+    local: bool = False,
+    on_progress: OnProgress | None = None,
+    on_warning: OnWarning = print,
+    began: float | None = None,
+) -> RunResult:
+    """Classify the images that `config` names, or go on with an interrupted run of it.
+
+    Args:
+        local: in this process, without Ray.
+        on_progress: called a few times a second.
+        on_warning: called with one line when something goes wrong that does not stop the run.
+        began: when the run's wall time begins, by time.monotonic; None: with this call.
+
+    Raises:
+        UserError: bad input, or another process is at this run; nothing was started.
+        RunBrokenError, StoreError: it cannot go on; the same call does later.
+        KeyboardInterrupt: what was decided is written, and the same call goes on.
+    """
+    wall = WallTime(began)
+    refuse_relative(config.model_dump(mode="json"))
+    # A mistyped endpoint should not be waited for as an outage is.
+    filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
+    return run_plan(make_plan(config), local, on_progress, on_warning, wall)
+
+
+def run_plan(
+    plan: Plan,
+    local: bool,
+    on_progress: OnProgress | None,
+    on_warning: OnWarning,
+    wall: WallTime | None = None,
+) -> RunResult:
+    """As `run`, of what was planned before."""
+    config, wall = plan.config, wall or WallTime()
+    refuse_second_driver(config.output.path, on_warning)
+    plan.output.prepare()
+    filesystem.configure(config.storage)
+    for line in plan.repairs.make(plan.output, plan.records):
+        on_warning(line)
+
+    def run_stage(stage: Plan) -> RunResult:
+        with wall.stage():
+            return run_plan(stage, local, _stage_progress(stage.config, on_progress), on_warning)
+
+    plan = with_screen(with_class_offset(plan, run_stage), run_stage)
+    if plan.nothing_to_do and not wall.stages:
+        return as_before(plan)
+    session = Session(plan, on_progress, on_warning, wall)
+    status: Status = "failed"
+    result: RunResult | None = None
+    try:
+        if plan.todo:
+            if local:
+                from zsd_ray.evaluation.local import run_local
+
+                run_local(plan, session.update)
+            else:
+                from zsd_ray.runtime.driver import run_on_ray
+
+                run_on_ray(plan, session.update, on_warning)
+        status = "finished"
+        plan.output.remove_checkpoints()
+        plan.repairs.remove_orphans(plan.output)
+    except KeyboardInterrupt:
+        status = "interrupted"
+        # Somebody waits: what is to be written now is tried, and not waited for.
+        filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
+        raise
+    finally:
+        try:
+            result = session.close(status)
+        except StoreError as error:
+            if status == "finished":
+                raise
+            # What broke the run says more than that its end could not be written down either.
+            on_warning(f"the end of the run is not written down: {error}")
+    assert result is not None
+    return result
+
+
+def _stage_progress(stage: RunConfig, on_progress: OnProgress | None) -> OnProgress | None:
+    """Pass on the progress of what comes before a run, under the name of its folder."""
+    if on_progress is None:
+        return None
+    name = posixpath.basename(stage.output.path)
+    return lambda progress: on_progress(replace(progress, stage=name))
+
+
+def in_fresh_place(config: RunConfig) -> RunConfig:
+    """The same run, with an output where nothing is yet: output.path, or that with -2, -3, ...
+
+    Raises:
+        UserError: the output's store does not answer.
+    """
+    filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
+    output = config.output.model_copy(update={"path": free_path(config.output.path)})
+    return config.model_copy(update={"output": output})

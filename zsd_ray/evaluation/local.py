@@ -1,0 +1,90 @@
+"""The local shell: the whole of a run in this process, without Ray."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from zsd_ray.methods.algorithm import texts
+from zsd_ray.models.registry import encode_prompts, load_model
+from zsd_ray.planning.plan import Plan
+from zsd_ray.results.row_buffer import RowBuffer
+from zsd_ray.scheduling.counters import Counters
+from zsd_ray.scheduling.events import (
+    Assign,
+    Decide,
+    Event,
+    ScoresArrived,
+    WorkerJoined,
+    WorkRequested,
+)
+from zsd_ray.scheduling.scheduler import Scheduler
+from zsd_ray.scoring.model_check import demand
+from zsd_ray.scoring.scorer import make_scorer
+from zsd_ray.storage import filesystem
+
+_WORKER = "local"
+
+
+def run_local(plan: Plan, on_progress: Callable[[Counters, int], None]) -> Counters:
+    """Decide every image of `plan.todo`, and write the rows; what is decided is always written.
+
+    Args:
+        on_progress: called after each micro-batch with the counters and the number of workers.
+    """
+    config = plan.config
+    filesystem.configure(config.storage)
+    scheduler = plan.scheduler()
+    if scheduler.finished:
+        return scheduler.counters
+    demand(config, plan.dataset, plan.prompts, list(plan.todo))
+    model = load_model(config.model)
+    conditioning = encode_prompts(config.model, texts(plan.prompts, config.method))
+    scorer = make_scorer(config, model, plan.dataset, conditioning, plan.classes.names)
+    files = _Files(plan, scheduler)
+    events: list[Event] = [WorkerJoined(_WORKER, scorer.batch_size), WorkRequested(_WORKER)]
+    try:
+        while events:
+            instructions = scheduler.handle(events.pop(0))
+            for instruction in instructions:
+                match instruction:
+                    case Decide(decision):
+                        files.buffer.add([decision])
+                    case Assign(_, micro_batch):
+                        scores = scorer.score(micro_batch)
+                        events += [ScoresArrived(_WORKER, scores), WorkRequested(_WORKER)]
+            files.write_due()
+            on_progress(scheduler.counters, 1)
+    finally:
+        files.close()
+    assert scheduler.finished
+    return scheduler.counters
+
+
+class _Files:
+    """Rows and checkpoints, each when it is time."""
+
+    def __init__(self, plan: Plan, scheduler: Scheduler) -> None:
+        self._plan = plan
+        self._scheduler = scheduler
+        self._saved = time.monotonic()
+        self.buffer = RowBuffer(plan.config.output.flush_seconds)
+
+    def write_due(self, everything: bool = False) -> None:
+        while (part := self.buffer.due(everything)) is not None:
+            output = self._plan.config.output
+            self._plan.output.write_decisions(part.decisions, output.raw_scores, part.name)
+            self.buffer.written(part)
+        if time.monotonic() - self._saved >= self._plan.config.output.checkpoint_seconds:
+            self._save()
+
+    def close(self) -> None:
+        """Write what is known."""
+        self.write_due(everything=True)
+        if not self._scheduler.finished:
+            self._save()
+
+    def _save(self) -> None:
+        self._saved = time.monotonic()
+        content = self._plan.checkpoint(self._scheduler).to_bytes()
+        self._plan.output.write_checkpoint(0, content)

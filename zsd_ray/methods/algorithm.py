@@ -1,0 +1,147 @@
+"""What the algorithms of Startsev & Singh are to a worker: work units in, scores out.
+
+A unit is one work item made ready: some draws of one image for some classes. An algorithm that can
+score each (draw, class) by itself extends `ClassRows` (class_rows.py); one that needs all classes
+of a draw together (`whole` in config/algorithms.py) is given them in one unit.
+
+Shapes: B rows, C channels, H x W of x, N prompts, n draws and k classes of a unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zsd_ray.config.algorithms import MethodConfig
+from zsd_ray.diffusion.parametrisation import to_epsilon
+from zsd_ray.diffusion.schedule import Array
+from zsd_ray.models.denoiser import Denoiser, PromptEncoder
+from zsd_ray.models.rows import RowNetwork
+
+_MODULES = {
+    "exact-likelihood": "zsd_ray.methods.exact_likelihood:ExactLikelihood",
+    "ddim-knn": "zsd_ray.methods.ddim_knn:DdimKnn",
+    "noise-denoise": "zsd_ray.methods.noise_denoise:NoiseDenoise",
+    "noise-denoise-vote": "zsd_ray.methods.noise_denoise:NoiseDenoise",
+    "cross-attention": "zsd_ray.methods.cross_attention:CrossAttention",
+    "textual-inversion": "zsd_ray.methods.textual_inversion:TextualInversion",
+    "weighted-prompts": "zsd_ray.methods.weighted_prompts:WeightedPrompts",
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image, on the device: x_0 (C, H, W) float32; pixels (3, S, S) float32 in [-1, 1]."""
+
+    image_id: str
+    x_0: torch.Tensor
+    pixels: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Some draws of one image, for some classes (their numbers, ascending)."""
+
+    sample: Sample
+    draws: range
+    classes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class UnitScores:
+    """scores: (n, k) float32, lower is better; t: (n,) float64, the draws' times.
+
+    n_evaluations: network forwards, a row each, that they took; padding is left out.
+    weight: what rows multiply scores with, where they are to be read in another unit.
+    """
+
+    scores: NDArray[np.float32]
+    t: Array
+    n_evaluations: int
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A denoiser bound to the classes of a run.
+
+    conditioning: N rows in each tensor, on the device: class-major, one a (class, template), and
+        last the empty prompt's where the method has one (`null`).
+    names, templates: as the prompts were made of them.
+    network: over all prompts, without gradients.
+    rows: of every forward; the last one is padded.
+    prompt_encoder: loads what encodes prompts; only for a model whose family can keep it.
+    """
+
+    denoiser: Denoiser
+    conditioning: Mapping[str, torch.Tensor]
+    names: Sequence[str]
+    templates: Sequence[str]
+    network: RowNetwork
+    rows: int
+    seed: int
+    prompt_encoder: Callable[[], PromptEncoder]
+
+    @property
+    def null(self) -> int:
+        """The row of the empty prompt."""
+        return len(self.names) * len(self.templates)
+
+    def epsilon(self, x_BCHW: torch.Tensor, t_B: Array, prompt_B: torch.Tensor) -> torch.Tensor:
+        """The estimate of eps at x_t, (B, C, H, W) float32, one evaluation a row, no gradient.
+
+        Args:
+            t_B: float64, times that the model knows; prompt_B: int64, rows of the conditioning.
+        """
+        each = torch.arange(len(x_BCHW), device=x_BCHW.device)
+        output = self.network(x_BCHW, self.model_time(t_B), each, prompt_B)
+        return self._to_epsilon(output, x_BCHW, t_B)
+
+    def epsilon_with_gradient(
+        self, x_BCHW: torch.Tensor, t_B: Array, conditioning: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """The same for rows of any conditioning, differentiable in both; under `enable_grad`."""
+        output = self.denoiser.predict(x_BCHW, self.model_time(t_B), conditioning)
+        return self._to_epsilon(output, x_BCHW, t_B)
+
+    def alpha_sigma(self, t_B: Array) -> tuple[torch.Tensor, torch.Tensor]:
+        """alpha and sigma, (B, 1, 1, 1) float32, on the device."""
+        alpha, sigma = self.denoiser.schedule.alpha_sigma(t_B)
+        return self._column(alpha), self._column(sigma)
+
+    def _to_epsilon(self, output: torch.Tensor, x: torch.Tensor, t_B: Array) -> torch.Tensor:
+        alpha, sigma = self.alpha_sigma(t_B)
+        return to_epsilon(output, x, alpha, sigma, self.denoiser.parametrisation)
+
+    def model_time(self, t_B: Array) -> torch.Tensor:
+        """What the network takes as its time, (B,) float32, on the device."""
+        time = self.denoiser.schedule.model_time(t_B).astype(np.float32)
+        return torch.from_numpy(time).to(self.denoiser.device)
+
+    def _column(self, values: Array) -> torch.Tensor:
+        column = torch.from_numpy(np.asarray(values, dtype=np.float32))
+        return column.to(self.denoiser.device)[:, None, None, None]
+
+
+def texts(prompts: Sequence[str], method: MethodConfig) -> list[str]:
+    """What the model encodes: the prompts, and last the empty one where the method uses it."""
+    return [*prompts, ""] if method.null_prompt else list(prompts)
+
+
+class Algorithm(Protocol):
+    """One of the algorithms, bound; made by `algorithm`."""
+
+    def score(self, units: Sequence[Unit]) -> list[UnitScores]:
+        """Score units, in order; a unit's scores do not depend on its company."""
+
+
+def algorithm(bound: Bound, config: Any) -> Algorithm:
+    """Make the algorithm that a method section names; its class takes (bound, section)."""
+    module, _, name = _MODULES[config.name].partition(":")
+    return cast(Algorithm, getattr(import_module(module), name)(bound, config))

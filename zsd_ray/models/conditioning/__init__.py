@@ -1,0 +1,1 @@
+"""Prompts and labels as networks take them."""

@@ -1,0 +1,104 @@
+"""PixArt-alpha (Chen et al. 2023) and PixArt-Sigma (Chen et al. 2024), from a diffusers folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from zsd_ray.config.run import ModelConfig
+from zsd_ray.diffusion.parametrisation import Parametrisation
+from zsd_ray.models.conditioning.t5 import encode_masked_tokens
+from zsd_ray.models.denoiser import Conditioning
+from zsd_ray.models.features.block_features import block_features
+from zsd_ray.models.files.components import load_network, network_dtype
+from zsd_ray.models.files.model_json import read_object
+from zsd_ray.models.latents import Autoencoder
+from zsd_ray.models.schedules import folder_schedule
+
+_PROMPT_TOKENS = {"PixArtAlphaPipeline": 120, "PixArtSigmaPipeline": 300}
+"""Chen et al. 2023, section 3.1; Chen et al. 2024, section 3.1."""
+
+
+class PixArt:
+    """A `Denoiser` over a VAE and a diffusion transformer that reads T5's tokens."""
+
+    parametrisation: Parametrisation = "epsilon"
+
+    def __init__(
+        self,
+        transformer: Any,
+        vae: Autoencoder,
+        folder: Path,
+        config: ModelConfig,
+        device: torch.device,
+    ) -> None:
+        self._transformer = transformer.to(device)
+        self._vae = vae
+        self.device = device
+        settings = transformer.config
+        self.image_size = config.image_size or settings.sample_size * vae.downsampling
+        self.sample_shape = vae.sample_shape(self.image_size, settings.patch_size)
+        self.schedule, _ = folder_schedule(folder)
+        # Chen et al. 2023, app.: models of 1,024 pixels are told the size and shape of the image.
+        self._sized = bool(transformer.use_additional_conditions)
+        self._size_2 = torch.full((2,), float(self.image_size), device=device)
+        self._aspect_1 = torch.ones(1, device=device)
+
+    @torch.inference_mode()
+    def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:
+        return self._vae.encode(images_B3HW)
+
+    def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        return self._vae.decode(x_BCHW)
+
+    def predict(
+        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        dtype, n_rows = self._transformer.dtype, len(x_BCHW)
+        output = self._transformer(
+            x_BCHW.to(dtype),
+            encoder_hidden_states=conditioning["hidden"].to(dtype),
+            encoder_attention_mask=conditioning["mask"],
+            timestep=time_B,
+            added_cond_kwargs={
+                "resolution": self._size_2.expand(n_rows, -1) if self._sized else None,
+                "aspect_ratio": self._aspect_1.expand(n_rows, -1) if self._sized else None,
+            },
+            return_dict=False,
+        )[0]
+        # Further channels are a learned variance (Nichol & Dhariwal 2021).
+        return cast(torch.Tensor, output[:, : self.sample_shape[0]].float())
+
+    def features(
+        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        with block_features(self._transformer) as found:
+            self.predict(x_BCHW, time_B, conditioning)
+        return found
+
+
+def load(folder: Path, config: ModelConfig, device: torch.device) -> PixArt:
+    """Load a checked pipeline folder (see `registry.check_model`)."""
+    transformer = load_network(
+        "PixArtTransformer2DModel", folder / "transformer", config, network_dtype(config)
+    )
+    vae = Autoencoder.load(folder, config, device)
+    return PixArt(transformer, vae, folder, config, device)
+
+
+def encode_prompts(
+    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+) -> Conditioning:
+    """`hidden` (N, L, 4096): T5's last hidden states; `mask` (N, L): 1 for a token, 0 for padding.
+
+    L is what the model was trained with, or `model.max_prompt_tokens` where that is less. The
+    network does not see padding, so a smaller L changes no number while every prompt fits: 1,000
+    prompts of 300 tokens take 2.5 GB in half precision.
+    """
+    length = _PROMPT_TOKENS[read_object(folder / "model_index.json")["_class_name"]]
+    length = min(length, config.max_prompt_tokens or length)
+    hidden, mask = encode_masked_tokens(folder, config, prompts, length, device)
+    return {"hidden": hidden, "mask": mask}

@@ -1,0 +1,137 @@
+"""Stable Diffusion 1.x and 2.x (Rombach et al. 2022) from a diffusers pipeline folder.
+
+The same code loads the built-in digits model and `CompVis/stable-diffusion-v1-4`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from zsd_ray.config.run import ModelConfig
+from zsd_ray.models.conditioning.clip_prompt_encoder import ClipPromptEncoder
+from zsd_ray.models.conditioning.clip_text import clip_outputs
+from zsd_ray.models.denoiser import Conditioning
+from zsd_ray.models.features.block_features import block_features
+from zsd_ray.models.features.unet_attention import attention_maps
+from zsd_ray.models.files.components import (
+    as_rows,
+    load_network,
+    network_dtype,
+)
+from zsd_ray.models.latents import Autoencoder
+from zsd_ray.models.rows import Compiled, RowNetwork
+from zsd_ray.models.schedules import folder_schedule
+from zsd_ray.models.unet_rows import UNetRows, is_plain
+
+
+class StableDiffusion:
+    """A `Denoiser` over a VAE and a U-Net."""
+
+    def __init__(
+        self, unet: Any, vae: Autoencoder, folder: Path, config: ModelConfig, device: torch.device
+    ) -> None:
+        self._unet = unet.to(device, memory_format=torch.channels_last)
+        self._vae = vae
+        self.device = device
+        self.image_size = config.image_size or unet.config.sample_size * vae.downsampling
+        self.sample_shape = vae.sample_shape(self.image_size)
+        self.schedule, self.parametrisation = folder_schedule(folder)
+
+    @torch.inference_mode()
+    def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:
+        return self._vae.encode(images_B3HW)
+
+    def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        return self._vae.decode(x_BCHW)
+
+    def predict(
+        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        dtype = self._unet.dtype
+        output = self._unet(
+            x_BCHW.to(dtype),
+            time_B,
+            encoder_hidden_states=conditioning["hidden"].to(dtype),
+            return_dict=False,
+        )[0]
+        return cast(torch.Tensor, output.float())
+
+    def features(
+        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        with block_features(self._unet) as found:
+            self.predict(x_BCHW, time_B, conditioning)
+        return found
+
+    def attention(
+        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """The maps of one `predict`, as models/denoiser.py's `Attends` has them."""
+        height, width = x_BCHW.shape[2:]
+        with attention_maps(self._unet, (height, width)) as maps:
+            self.predict(x_BCHW, time_B, conditioning)
+        return maps
+
+    def row_network(
+        self, conditioning: Mapping[str, torch.Tensor], wrap: Compiled
+    ) -> RowNetwork | None:
+        """The same for rows that share their draws; None where the U-Net is of another kind."""
+        if not is_plain(self._unet):
+            return None
+        return UNetRows(self._unet, conditioning["hidden"], wrap)
+
+
+def load(folder: Path, config: ModelConfig, device: torch.device) -> StableDiffusion:
+    """Load a checked pipeline folder (see `registry.check_model`)."""
+    unet = load_network("UNet2DConditionModel", folder / "unet", config, network_dtype(config))
+    return StableDiffusion(unet, Autoencoder.load(folder, config, device), folder, config, device)
+
+
+@torch.inference_mode()
+def encode_prompts(
+    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+) -> Conditioning:
+    """`hidden`: last hidden states (N, L, D) of the text encoder, padded to its length L."""
+    encoder, tokenizer = folder / "text_encoder", folder / "tokenizer"
+    outputs = clip_outputs("CLIPTextModel", encoder, tokenizer, config, prompts, device)
+    return {"hidden": as_rows([output.last_hidden_state.cpu() for output in outputs], config)}
+
+
+def load_prompt_encoder(
+    folder: Path, config: ModelConfig, device: torch.device
+) -> ClipPromptEncoder:
+    """What encodes prompts, kept; its `encode` says the same as `encode_prompts`."""
+    return ClipPromptEncoder(folder, config, device)
+
+
+@dataclass
+class Components:
+    """The five parts of a Stable Diffusion pipeline, as the libraries' own objects: to train."""
+
+    vae: Any
+    unet: Any
+    text_encoder: Any
+    tokenizer: Any
+    scheduler: Any
+
+    def save(self, folder: Path, dtype: torch.dtype) -> None:
+        """Write a standard pipeline folder with weights of `dtype`."""
+        from diffusers import StableDiffusionPipeline
+
+        pipeline = StableDiffusionPipeline(
+            vae=copy.deepcopy(self.vae).to(dtype),
+            unet=copy.deepcopy(self.unet).to(dtype),
+            text_encoder=copy.deepcopy(self.text_encoder).to(dtype),
+            tokenizer=self.tokenizer,
+            scheduler=self.scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        pipeline.save_pretrained(str(folder), safe_serialization=True)

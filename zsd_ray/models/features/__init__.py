@@ -1,0 +1,1 @@
+"""What parts of a network make of an image."""

@@ -1,0 +1,1 @@
+"""Model folders and weights files: found, checked, hashed and loaded."""

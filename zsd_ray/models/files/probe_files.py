@@ -1,0 +1,202 @@
+"""A saved probe: probe.json, which names the model under it, and probe.safetensors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsd_ray.config.families import FAMILIES
+from zsd_ray.config.pooling import Pooling
+from zsd_ray.config.run import ModelConfig, parse_config
+from zsd_ray.models import registry
+from zsd_ray.models.conditioning.labels import match
+from zsd_ray.models.files import source
+from zsd_ray.models.files.model_json import read_object
+from zsd_ray.models.files.weight_files import check_whole
+from zsd_ray.records.errors import UserError, some
+from zsd_ray.records.redaction import redact
+
+INDEX, WEIGHTS = "probe.json", "probe.safetensors"
+
+
+@dataclass(frozen=True)
+class ProbeFile:
+    """What probe.json says.
+
+    model: the keys of the `model` section that were set; a relative path stays as it was given.
+    t, block, pooling, prompt, seed: what its features are.
+    labels: a name for each row of the weights.
+    fitted: how it was fitted and how it did, as in the row of probes.parquet.
+    """
+
+    model: dict[str, Any]
+    t: float
+    block: str
+    pooling: Any
+    prompt: str
+    seed: int
+    labels: list[str]
+    fitted: dict[str, Any]
+
+    @property
+    def pooling_section(self) -> Pooling:
+        from pydantic import TypeAdapter
+
+        return TypeAdapter[Pooling](Pooling).validate_python(self.pooling)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+
+def weights_file(
+    classes_K: NDArray[np.int64], weight_KD: NDArray[np.float64], bias_K: NDArray[np.float64]
+) -> bytes:
+    """The content of probe.safetensors; classes: which label of the data each row is."""
+    from safetensors.numpy import save
+
+    weight = np.ascontiguousarray(weight_KD)
+    return save({"classes": classes_K, "weight": weight, "bias": np.ascontiguousarray(bias_K)})
+
+
+def check(config: ModelConfig) -> Path:
+    """The folder of a saved probe.
+
+    Raises:
+        UserError: it is none, or the model under it is not there.
+    """
+    folder = source.resolve(config, ())
+    try:
+        registry.check_model(under(folder, config))
+    except UserError as error:
+        raise UserError(f"the model under the probe {config.path}: {error}") from error
+    return folder
+
+
+def fingerprint(config: ModelConfig) -> str:
+    """Hash the probe, and the model under it."""
+    folder = check(config)
+    parts = [source.file_fingerprint(name, folder / name) for name in (INDEX, WEIGHTS)]
+    parts.append(registry.fingerprint(under(folder, config)))
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def check_prompts(config: ModelConfig, prompts: Sequence[str]) -> None:
+    """Check that the probe has a label for every name; raises UserError."""
+    label_numbers(check(config), config, prompts)
+
+
+def label_numbers(folder: Path, config: ModelConfig, names: Sequence[str]) -> NDArray[np.int64]:
+    """The label of each name, (N,) int64: as `model.labels` calls them, else the probe itself.
+
+    Raises:
+        UserError: the probe has no such labels.
+    """
+    labels = read(folder).labels
+    texts = config.labels or labels
+    if len(texts) > len(labels):
+        raise UserError(f"model.labels has {len(texts)} names for {len(labels)} labels")
+    return match(dict(enumerate(texts)), len(labels), names)
+
+
+def under(folder: Path, config: ModelConfig) -> ModelConfig:
+    """The model under a probe, on the device of `config`; in its dtype, where that is set.
+
+    Raises:
+        UserError: it is one that could run code, or is elsewhere and not named by `config`, too: a
+            probe's folder may be a stranger's.
+    """
+    own = {
+        key: getattr(config, key) for key in ("device", "dtype") if key in config.model_fields_set
+    }
+    model = parse_config(ModelConfig, read(folder).model | own, f"{folder / INDEX}: model")
+    if model.pickle or "features" not in FAMILIES[model.family].abilities:
+        raise UserError(
+            f"{folder / INDEX} names a model of family {model.family}"
+            f"{' that needs pickle' if model.pickle else ''}: the model under a probe is a "
+            "diffusion model in safetensors"
+        )
+    if source.is_elsewhere(model.path) and config.pretrained != model.path:
+        shown = redact(model.path)
+        raise UserError(
+            f"{folder / INDEX} names a model that is not on this machine, {shown}; nothing is "
+            f"fetched because a file says so: if you want it, set model.pretrained: {shown}"
+        )
+    return model
+
+
+def read(folder: Path) -> ProbeFile:
+    """Read probe.json; raises UserError."""
+    path = folder / INDEX
+    if not path.exists():
+        raise UserError(
+            f"model.path {folder} has no {INDEX}: not a saved probe; `zsd-ray probe` makes one, "
+            "OUTPUT/probe"
+        )
+    content = read_object(path)
+    known = {field.name for field in fields(ProbeFile)}
+    if set(content) != known:
+        raise UserError(f"{path} is not a saved probe of this version; make it again")
+    if not (folder / WEIGHTS).exists():
+        raise UserError(f"model.path {folder} lacks {WEIGHTS}")
+    probe = _typed(path, content)
+    _check_weights(folder / WEIGHTS, len(probe.labels))
+    return probe
+
+
+def _typed(path: Path, content: dict[str, Any]) -> ProbeFile:
+    """What a probe.json says, each value of its kind."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        probe: ProbeFile = TypeAdapter(ProbeFile).validate_python(content)
+        _ = probe.pooling_section
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise UserError(
+            f"{path}: {where} is not what a saved probe has ({error.errors()[0]['msg']}); make the "
+            "probe again"
+        ) from error
+    if not 0 <= probe.t <= 1:
+        raise UserError(f"{path}: t is {probe.t!r}, and a number from 0 to 1 is expected")
+    return probe
+
+
+def _check_weights(path: Path, n_labels: int) -> None:
+    """Refuse weights that are not those of so many labels."""
+    shapes = check_whole([path], whole_numbers=True)  # `_check_kinds` knows which
+    width = (shapes.get("weight", ()) or (0,))[-1]
+    wanted = {"classes": (n_labels,), "weight": (n_labels, width), "bias": (n_labels,)}
+    for name, shape in wanted.items():
+        if shapes.get(name) != shape:
+            raise UserError(
+                f"{path}: the tensor {name} has the shape {shapes.get(name)}, and {INDEX} has "
+                f"{n_labels} labels; make the probe again"
+            )
+    if more := sorted(shapes.keys() - wanted.keys()):
+        raise UserError(f"{path} holds {some(more)}, which no probe has; make the probe again")
+    _check_kinds(path)
+
+
+_KINDS = {"classes": "I64", "weight": "F64", "bias": "F64"}
+"""As `weights_file` writes them."""
+
+
+def _check_kinds(path: Path) -> None:
+    """Refuse tensors of other kinds of numbers than a saved probe has."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        came = {name: file.get_slice(name).get_dtype() for name in _KINDS}
+    for name, kind in _KINDS.items():
+        if came[name] != kind:
+            raise UserError(
+                f"{path}: the tensor {name} holds {came[name]}, and a saved probe has {kind} there;"
+                " make the probe again"
+            )

@@ -1,0 +1,1 @@
+"""What is settled before a process or a GPU starts."""

@@ -1,0 +1,35 @@
+"""What several plans read alike: data sets and models."""
+
+from __future__ import annotations
+
+from zsd_ray.config.data import DataConfig
+from zsd_ray.config.run import ModelConfig
+from zsd_ray.data.dataset import ImageDataset
+from zsd_ray.data.open import open_dataset
+from zsd_ray.models.registry import fingerprint
+
+
+class Inputs:
+    """Lists a data set once and hashes a model once, for as long as it lives.
+
+    Of a sweep, whose cells are many pairs of few models and data sets: listing ImageNet or hashing
+    a model in an object store takes minutes.
+    """
+
+    def __init__(self) -> None:
+        self._datasets: dict[str, ImageDataset] = {}
+        self._fingerprints: dict[str, str] = {}
+
+    def dataset(self, config: DataConfig) -> ImageDataset:
+        """As `open_dataset`; raises UserError."""
+        key = config.model_dump_json(exclude={"limit"})
+        if key not in self._datasets:
+            self._datasets[key] = open_dataset(config)
+        return self._datasets[key]
+
+    def fingerprint(self, config: ModelConfig) -> str:
+        """As `registry.fingerprint`, of a checked model."""
+        key = config.model_dump_json()
+        if key not in self._fingerprints:
+            self._fingerprints[key] = fingerprint(config)
+        return self._fingerprints[key]

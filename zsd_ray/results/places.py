@@ -1,0 +1,65 @@
+"""A command that runs as a job of Ray: its folder is a copy, and goes with the job."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zsd_ray.records.errors import UserError
+from zsd_ray.records.redaction import redact
+
+_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Ray sets it for the command of `ray job submit`."""
+
+_PATTERN = "*?[{"
+_DATA_SECTIONS = ("data", "real", "generated", "train", "test")
+
+
+def refuse_relative(tree: Mapping[str, Any]) -> None:
+    """Refuse what a job would lose or cannot find; nothing outside of a job.
+
+    A relative output lies in the job's copy of the working directory, where the next job does not
+    look. A relative input is what `--working-dir` sent along, and so it must be there.
+
+    Args:
+        tree: a configuration of any command, as plain values.
+
+    Raises:
+        UserError: output.path is relative, or a relative path of data is not there.
+    """
+    if _VARIABLE not in os.environ:
+        return
+    refuse_relative_place("output.path", str(tree["output"]["path"]))
+    for key, path in _data_paths(tree, ""):
+        if _is_relative(path) and not set(_PATTERN) & set(path) and not Path(path).exists():
+            raise UserError(
+                f"{key} {redact(path)} is relative, and the files that came with this job have no "
+                "such path; give an absolute path that every node sees, or a URL"
+            )
+
+
+def refuse_relative_place(key: str, path: str) -> None:
+    """The same of one place that a command writes to."""
+    if _VARIABLE in os.environ and _is_relative(path):
+        raise UserError(
+            f"{key} {redact(path)} is relative, and this command runs as a job of Ray: it would "
+            "lie in the job's own copy of the files, where no later job finds it; give an absolute "
+            "path that every node sees, or a URL"
+        )
+
+
+def _is_relative(path: str) -> bool:
+    return "://" not in path and not os.path.isabs(os.path.expanduser(path))
+
+
+def _data_paths(tree: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
+    found = []
+    for name in _DATA_SECTIONS:
+        section = tree.get(name)
+        if isinstance(section, Mapping):
+            if isinstance(section.get("path"), str):
+                found.append((f"{prefix}{name}.path", section["path"]))
+            found += _data_paths(section, f"{prefix}{name}.")
+    return found

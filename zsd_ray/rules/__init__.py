@@ -1,0 +1,1 @@
+"""Pruning rules: which classes of an image stay in the race."""

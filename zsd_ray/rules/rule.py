@@ -1,0 +1,90 @@
+"""What a pruning rule is: its keys in a configuration, and its looks at the classes of an image."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsd_ray.settings.section import Section
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a look at the scores decided.
+
+    n_draws: the draws that it saw.
+    keep: (K,) bool, which classes stay; at least one does.
+    stop_reason: why the image is decided now, or None to draw on.
+    ranking: (K,) which class is first, second, ... where that is no matter of mean scores; only of
+        a look that stops and keeps all.
+    """
+
+    n_draws: int
+    keep: NDArray[np.bool_]
+    stop_reason: str | None
+    ranking: NDArray[np.intp] | None = None
+
+
+class Rule(Protocol):
+    """Successive elimination of one image's classes. Stateless: one object serves all images."""
+
+    max_draws: int
+    """No image is given more draws than this."""
+
+    def next_look(self, n_draws: int) -> int:
+        """Return after how many draws to look next; the last look was at `n_draws` (0: none)."""
+
+    def look(self, scores_NK: NDArray[np.float64], seen: int) -> Verdict:
+        """Look at K surviving classes, lower is better, paired by draw.
+
+        The last look was at `seen` draws; N is at least next_look(seen). Where there are draws for
+        several looks, they are taken in order up to the first that removes a class or stops, or
+        else the last; the result must not depend on the draws behind the look that it is about.
+        """
+
+
+class Pruning(Section):
+    """A `pruning` section: the keys of one rule, told apart by `rule`.
+
+    Attributes:
+        first_look_key: the key that says when it looks first; None: its keys fix that.
+        gone: keys that earlier versions had, with the values that they still have in identities.
+    """
+
+    first_look_key: ClassVar[str | None] = None
+    gone: ClassVar[Mapping[str, Any]] = {}
+
+    rule: str
+
+    @property
+    @abstractmethod
+    def most_draws(self) -> int:
+        """Draws that an image can come to."""
+
+    @property
+    def first_look(self) -> int:
+        """Draws before the first look."""
+        return self.make(2).next_look(0)
+
+    @abstractmethod
+    def make(self, n_classes: int) -> Rule:
+        """The rule, for images with so many classes in the race."""
+
+    def not_before(self, n_draws: int) -> Self:
+        """The same section with its first look after `n_draws` or more.
+
+        Raises:
+            ValueError: it looks or ends before, as its own keys say.
+        """
+        if self.first_look >= n_draws:
+            return self
+        if self.first_look_key is None or n_draws > self.most_draws:
+            raise ValueError(
+                f"needs {n_draws} draws of every class, and pruning ends or looks before"
+            )
+        return self.model_copy(update={self.first_look_key: n_draws})

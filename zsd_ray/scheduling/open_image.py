@@ -1,0 +1,225 @@
+"""One image between its first micro-batch and its decision."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsd_ray.records.scores import (
+    Candidates,
+    Decision,
+    ImageRecord,
+    ImageState,
+    ItemScores,
+    WorkItem,
+)
+from zsd_ray.rules.rule import Rule
+from zsd_ray.scheduling.elimination import Elimination
+from zsd_ray.scheduling.packer import Cost, take
+
+
+@dataclass
+class Backlog:
+    """Scores that are queued in all open images together."""
+
+    n_scores: int = 0
+
+
+class OpenImage:
+    """An image's elimination, and where each of its wanted scores is: queued or in flight.
+
+    Args:
+        backlog: kept up to date with what is queued here.
+        cost: of its scores.
+        state: what a checkpoint kept of it, to go on from.
+        candidates: the classes in its race; None: all.
+        offset: as `Elimination` takes it.
+
+    Attributes:
+        number: the image's number in the run.
+        queue: items that no worker has yet, first draws first.
+        owner: the worker that holds the encoded image, or None.
+        in_flight: scores that workers are busy with.
+        strikes: workers that died over it in a row; with any, it is sent alone.
+        trial: id of the micro-batch that it is alone in, if one is in flight.
+        unread: how often a worker gave it back because its store did not answer.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        record: ImageRecord,
+        rule: Rule,
+        n_classes: int,
+        traced: bool,
+        keep_raw: bool,
+        backlog: Backlog,
+        cost: Cost,
+        state: ImageState | None = None,
+        candidates: Candidates | None = None,
+        offset: NDArray[np.float64] | None = None,
+    ) -> None:
+        self.number = number
+        self.record = record
+        self._candidates = candidates
+        classes = None if candidates is None else candidates.classes
+        self.elimination = Elimination(rule, n_classes, keep_raw or traced, state, classes, offset)
+        self._traced = traced
+        self.queue: deque[WorkItem] = deque()
+        self.owner: str | None = None
+        self.in_flight = 0
+        self.strikes = 0
+        self.trial: int | None = None
+        self.unread = 0
+        self._backlog = backlog
+        self._cost = cost
+        self._n_queued = 0
+        self._rule = rule
+        self._queued_to = 0  # every draw before this one has been queued
+        self._spent = 0  # evaluations that workers were sent
+        self._counted = 0  # those that workers counted themselves
+        self._seconds = 0.0
+        if state is not None:
+            self._spent, self._seconds = state.n_spent, state.seconds
+            self._counted = state.n_counted
+            self._queue_wanted()
+        elif self.elimination.outcome is None:
+            self._queue_up_to(self.elimination.target)
+        self._count()
+
+    def answered(self, item: WorkItem, scores: ItemScores, seconds: float, size: int) -> None:
+        """Feed the scores of an item in flight, and queue what the next look needs.
+
+        Args:
+            size: scores that an item should have where the rule looks often; draws ahead of the
+                next look are added up to it, but no more than half of those that were seen.
+        """
+        self.in_flight -= item.n_scores
+        self._seconds += seconds
+        if scores.n_evaluations is not None:
+            self._counted += scores.n_evaluations
+            self._spent += scores.n_evaluations - self._cost.of_item(item)
+        elimination = self.elimination
+        before = elimination.n_draws
+        elimination.add(item, scores)
+        if elimination.outcome is None and elimination.n_draws > before:
+            if self.queue:
+                self.queue = deque(self._still_needed(self.queue))
+            seen = elimination.n_draws
+            ahead = min(seen // 2, size // len(elimination.classes))
+            self._queue_up_to(max(elimination.target, min(seen + ahead, self._rule.max_draws)))
+            self._count()
+
+    def take(self, room: int) -> list[WorkItem]:
+        """Take up to `room` evaluations from the queue, for a worker."""
+        items = take(self.queue, room, self._cost)
+        self.in_flight += sum([item.n_scores for item in items])
+        self._spent += self._cost.of(items)
+        self._count()
+        return items
+
+    def returned(self, item: WorkItem) -> None:
+        """Queue again, in front, what was in flight and is not answered."""
+        self.in_flight -= item.n_scores
+        self.queue.extendleft(self._still_needed([item]))
+        self._count()
+
+    def look_ahead(self, room: int) -> bool:
+        """Queue whole draws beyond the next look: at most `room` evaluations, at most doubling.
+
+        The rule may turn out not to need them; this is for rows that would be padding otherwise.
+
+        Returns:
+            Whether more may be queued before the next look.
+        """
+        a_draw = self._cost.of_draw(len(self.elimination.classes))
+        limit = min(2 * self.elimination.n_draws, self._rule.max_draws)
+        self._queue_up_to(min(limit, self._queued_to + room // a_draw))
+        self._count()
+        return self._queued_to < limit
+
+    def close(self) -> None:
+        """Drop what is queued."""
+        self.queue.clear()
+        self._count()
+
+    def state(self) -> ImageState | None:
+        """What a checkpoint keeps; None where nothing is known yet."""
+        if not self.elimination.has_scores:
+            return None
+        state = self.elimination.state(self.record.image_id, self._spent, self._seconds)
+        return replace(state, n_counted=self._counted)
+
+    def decision(
+        self, worker: str, error: str | None = None, stop_reason: str = "error"
+    ) -> Decision:
+        """The row of this image, decided or failed with `error`."""
+        record, outcome = self.record, self.elimination.outcome
+        cost = self._cost
+        screened = self._candidates
+        if screened is not None and not screened.screened:
+            screened = None
+        if error is not None or outcome is None:
+            return Decision(
+                image_id=record.image_id,
+                source=record.source,
+                label=record.label,
+                group=record.group,
+                prediction=None,
+                n_spent=self._spent,
+                stop_reason=stop_reason,
+                error=error,
+                worker=worker,
+                seconds=self._seconds,
+            )
+        return Decision(
+            image_id=record.image_id,
+            source=record.source,
+            label=record.label,
+            group=record.group,
+            prediction=outcome.ranking[0],
+            uncorrected=outcome.uncorrected,
+            top5=outcome.ranking[:5],
+            mean_scores=outcome.mean_scores,
+            gaps=outcome.gaps,
+            gap_errors=outcome.gap_errors,
+            draws_per_class=outcome.draws_per_class,
+            n_draws=outcome.n_draws,
+            n_candidates=None if screened is None else len(screened.classes),
+            n_screen_evaluations=None if screened is None else screened.n_evaluations,
+            n_evaluations=self._counted or cost.of_race(outcome.n_scores, outcome.n_draws),
+            n_spent=self._spent,
+            stop_reason=outcome.stop_reason,
+            worker=worker,
+            seconds=self._seconds,
+            raw=outcome.raw,
+            traced=self._traced,
+        )
+
+    def _count(self) -> None:
+        now = sum([item.n_scores for item in self.queue]) if self.queue else 0
+        self._backlog.n_scores += now - self._n_queued
+        self._n_queued = now
+
+    def _queue_up_to(self, n_draws: int) -> None:
+        if n_draws > self._queued_to:
+            first, n = self._queued_to, n_draws - self._queued_to
+            self.queue.append(WorkItem(self.number, first, n, self.elimination.classes))
+            self._queued_to = n_draws
+
+    def _queue_wanted(self) -> None:
+        """Queue what the next look waits for, and nothing else."""
+        self.queue = deque(WorkItem(self.number, *cut) for cut in self.elimination.wanted())
+        self._queued_to = self.elimination.target
+
+    def _still_needed(self, items: Iterable[WorkItem]) -> Iterator[WorkItem]:
+        """The items without the classes that have been removed."""
+        alive = set(self.elimination.classes)
+        for item in items:
+            classes = tuple(class_ for class_ in item.classes if class_ in alive)
+            if classes:
+                yield WorkItem(item.image, item.first_draw, item.n_draws, classes)

@@ -1,0 +1,82 @@
+"""Cuts work items so that a micro-batch is filled to the last evaluation that fits."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from zsd_ray.records.scores import WorkItem
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What scores cost in evaluations.
+
+    per_score: of one score. per_draw: of each draw of an item beside its scores, such as a
+        normaliser's.
+    whole: all classes of a draw are scored together; an item is not cut within one.
+    slack: how many times as much it may come to, where this is a guess.
+    """
+
+    per_score: int = 1
+    per_draw: int = 0
+    whole: bool = False
+    slack: int = 1
+
+    @property
+    def least(self) -> int:
+        """Of one score."""
+        return self.per_score + self.per_draw
+
+    def of_race(self, n_scores: int, n_draws: int) -> int:
+        """Of all scores of an image, over so many draws."""
+        return n_scores * self.per_score + n_draws * self.per_draw
+
+    def of_draw(self, n_classes: int) -> int:
+        return n_classes * self.per_score + self.per_draw
+
+    def of_item(self, item: WorkItem) -> int:
+        return item.n_draws * (len(item.classes) * self.per_score + self.per_draw)
+
+    def of(self, items: Iterable[WorkItem]) -> int:
+        return sum([self.of_item(item) for item in items])
+
+
+ONE_EACH = Cost()
+
+
+def take(queue: deque[WorkItem], room: int, cost: Cost) -> list[WorkItem]:
+    """Take up to `room` evaluations from the front of `queue`; what is cut off stays in front.
+
+    An item is cut between draws where a whole draw fits, else within one draw, between classes; or
+    one draw is taken although it is more, where it must stay whole.
+    """
+    taken: list[WorkItem] = []
+    while queue and room >= cost.least:
+        item = queue.popleft()
+        price = cost.of_item(item)
+        if price > room:
+            item, rest = _cut(item, room, cost)
+            queue.extendleft(reversed(rest))
+            price = cost.of_item(item)
+        taken.append(item)
+        room -= price
+    return taken
+
+
+def _cut(item: WorkItem, room: int, cost: Cost) -> tuple[WorkItem, list[WorkItem]]:
+    image, first, n_draws, classes = item.image, item.first_draw, item.n_draws, item.classes
+    whole = room // cost.of_draw(len(classes))
+    if cost.whole:
+        whole = max(1, whole)
+        if whole >= n_draws:
+            return item, []
+    if whole:
+        rest = [WorkItem(image, first + whole, n_draws - whole, classes)]
+        return WorkItem(image, first, whole, classes), rest
+    some = (room - cost.per_draw) // cost.per_score
+    rest = [WorkItem(image, first, 1, classes[some:])]
+    if n_draws > 1:
+        rest.append(WorkItem(image, first + 1, n_draws - 1, classes))
+    return WorkItem(image, first, 1, classes[:some]), rest

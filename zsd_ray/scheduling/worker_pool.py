@@ -1,0 +1,167 @@
+"""The workers as the scheduler knows them: what each has, its speed, and who waits for work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from zsd_ray.records.scores import MicroBatch, MicroBatchScores
+from zsd_ray.scheduling.packer import Cost
+
+_NEWEST = 0.3
+"""Weight of the last micro-batch in a worker's speed."""
+
+
+@dataclass
+class PooledWorker:
+    """One worker.
+
+    rows_per_second: 0 until it has scored; in_flight: its micro-batches by id, oldest first.
+    requests: those without an answer.
+    aside: it gets nothing, because it has a suspect image, or empties its hands for one.
+    """
+
+    batch_size: int
+    rows_per_second: float = 0.0
+    in_flight: dict[int, MicroBatch] = field(default_factory=dict)
+    requests: int = 0
+    aside: bool = False
+
+
+class WorkerPool:
+    """Who is there, and in which order requests are answered; every question takes constant time,
+    but for those about a suspect image, which are rare.
+
+    Attributes:
+        speed: rows a second of all workers together.
+    """
+
+    def __init__(self) -> None:
+        self._workers: dict[str, PooledWorker] = {}
+        self._waiting: dict[str, None] = {}  # workers with unanswered requests, oldest first
+        self._idle: dict[str, None] = {}  # those of them with nothing in flight
+        self.speed = 0.0
+
+    def __contains__(self, name: str | None) -> bool:
+        return name in self._workers
+
+    def __getitem__(self, name: str) -> PooledWorker:
+        return self._workers[name]
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    @property
+    def first_waiting(self) -> str | None:
+        """The worker whose request is answered next."""
+        return next(iter(self._waiting), None)
+
+    @property
+    def first_idle(self) -> str | None:
+        """Likewise, of those that have nothing in flight."""
+        return next(iter(self._idle), None)
+
+    @property
+    def idle(self) -> list[str]:
+        """Workers that wait and have nothing in flight."""
+        return list(self._idle)
+
+    @property
+    def n_busy(self) -> int:
+        """Workers with something in flight."""
+        return sum(bool(worker.in_flight) for worker in self._workers.values())
+
+    def join(self, name: str, batch_size: int) -> None:
+        """Add a worker; of one that is known, take the batch size."""
+        self._workers.setdefault(name, PooledWorker(batch_size)).batch_size = batch_size
+
+    def leave(self, name: str) -> PooledWorker | None:
+        """Remove a worker, and return what it was; None where it is not known."""
+        worker = self._workers.pop(name, None)
+        if worker is not None:
+            self.speed -= worker.rows_per_second
+            self._waiting.pop(name, None)
+            self._idle.pop(name, None)
+        return worker
+
+    def request(self, name: str) -> None:
+        """Take a request for one micro-batch."""
+        self._workers[name].requests += 1
+        self._wait(name)
+
+    def sent(self, name: str, micro_batch: MicroBatch, alone: bool) -> None:
+        """Note the answer to a request; a worker with a suspect is left `alone` with it."""
+        worker = self._workers[name]
+        worker.aside = worker.aside or alone
+        worker.requests -= 1
+        worker.in_flight[micro_batch.id] = micro_batch
+        del self._waiting[name]
+        self._idle.pop(name, None)
+        self._wait(name)  # behind the others
+
+    def answered(self, name: str, scores: MicroBatchScores) -> MicroBatch | None:
+        """Note scores, and return the micro-batch that they are for.
+
+        None where it was answered before, or taken back when its worker seemed lost.
+        """
+        worker = self._workers.get(name)
+        micro_batch = worker.in_flight.pop(scores.id, None) if worker else None
+        if worker is None or micro_batch is None:
+            return None
+        worker.aside = False
+        self._wait(name)
+        if scores.seconds > 0 and scores.n_rows:
+            speed, known = scores.n_rows / scores.seconds, worker.rows_per_second
+            worker.rows_per_second = known + _NEWEST * (speed - known) if known else speed
+            self.speed += worker.rows_per_second - known
+        return micro_batch
+
+    def dismiss(self) -> Iterator[str]:
+        """Answer every request with nothing: one name for each."""
+        for name in self._waiting:
+            worker = self._workers[name]
+            yield from [name] * worker.requests
+            worker.requests = 0
+        self._waiting.clear()
+        self._idle.clear()
+
+    def free_for_trial(self) -> str | None:
+        """An idle worker for a suspect: one that has scored, so its device is not the fault."""
+        proven = next((name for name in self._idle if self._workers[name].rows_per_second), None)
+        if proven is None and not any(w.rows_per_second for w in self._workers.values()):
+            return self.first_idle
+        return proven
+
+    def set_aside(self, name: str, n_suspects: int) -> bool:
+        """Let a worker that has scored finish what it has, for a suspect; False: not this one."""
+        worker = self._workers[name]
+        enough = sum(other.aside for other in self._workers.values()) >= n_suspects
+        if enough or not worker.in_flight or not worker.rows_per_second:
+            return False
+        worker.aside = True
+        del self._waiting[name]
+        return True
+
+    def expected_seconds(self, name: str, micro_batch: int, cost: Cost) -> float | None:
+        """How long a worker should take for what it was sent, up to and with a micro-batch.
+
+        None where its speed is not known yet, or the micro-batch is not with it.
+        """
+        worker = self._workers.get(name)
+        if worker is None or not worker.rows_per_second or micro_batch not in worker.in_flight:
+            return None
+        rows = 0
+        for id_, sent in worker.in_flight.items():
+            batches = -(-cost.of(sent.items) // worker.batch_size)
+            rows += batches * worker.batch_size
+            if id_ == micro_batch:
+                break
+        return cost.slack * rows / worker.rows_per_second
+
+    def _wait(self, name: str) -> None:
+        """List a worker where its requests will be seen."""
+        worker = self._workers[name]
+        if worker.requests and not worker.aside:
+            self._waiting[name] = None
+            if not worker.in_flight:
+                self._idle[name] = None

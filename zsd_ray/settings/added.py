@@ -1,0 +1,29 @@
+"""What other installed packages add, under entry points (docs/extending.md)."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import TypeVar
+
+from zsd_ray.records.errors import UserError, last_line
+
+T = TypeVar("T")
+
+
+def added(group: str, kind: type[T]) -> list[type[T]]:
+    """Load the classes that packages register under an entry-point group, in order of their names.
+
+    Raises:
+        UserError: one of them cannot be loaded, or is no `kind`.
+    """
+    found: list[type[T]] = []
+    for point in sorted(entry_points(group=group), key=lambda point: point.name):
+        where = f"the entry point {point.name} = {point.value} of {group}"
+        try:
+            loaded = point.load()
+        except Exception as error:  # whatever the package does when it is imported
+            raise UserError(f"{where} cannot be loaded: {last_line(error)}") from error
+        if not (isinstance(loaded, type) and issubclass(loaded, kind)):
+            raise UserError(f"{where} is no subclass of {kind.__module__}.{kind.__name__}")
+        found.append(loaded)
+    return found

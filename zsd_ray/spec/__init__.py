@@ -1,1 +1,0 @@
-"""Describes and does nothing: configuration, records, identity, errors."""

@@ -1,0 +1,1 @@
+"""Probabilities from the decisions of a run."""

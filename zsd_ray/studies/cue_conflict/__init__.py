@@ -1,0 +1,1 @@
+"""Shape bias, from images whose shape and texture disagree."""

@@ -1,0 +1,80 @@
+"""What sees images for FID, by the kind of an extractor's section."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from zsd_ray.config.run import ModelConfig
+from zsd_ray.data.pictures.transforms import to_model_range, to_square
+from zsd_ray.models.denoiser import ImageFeatures
+from zsd_ray.models.families.timm_classifier import load as load_timm
+from zsd_ray.models.features.clip_embedding import load_embedding
+from zsd_ray.models.features.inception import load_inception
+from zsd_ray.models.features.probe_features import FeatureExtractor
+from zsd_ray.models.registry import check_model, device_of
+from zsd_ray.studies.fid.fid_config import (
+    ClipExtractor,
+    DenoiserExtractor,
+    ExtractorConfig,
+    InceptionExtractor,
+    TimmExtractor,
+)
+
+Pictures = NDArray[np.uint8]
+Vectors = NDArray[np.float32]
+
+
+def load_features(config: ExtractorConfig, seed: int, n_rows: int) -> ImageFeatures:
+    """Load a checked extractor (see `extractors.check_extractor`).
+
+    Args:
+        seed: of the noise that a denoiser sees; n_rows: of every forward of it.
+
+    Raises:
+        UserError: it does not fit its kind, or its device is not there.
+    """
+    if isinstance(config, DenoiserExtractor):
+        return _of_denoiser(config, seed, n_rows)
+    device = device_of(ModelConfig(device=config.device))
+    if isinstance(config, InceptionExtractor):
+        return load_inception(config.weights, device)
+    if isinstance(config, ClipExtractor):
+        return _of_clip(config, device)
+    return _of_timm(config, device)
+
+
+def _of_clip(config: ClipExtractor, device: torch.device) -> ImageFeatures:
+    embed = load_embedding(config.path, config.pretrained, device)
+    return lambda pictures: (
+        embed(torch.from_numpy(to_model_range(pictures)).to(device)).cpu().numpy()
+    )
+
+
+def _of_timm(config: TimmExtractor, device: torch.device) -> ImageFeatures:
+    model = ModelConfig(family="timm", path=config.path, pretrained=config.pretrained)
+    classifier = load_timm(check_model(model), model, device)
+
+    def features(pictures_BHW3: Pictures) -> Vectors:
+        inputs = [classifier.preprocess(Image.fromarray(picture)) for picture in pictures_BHW3]
+        return classifier.pooled(torch.stack(inputs).to(device)).cpu().numpy()
+
+    return features
+
+
+def _of_denoiser(config: DenoiserExtractor, seed: int, n_rows: int) -> ImageFeatures:
+    extractor = FeatureExtractor.load(
+        config.model, config.prompt, [config.t], [config.block], [config.pooling], seed, n_rows
+    )
+
+    def features(pictures_BHW3: Pictures) -> Vectors:
+        size = extractor.image_size
+        square = np.stack([to_square(Image.fromarray(each), size) for each in pictures_BHW3])
+        (vectors,) = extractor(torch.from_numpy(to_model_range(square))).values()
+        return cast(Vectors, vectors.numpy())
+
+    return features

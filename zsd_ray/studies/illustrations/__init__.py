@@ -1,0 +1,1 @@
+"""What a model makes of some images of a run."""

@@ -1,0 +1,1 @@
+"""Winoground's scores, from pairs of images and captions."""

@@ -1,0 +1,1 @@
+"""A model on images that it made itself."""

@@ -1,0 +1,1 @@
+"""Models x data sets x methods: many runs, and one table."""

@@ -1,0 +1,267 @@
+"""Sweeps: `sweep(SuiteConfig(...))`, models x data sets x methods, what `zsd-ray sweep` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal
+
+from zsd_ray.config.identity import resolved
+from zsd_ray.config.run import ClusterConfig, RunConfig
+from zsd_ray.evaluation.evaluate import run_plan
+from zsd_ray.evaluation.session import OnProgress, OnWarning
+from zsd_ray.planning.inputs import Inputs
+from zsd_ray.planning.plan import Plan, make_plan
+from zsd_ray.records.errors import DamagedFile, RunBrokenError, StoreError, UserError
+from zsd_ray.records.redaction import redact
+from zsd_ray.results.output import Output
+from zsd_ray.results.places import refuse_relative
+from zsd_ray.results.tracking.tracker import TrackedRun, Tracker, start_tracker, tracked_before
+from zsd_ray.storage import filesystem
+from zsd_ray.studies.sweeps.cells import CellRun, cell_runs, result_of
+from zsd_ray.studies.sweeps.suite_config import Cell, CellResult, SuiteConfig
+from zsd_ray.studies.sweeps.sweep_record import SweepRecord
+
+OnCell = Callable[[Cell, int, int], None]
+"""Called with a cell that is begun, its number from 1, and how many there are."""
+
+_PLAN_SECONDS = 10.0
+_MLFLOW_STATUS: dict[str, Literal["FINISHED", "FAILED", "KILLED"]] = {
+    "failed": "FAILED",
+    "interrupted": "KILLED",
+}
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """The end of a sweep.
+
+    output, report: paths or URLs; tracked: the MLflow run that those of the cells are under.
+    """
+
+    record: SweepRecord
+    output: str
+    report: str
+    tracked: TrackedRun | None
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A cell's run before it starts: its plan, or why there is none."""
+
+    cell: Cell
+    config: RunConfig
+    plan: Plan | None
+    result: CellResult
+
+
+def sweep(
+    suite: SuiteConfig,
+    *,
+    limit: int | None = None,
+    local: bool = False,
+    on_check: Callable[[int, int], None] = lambda done, total: None,
+    on_cell: OnCell = lambda cell, number, total: None,
+    on_progress: OnProgress | None = None,
+    on_warning: OnWarning = print,
+) -> SweepResult:
+    """Do every run of a suite that is not done yet, and write the table.
+
+    All cells are checked before the first starts. One that breaks off is left, and the others go
+    on; the same call takes it up again.
+
+    Args:
+        limit: of the images of each cell, whatever the suite says.
+        local: in this process, without Ray.
+        on_check: called with how many cells are checked.
+        on_progress: of the cell that runs.
+
+    Raises:
+        UserError: no cell can start, or the suite is none; nothing was started.
+        KeyboardInterrupt: what was decided is written, and the same call goes on.
+    """
+    refuse_relative({"output": {"path": suite.output.path}})
+    filesystem.configure(suite.storage, retry_seconds=_PLAN_SECONDS)
+    checked = _check(cell_runs(suite, limit), on_check)
+    output = Output(suite.output.path)
+    before = _before(output)
+    output.prepare()
+    sheet = _Sheet(suite, output, [each.result for each in checked], before)
+    if sheet.record.is_as(before):  # the times stay those of the work
+        sheet.update(status=before["status"], ended=before["ended"])
+        run_id = sheet.record.mlflow_run_id
+        return _result(output, sheet, tracked_before(suite.tracking, output.path, run_id))
+    tracker = _parent(suite, sheet.record, on_warning)
+    parent = tracker.run_id() if tracker is not None else None
+    sheet.update(mlflow_run_id=parent)
+    status = "failed"
+    try:
+        with _one_cluster([each.config for each in checked], local):
+            for number, each in enumerate(checked):
+                if each.plan is None or each.result.status == "finished":
+                    continue
+                on_cell(each.cell, number + 1, len(checked))
+                sheet.set(number, _done(each, parent, local, on_progress, on_warning))
+        status = "finished" if sheet.record.n_whole == len(checked) else "incomplete"
+    except KeyboardInterrupt:
+        status = "interrupted"
+        raise
+    finally:
+        sheet.update(status=status, ended=_now())
+        tracked = _close(tracker, sheet)
+    return _result(output, sheet, tracked)
+
+
+def _result(output: Output, sheet: _Sheet, tracked: TrackedRun | None) -> SweepResult:
+    report = redact(output.location("report.html"))
+    return SweepResult(sheet.record, redact(output.path), report, tracked)
+
+
+def _before(output: Output) -> dict[str, object]:
+    """What an earlier sweep of this output said of itself."""
+    tree, shown = output.read_json("sweep.json") or {}, output.shown("sweep.json")
+    for name in ("started", "mlflow_run_id"):
+        if not isinstance(tree.get(name), str | None):
+            raise DamagedFile(shown, f"{name} is no text", "mend or remove it")
+    return tree
+
+
+def _check(runs: Sequence[CellRun], on_check: Callable[[int, int], None]) -> list[_Checked]:
+    """Plan every cell. Raises UserError where none can start."""
+    checked, inputs = [], Inputs()
+    for number, (cell, config) in enumerate(runs):
+        on_check(number, len(runs))
+        try:
+            plan = make_plan(config, inputs)
+        except UserError as error:
+            refused = CellResult(
+                cell, redact(config.output.path), "refused", "accuracy", reason=str(error)
+            )
+            checked.append(_Checked(cell, config, None, refused))
+            continue
+        previous = plan.previous
+        done = plan.nothing_to_do and previous is not None and previous.status == "finished"
+        totals = previous.totals if previous is not None else {}
+        found = result_of(
+            cell,
+            plan,
+            "finished" if done else "waiting",
+            totals,
+            previous.mlflow_run_id if previous is not None else None,
+        )
+        checked.append(_Checked(cell, config, plan if not done else None, found))
+    on_check(len(runs), len(runs))
+    if all(each.result.status == "refused" for each in checked):
+        first = checked[0]
+        raise UserError(f"no cell can start; {first.cell.name}: {first.result.reason}")
+    return checked
+
+
+def _done(
+    each: _Checked,
+    parent: str | None,
+    local: bool,
+    on_progress: OnProgress | None,
+    on_warning: OnWarning,
+) -> CellResult:
+    """Run one cell; one that breaks off says why."""
+    assert each.plan is not None
+    config = each.plan.config
+    tracking = config.tracking.model_copy(update={"parent": parent})
+    plan = replace(each.plan, config=config.model_copy(update={"tracking": tracking}))
+    try:
+        result = run_plan(plan, local, on_progress, on_warning)
+    except (UserError, RunBrokenError, StoreError) as error:
+        on_warning(f"{each.cell.name}: {error}")
+        return replace(each.result, status="failed", reason=str(error))
+    found = result.run
+    return result_of(each.cell, each.plan, found.status, found.totals, found.mlflow_run_id)
+
+
+class _Sheet:
+    """Keeps the record, the table and the page of a sweep as cells are done."""
+
+    def __init__(
+        self,
+        suite: SuiteConfig,
+        output: Output,
+        cells: list[CellResult],
+        before: dict[str, object],
+    ) -> None:
+        self._suite = suite
+        self._output = output
+        self._cells = cells
+        self.record = SweepRecord(
+            title=suite.title,
+            status="running",
+            config=resolved(suite),
+            started=str(before.get("started") or _now()),
+            cells=tuple(cells),
+            mlflow_run_id=str(before["mlflow_run_id"]) if before.get("mlflow_run_id") else None,
+        )
+        self.page = ""
+        self.table = ""
+
+    def set(self, number: int, result: CellResult) -> None:
+        """Put down what a cell came to."""
+        self._cells[number] = result
+        self.update(cells=tuple(self._cells))
+
+    def update(self, **changes: object) -> None:
+        """Change the record, and write all that is made from it."""
+        from zsd_ray.studies.sweeps.sweep_page import render_sweep, table_markdown
+
+        self.record = replace(self.record, **changes)  # type: ignore[arg-type]
+        self.table = table_markdown(self.record, self._suite)
+        self.page = render_sweep(self.record, self._suite)
+        self.record.write(self._output)
+        self._output.write_bytes("table.md", self.table.encode())
+        self._output.write_bytes("report.html", self.page.encode())
+
+
+def _parent(suite: SuiteConfig, record: SweepRecord, on_warning: OnWarning) -> Tracker | None:
+    """The MLflow run that the cells' are shown under."""
+    return start_tracker(
+        suite.tracking,
+        suite.output.path,
+        {"title": suite.title, "models": ", ".join(suite.models), "datasets": len(suite.datasets)},
+        on_warning,
+        {"zsd_ray.kind": "sweep"},
+        record.mlflow_run_id,
+    )
+
+
+def _close(tracker: Tracker | None, sheet: _Sheet) -> TrackedRun | None:
+    if tracker is None:
+        return None
+    record = sheet.record
+    metrics = {
+        f"{cell.cell.model}/{cell.cell.method}/{cell.cell.column}": cell.value
+        for cell in record.cells
+        if cell.value is not None and cell.cell.template is None
+    }
+    artifacts: dict[str, str | bytes] = {"report.html": sheet.page, "table.md": sheet.table}
+    return tracker.close(metrics, artifacts, _MLFLOW_STATUS.get(record.status, "FINISHED"))
+
+
+def _one_cluster(configs: Sequence[RunConfig], local: bool) -> AbstractContextManager[None]:
+    """One Ray for all cells: starting one takes as long as a small run."""
+    return nullcontext() if local else _cluster(configs)
+
+
+@contextmanager
+def _cluster(configs: Sequence[RunConfig]) -> Iterator[None]:
+    from zsd_ray.runtime.cluster import cluster
+
+    def size(config: ClusterConfig) -> int:
+        return config.workers.max * config.cpus_per_worker
+
+    largest = max(configs, key=lambda config: size(config.cluster))
+    with cluster(largest.cluster, largest.model.device):
+        yield
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
