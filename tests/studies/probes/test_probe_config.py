@@ -14,7 +14,7 @@ from zsd_ray.studies.probes.probe_config import (
     SaveConfig,
 )
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONFIGS = sorted((ROOT / "configs" / "probes").glob("*.yaml"))
 
 

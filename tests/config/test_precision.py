@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from tests.spec.test_identity import parts
+from tests.config.test_identity import parts
 from zsd_ray.config.identity import hash_of
 from zsd_ray.config.precision import as_before
 from zsd_ray.config.run import RunConfig, parse_config
