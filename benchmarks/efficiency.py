@@ -86,7 +86,7 @@ def measure(pool: Pool, setting: Setting) -> dict[str, Any]:
         spent.append(outcome.n_scores)
     full = pool.replayable(weighting, "stratified", images, bool(ranged))
     decided = [
-        int((draws[:, 3:] * errors).mean(axis=0).argmin())
+        int(draws.scores(errors).mean(axis=0).argmin())
         for errors, draws in zip(full.errors, full.draws, strict=True)
     ]
     labels = pool.labels[images]

@@ -41,9 +41,10 @@ import torch
 from gpu_networks import NETWORKS, BuiltIn, Network
 from torch.utils.flop_counter import FlopCounterMode
 
-from zsd_ray.config.method import DiffusionClassifierMethod
+from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.methods.diffusion_classifier import DiffusionClassifier
-from zsd_ray.models.denoiser import Denoiser
+from zsd_ray.methods.method import Bound
+from zsd_ray.models.denoiser import Denoiser, PromptEncoder
 from zsd_ray.models.rows import BindsRows, RowNetwork, plain_rows, row_network, wrapper
 from zsd_ray.models.unet_rows import UNetRows, is_plain
 
@@ -140,13 +141,16 @@ def bind(denoiser: Denoiser, rows: Mapping[str, torch.Tensor], variant: Variant)
     )
 
 
+def _no_encoder() -> PromptEncoder:
+    raise AssertionError("the diffusion classifier keeps none")
+
+
 class Rows:
     """Scores batch after batch of the rows of one image."""
 
     def __init__(self, denoiser: Denoiser, network: RowNetwork, n_prompts: int) -> None:
-        self._method = DiffusionClassifier(
-            denoiser, network, DiffusionClassifierMethod(weighting="simple"), seed=0
-        )
+        bound = Bound(denoiser, {}, [], [], network, 1, 0, _no_encoder)
+        self._method = DiffusionClassifier(bound, DiffusionClassifierMethod(weighting="simple"))
         self._n_prompts = n_prompts
         self._schedule = denoiser.schedule
         self._device = denoiser.device
@@ -157,7 +161,8 @@ class Rows:
         """The scores of rows number * size .. (number + 1) * size - 1."""
         rows = np.arange(number * size, (number + 1) * size)
         draws = rows // self._n_prompts
-        drawn = self._method.draws("image", range(int(draws[0]), int(draws[-1]) + 1))
+        noise = self._method.noise("image", range(int(draws[0]), int(draws[-1]) + 1))
+        drawn = noise.draws
 
         def on_device(values: Any) -> torch.Tensor:
             return torch.from_numpy(np.asarray(values)).to(self._device)
@@ -166,7 +171,7 @@ class Rows:
         alpha, sigma, times = (on_device(value.astype(np.float32)) for value in floats)
         x_0 = self._x_0.expand(len(alpha), -1, -1, -1)
         draw, prompt = on_device(draws - draws[0]), on_device(rows % self._n_prompts)
-        return self._method.errors(x_0, on_device(drawn.eps), alpha, sigma, times, draw, prompt)
+        return self._method.errors(x_0, noise.eps, alpha, sigma, times, draw, prompt)
 
 
 def speeds(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zsd_ray.records.draws import Draws
 from zsd_ray.records.scores import ImageRecord, ItemScores, MicroBatch, MicroBatchScores, WorkItem
 from zsd_ray.rules.clark_jaini import ClarkJaini
 from zsd_ray.rules.rule import Rule
@@ -57,7 +58,7 @@ class ScoreTable:
         self._noise = rng.standard_normal((2 * n_draws, 2 * n_classes), dtype=np.float32) + shared
         t = rng.uniform(0.02, 0.98, size=2 * n_draws)
         weight = 0.2 + np.sin(np.pi * t) ** 2
-        self._draws = np.column_stack([t, np.sqrt(1 - t), np.sqrt(t), weight])
+        self._draws = Draws.of(t, np.sqrt(1 - t), np.sqrt(t), weight)
         by_rank = workload.gap * np.arange(n_classes) ** workload.growth
         scale = np.exp(workload.spread * rng.standard_normal((_PROFILES, 1)))
         gaps = rng.permuted(scale * by_rank, axis=1)

@@ -14,11 +14,12 @@ from zsd_ray.analysis.fit_share import in_share
 from zsd_ray.analysis.saved_run import open_run
 from zsd_ray.analysis.saved_scores import read_scores
 from zsd_ray.analysis.weighting_fit import N_BUCKETS
-from zsd_ray.config.method import DEFAULT_SNR_RANGE, DiffusionClassifierMethod
+from zsd_ray.config.classifier_method import DEFAULT_SNR_RANGE, DiffusionClassifierMethod
 from zsd_ray.diffusion.draws import STRATA, spread_order
 from zsd_ray.diffusion.saved_schedule import SavedSchedule
 from zsd_ray.diffusion.time_density import MEASURED_SHARE, USUAL_SHARE, bucket_of, usual_spread
 from zsd_ray.diffusion.weighting import WEIGHTINGS
+from zsd_ray.records.draws import Draws
 from zsd_ray.records.errors import UserError
 from zsd_ray.stats.time_fit import (
     Spread,
@@ -35,11 +36,11 @@ TIMESTEPS = ("uniform", "stratified", "importance", "importance, fitted", "grid"
 class Replayable:
     """The images that are reported, in the order and with the weights of some settings.
 
-    errors: N arrays (D', K) float32; draws: N arrays (D', 4), t, alpha, sigma, weight.
+    errors: N arrays (D', K) float32; draws: those of each of the N.
     """
 
     errors: list[NDArray[np.float32]]
-    draws: list[Array]
+    draws: list[Draws]
 
 
 class Pool:
@@ -117,7 +118,7 @@ class Pool:
             table = [array[i, chosen] for array in (self.t, self.alpha, self.sigma, weight)]
             table[3] = table[3] * correction
             errors.append(self.errors[i, chosen])
-            draws.append(np.column_stack(table))
+            draws.append(Draws.of(*table))
         return Replayable(errors, draws)
 
     def _chosen(

@@ -21,7 +21,7 @@ import tempfile
 from typing import Any
 
 import zsd_ray
-from zsd_ray.config.method import FULL_RANGE
+from zsd_ray.config.classifier_method import FULL_RANGE
 from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.data.readers.digits import NAMES
 from zsd_ray.stats.intervals import wilson

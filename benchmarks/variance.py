@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from zsd_ray.analysis.saved_run import open_run
 from zsd_ray.analysis.saved_scores import read_scores
-from zsd_ray.config.method import DiffusionClassifierMethod
+from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.records.errors import UserError
 
 Array = NDArray[np.float64]

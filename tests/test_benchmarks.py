@@ -5,7 +5,7 @@ import importlib
 import pytest
 
 from tests.support.benchmark_programs import ON_RAY, PROGRAMS, benchmarks, run_quick
-from zsd_ray.config.method import DEFAULT_SNR_RANGE
+from zsd_ray.config.classifier_method import DEFAULT_SNR_RANGE
 from zsd_ray.config.run import RunConfig, parse_config
 
 __all__ = ["benchmarks"]

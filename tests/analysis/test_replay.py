@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests.support import replay as plain
 from tests.support.pools import Pool
 from zsd_ray.analysis.replay import replay
+from zsd_ray.records.draws import Draws
 from zsd_ray.rules.clark_jaini import ClarkJaini
 from zsd_ray.rules.every_draw import EveryDraw
 from zsd_ray.rules.li_stages import LiStages
@@ -20,9 +21,8 @@ def pool(seed, gap=0.3):
 
 
 def draws_of(made):
-    table = np.zeros((N_DRAWS, 4))
-    table[:, 3] = made.weights[0]
-    return table
+    none = np.zeros(N_DRAWS)
+    return Draws.of(none, none, none, made.weights[0])
 
 
 @given(st.integers(0, 10_000), st.integers(2, 30), st.sampled_from([0.1, 0.01, 0.001]))
@@ -88,6 +88,6 @@ def test_candidates_race_alone():
 
 def test_one_candidate_is_decided_without_a_draw():
     alone = np.array([4], dtype=np.int32)
-    nothing = np.zeros((0, N_CLASSES), dtype=np.float32), np.zeros((0, 4))
+    nothing = np.zeros((0, N_CLASSES), dtype=np.float32), Draws.blank(0)
     outcome = replay(EveryDraw(10), *nothing, candidates=alone)
     assert (outcome.ranking, outcome.n_draws) == ((4,), 0)

@@ -6,7 +6,8 @@ import pytest
 
 from zsd_ray.analysis.reweight import reweighted
 from zsd_ray.analysis.saved_scores import SavedScores
-from zsd_ray.config.method import DiffusionClassifierMethod, TimeProfile
+from zsd_ray.config.classifier_method import DiffusionClassifierMethod
+from zsd_ray.config.time_profile import TimeProfile
 from zsd_ray.diffusion.schedule import DiscreteSchedule, FlowSchedule
 from zsd_ray.diffusion.time_density import TimeDensity
 from zsd_ray.diffusion.weighting import weights

@@ -6,8 +6,8 @@ import pytest
 
 from tests.support.digit_runs import PAPER
 from zsd_ray.analysis.settings import changed
-from zsd_ray.config.method import TimeProfile
 from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.config.time_profile import TimeProfile
 from zsd_ray.records.errors import UserError
 
 PROFILE = {
@@ -59,7 +59,8 @@ def test_a_fitted_weighting_takes_its_profile_from_a_file_or_the_run(tmp_path):
         plain = changed(found, "simple", None, []).method
         assert (plain.fitted, plain.profile) == (None, None)
     # The run's own times go on depending on what was fitted for them.
-    timed = config(weighting="simple", timesteps="importance", fitted=PROFILE)
+    profile = TimeProfile.model_validate(PROFILE)
+    timed = config(weighting="simple", timesteps="importance", fitted=profile)
     assert changed(timed, "vdm", None, []).method.fitted == timed.method.fitted
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from zsd_ray.config.method import DiffusionClassifierMethod, FittedOn, TimeProfile
+from zsd_ray.config.classifier_method import DiffusionClassifierMethod
+from zsd_ray.config.time_profile import FittedOn, TimeProfile
 from zsd_ray.diffusion.schedule import DiscreteSchedule, FlowSchedule, KarrasSchedule
 from zsd_ray.diffusion.time_density import (
     MEASURED_SHARE,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zsd_ray.config.method import DiffusionClassifierMethod
+from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.diffusion.schedule import DiscreteSchedule, FlowSchedule, KarrasSchedule
 from zsd_ray.diffusion.time_range import first_at_most, noise_levels, snr, time_range
 

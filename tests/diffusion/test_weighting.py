@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from tests.diffusion.test_schedule import SCHEDULE
-from zsd_ray.config.method import DiffusionClassifierMethod, FittedOn, TimeProfile
+from zsd_ray.config.classifier_method import DiffusionClassifierMethod
+from zsd_ray.config.time_profile import FittedOn, TimeProfile
 from zsd_ray.diffusion.parametrisation import to_epsilon
 from zsd_ray.diffusion.schedule import FlowSchedule, KarrasSchedule
 from zsd_ray.diffusion.weighting import TRAINING_LOSS, WEIGHTINGS, weights

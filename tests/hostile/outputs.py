@@ -20,6 +20,7 @@ from zsd_ray.config.identity import resolved
 from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.evaluation.session import _now
 from zsd_ray.planning.plan import Plan, make_plan
+from zsd_ray.records.draws import Draws
 from zsd_ray.records.scores import Decision, ImageState, RawDraw
 from zsd_ray.results.checkpoint import Checkpoint
 from zsd_ray.results.heartbeat import Heartbeat
@@ -117,7 +118,7 @@ def state(image_id: str, **changes: Any) -> ImageState:
         "survivors": np.arange(N_CLASSES, dtype=np.int32),
         "draws": np.zeros(N_CLASSES, dtype=np.int32),
         "errors": np.full((1, N_CLASSES), np.nan, dtype=np.float32),
-        "table": np.ones((1, 4)),
+        "drawn": Draws(np.ones((1, 4))),
         "removed": np.zeros(0, np.float32),
         "n_spent": 10,
         "seconds": 0.1,
@@ -295,13 +296,12 @@ CHECKPOINTS: dict[str, Damage] = {
     "survivors_out_of_range": _state(survivors=np.arange(1, N_CLASSES + 1, dtype=np.int32)),
     "survivors_twice": _state(survivors=np.zeros(N_CLASSES, dtype=np.int32)),
     "no_survivors": _state(survivors=np.zeros(0, np.int32), errors=np.zeros((1, 0), np.float32)),
-    "waiting_that_is_gone": _state(waiting=np.array([77], dtype=np.int32)),
     "other_classes": _state(draws=np.zeros(N_CLASSES + 3, dtype=np.int32)),
     "draws_that_nobody_made": _state(n_draws=3),
     "draws_below_zero": _state(n_draws=-1),
     "errors_unknown": _state(n_draws=1, draws=np.ones(N_CLASSES, dtype=np.int32)),
     "removed_too_many": _state(removed=np.zeros(5, np.float32)),
-    "table_too_short": _state(table=np.zeros((0, 4))),
+    "table_too_short": _state(drawn=Draws(np.zeros((0, 4)))),
 }
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.support.gaussian_denoiser import SCHEDULES, GaussianDenoiser, bind, class_means
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion import draws
-from zsd_ray.methods.algorithm import Sample, Unit
 from zsd_ray.methods.class_rows import ClassRows, batches
+from zsd_ray.methods.method import Sample, Unit
 from zsd_ray.models.registry import encode_prompts, load_model
 
 N_CLASSES, N_TEMPLATES = 3, 2
@@ -94,7 +94,7 @@ def test_scores_are_those_of_a_plain_loop_over_rows(tiny):
     for found, unit in zip(scorer.score(units), units, strict=True):
         assert found.scores.dtype == np.float32
         np.testing.assert_allclose(found.scores, plain(scorer, unit), rtol=1e-4, atol=1e-5)
-        np.testing.assert_array_equal(found.t, scorer.times(unit.draws))
+        np.testing.assert_array_equal(found.draws.t, scorer.times(unit.draws))
     assert set(scorer.sizes) == {7}
 
 

@@ -14,8 +14,8 @@ from zsd_ray.config.algorithms import CrossAttentionMethod
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion import draws
 from zsd_ray.diffusion.schedule import FlowSchedule
-from zsd_ray.methods.algorithm import Bound, Sample, Unit
 from zsd_ray.methods.cross_attention import CrossAttention, class_maps, joint_prompt
+from zsd_ray.methods.method import Bound, Sample, Unit
 from zsd_ray.models.registry import encode_prompts, load_model, load_prompt_encoder
 from zsd_ray.models.rows import plain_rows
 from zsd_ray.records.errors import UserError
@@ -211,7 +211,7 @@ def test_equals_the_plain_version(aggregate, group, resolutions, length):
     for unit, found in zip(units, scored, strict=True):
         assert found.scores.shape == (len(unit.draws), len(unit.classes))
         assert found.scores.dtype == np.float32
-        np.testing.assert_allclose(found.t, [0.4] * len(unit.draws))
+        np.testing.assert_allclose(found.draws.t, [0.4] * len(unit.draws))
         n_evaluations = 0
         for draw, scores in zip(unit.draws, found.scores, strict=True):
             expected, n = plain_scores(bound, config, unit.sample, draw, unit.classes)

@@ -13,9 +13,10 @@ from tests.support.gaussian_denoiser import (
     class_means,
     sample_of,
 )
+from tests.support.methods import made
 from zsd_ray.config.algorithms import DdimKnnMethod
 from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
-from zsd_ray.methods.algorithm import Sample, Unit, algorithm
+from zsd_ray.methods.method import Sample, Unit
 from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.planning.defaults import with_defaults
 from zsd_ray.records.errors import UserError
@@ -34,7 +35,7 @@ def tiny(tiny_model):
 
 def knn(tiny, rows=7, **keys):
     config = CONFIG.model_copy(update=keys)
-    return algorithm(bind(*tiny, N_CLASSES, N_TEMPLATES, rows), config)
+    return made(bind(*tiny, N_CLASSES, N_TEMPLATES, rows), config)
 
 
 def unit(denoiser, number, classes=(0, 1, 2, 3)):
@@ -98,7 +99,7 @@ def test_scores_are_those_of_a_plain_loop(tiny, choose, neighbours):
         expected = plain_scores(tiny, one, config)
         np.testing.assert_allclose(found.scores, [expected], rtol=2e-3)
         assert len(set(found.scores[0].tolist())) > 1 or len(one.classes) == 2
-        np.testing.assert_array_equal(found.t, tiny[0].schedule.snap(np.array([0.7])))
+        np.testing.assert_array_equal(found.draws.t, tiny[0].schedule.snap(np.array([0.7])))
         assert found.n_evaluations == len(one.classes) * N_TEMPLATES * 3
 
 
@@ -127,11 +128,11 @@ def test_the_outlier_is_found(schedule):
     means = class_means(6, size=2.0)
     denoiser = GaussianDenoiser(SCHEDULES[schedule], std=0.3, background=2.0)
     bound = bind(denoiser, {"mean": means}, 6)
-    scorer = algorithm(bound, DdimKnnMethod(steps=20, choose="outlier"))
+    scorer = made(bound, DdimKnnMethod(steps=20, choose="outlier"))
     units = [Unit(sample_of(means[k], k, std=0.3), range(1), tuple(range(6))) for k in range(6)]
     scores = np.concatenate([found.scores for found in scorer.score(units)])
     assert scores.argmin(axis=1).tolist() == list(range(6))
-    nearest = algorithm(bound, DdimKnnMethod(steps=20, choose="nearest"))
+    nearest = made(bound, DdimKnnMethod(steps=20, choose="nearest"))
     others = np.concatenate([found.scores for found in nearest.score(units)])
     np.testing.assert_array_equal(others, -scores)
 

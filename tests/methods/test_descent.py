@@ -8,9 +8,9 @@ import torch
 
 from tests.support.gaussian_denoiser import SCHEDULES, SHAPE, GaussianDenoiser
 from tests.support.learning import N_CLASSES, SEED, TEMPLATES, bound_of, slow_projection, unit
+from tests.support.methods import made
 from zsd_ray.config.algorithms import TextualInversionMethod, WeightedPromptsMethod
 from zsd_ray.diffusion import draws
-from zsd_ray.methods.algorithm import algorithm
 from zsd_ray.methods.descent import row_losses
 
 METHODS = {
@@ -77,12 +77,12 @@ def test_scores_are_those_of_a_plain_loop(key, rows):
     """Addressed pairs, gradients, Adam, constraint and scores; also where a batch needs several
     forwards, and where a unit has not all classes."""
     bound, units = bound_of(rows), [unit(0, n_draws=2), unit(1, classes=(1, 3)), unit(2)]
-    found = algorithm(bound, METHODS[key]).score(units)
+    found = made(bound, METHODS[key]).score(units)
     for of, asked in zip(found, units, strict=True):
         wanted = [plain_scores(bound, METHODS[key], asked, draw) for draw in asked.draws]
         assert of.scores.dtype == np.float32
         np.testing.assert_allclose(of.scores, wanted, rtol=1e-4, atol=1e-5)
-        assert of.t.tolist() == [0.5005] * len(asked.draws)
+        assert of.draws.t.tolist() == [0.5005] * len(asked.draws)
         assert of.n_evaluations == len(asked.draws) * METHODS[key].steps * 3
     # Draws differ.
     assert np.abs(found[0].scores[0] - found[0].scores[1]).max() > 1e-3
@@ -91,7 +91,7 @@ def test_scores_are_those_of_a_plain_loop(key, rows):
 @pytest.mark.parametrize("key", METHODS)
 def test_gradients_are_those_of_finite_differences(key):
     bound = bound_of()
-    method = algorithm(bound, METHODS[key])
+    method = made(bound, METHODS[key])
     problems = [method.problem(unit(number).sample, 0, (0, 1, 3)) for number in range(3)]
     generator = torch.Generator().manual_seed(1)
     for problem in problems:  # away from where all start
@@ -138,7 +138,7 @@ def test_a_rows_loss_is_the_mean_squared_error_of_eps_and_has_its_own_gradient()
 @pytest.mark.parametrize("key", METHODS)
 def test_a_unit_alone_has_the_same_numbers(key):
     units = [unit(0), unit(1, (0, 2)), unit(2, n_draws=3), unit(3), unit(4)]
-    method = algorithm(bound_of(rows=7), METHODS[key])  # two problems at once, and a row to spare
+    method = made(bound_of(rows=7), METHODS[key])  # two problems at once, and a row to spare
     together = method.score(units)
     assert method.at_once == 2
     for of, one in zip(together, units, strict=True):
@@ -156,7 +156,7 @@ def test_forwards_have_one_shape(key):
 
     sizes = []
     bound = bound_of(8, Noting(SCHEDULES["vp"]))
-    algorithm(bound, METHODS[key]).score([unit(0), unit(1), unit(2)])
+    made(bound, METHODS[key]).score([unit(0), unit(1), unit(2)])
     assert set(sizes) == {(8, 8)}
     assert set(bound.prompt_encoder().n_learned) <= {2}
 
@@ -171,14 +171,14 @@ def early(key):
 def test_an_image_that_ends_early_is_not_counted_nor_in_the_way(key):
     units = [unit(number) for number in range(5)]
     bound = bound_of(12)
-    found = algorithm(bound, early(key)).score(units)
+    found = made(bound, early(key)).score(units)
     steps = [of.n_evaluations // 4 for of in found]
     assert len(set(steps)) > 1
     assert max(steps) < 300
     for of, one, n in zip(found, units, steps, strict=True):
         free = {"patience": None} if key == "patience" else {"tolerance": 0}
         as_long = early(key).model_copy(update={"steps": n, **free})
-        (alone,) = algorithm(bound, as_long).score([one])
+        (alone,) = made(bound, as_long).score([one])
         np.testing.assert_array_equal(of.scores, alone.scores)
         assert of.n_evaluations == alone.n_evaluations == 4 * n
 
@@ -188,7 +188,7 @@ def test_another_seed_or_image_id_has_other_pairs():
     other = replace(one, sample=replace(one.sample, image_id="another"))
     bound = bound_of()
     found = [
-        algorithm(of, METHODS["softmax"]).score([asked])[0].scores
+        made(of, METHODS["softmax"]).score([asked])[0].scores
         for of, asked in [(bound, one), (bound, other), (replace(bound, seed=SEED + 1), one)]
     ]
     assert np.abs(found[0] - found[1]).max() > 1e-4

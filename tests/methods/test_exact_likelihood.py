@@ -10,8 +10,8 @@ from zsd_ray.config.algorithms import ExactLikelihoodMethod
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion import draws
 from zsd_ray.diffusion.schedule import DiscreteSchedule, FlowSchedule, KarrasSchedule
-from zsd_ray.methods.algorithm import Bound, Sample, Unit
 from zsd_ray.methods.exact_likelihood import ExactLikelihood
+from zsd_ray.methods.method import Bound, Sample, Unit
 from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.models.rows import plain_rows
 from zsd_ray.records.errors import UserError
@@ -128,7 +128,7 @@ def test_the_density_is_the_known_one(name, apart):
     # What is left is the prior's: of each class's mean and variance at the high end.
     np.testing.assert_allclose(found.scores[0], expected, atol=0.04)
     assert found.scores.dtype == np.float32
-    assert found.t[0] == denoiser.schedule.snap(np.array([RANGE[name][1]]))[0]
+    assert found.draws.t[0] == denoiser.schedule.snap(np.array([RANGE[name][1]]))[0]
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

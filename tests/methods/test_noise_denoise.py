@@ -11,10 +11,11 @@ from tests.support.gaussian_denoiser import (
     class_means,
     sample_of,
 )
+from tests.support.methods import made
 from zsd_ray.config.algorithms import NoiseDenoiseMethod, NoiseDenoiseVoteMethod
 from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
 from zsd_ray.diffusion import draws
-from zsd_ray.methods.algorithm import Sample, Unit, algorithm, texts
+from zsd_ray.methods.method import Sample, Unit, texts
 from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.planning.defaults import with_defaults
 from zsd_ray.records.errors import UserError
@@ -93,12 +94,12 @@ def test_scores_are_those_of_a_plain_loop(config, denoiser, method):
     x_0 = torch.randn(denoiser.sample_shape, generator=generator)
     sample = Sample("an image", x_0, torch.zeros(3, 16, 16))
     rows = counted(bound)
-    (found,) = algorithm(bound, method).score([Unit(sample, range(1, 4), (0, 2))])
+    (found,) = made(bound, method).score([Unit(sample, range(1, 4), (0, 2))])
     called = sum(rows)
     expected = [[plain_score(bound, method, sample, n, k) for k in (0, 2)] for n in range(1, 4)]
     np.testing.assert_allclose(found.scores, expected, rtol=1e-3)
     level = [method.noise_levels[n % len(method.noise_levels)] for n in range(1, 4)]
-    np.testing.assert_array_equal(found.t, denoiser.schedule.snap(np.array(level)))
+    np.testing.assert_array_equal(found.draws.t, denoiser.schedule.snap(np.array(level)))
     # What it says it cost, what the plan says it will, and how often the network ran: a batch of 7
     # has one row of padding.
     per_score, per_draw = method.evaluations(len(PROMPTS))
@@ -114,9 +115,9 @@ def test_guidance_of_zero_knows_no_class_and_of_one_needs_no_empty_prompt(config
     assert texts(PROMPTS, null) == [*PROMPTS, ""]
     x_0 = torch.randn(denoiser.sample_shape, generator=torch.Generator().manual_seed(4))
     unit = Unit(Sample("an image", x_0, torch.zeros(3, 16, 16)), range(1), (0, 1, 2))
-    (found,) = algorithm(make(config, denoiser, null), null).score([unit])
+    (found,) = made(make(config, denoiser, null), null).score([unit])
     assert np.ptp(found.scores) == 0
-    (found,) = algorithm(make(config, denoiser, unguided), unguided).score([unit])
+    (found,) = made(make(config, denoiser, unguided), unguided).score([unit])
     assert np.ptp(found.scores) > 0
 
 
@@ -129,11 +130,11 @@ def test_the_planted_class_is_found(schedule):
     classes = tuple(range(5))
     units = [Unit(sample_of(means[k], k), range(4), classes) for k in classes]
     method = NoiseDenoiseMethod(level=0.7, steps=8)
-    scores = [found.scores.mean(axis=0) for found in algorithm(bound, method).score(units)]
+    scores = [found.scores.mean(axis=0) for found in made(bound, method).score(units)]
     assert [int(of.argmin()) for of in scores] == list(classes)
     method = NoiseDenoiseVoteMethod(levels=[0.6, 0.7], steps=8)
     rule = Vote(levels=2, draws=4)
-    verdicts = [rule.look(found.scores, 0) for found in algorithm(bound, method).score(units)]
+    verdicts = [rule.look(found.scores, 0) for found in made(bound, method).score(units)]
     assert [int(verdict.ranking[0]) for verdict in verdicts] == list(classes)
 
 

@@ -11,9 +11,10 @@ import zsd_ray
 from tests.support.digit_runs import configure
 from tests.support.gaussian_denoiser import SCHEDULES, SHAPE, GaussianDenoiser
 from tests.support.learning import N_CLASSES, bound_of, unit
+from tests.support.methods import made
 from zsd_ray.config.algorithms import TextualInversionMethod
 from zsd_ray.config.run import ModelConfig
-from zsd_ray.methods.algorithm import Bound, Sample, Unit, algorithm
+from zsd_ray.methods.method import Bound, Sample, Unit
 from zsd_ray.methods.textual_inversion import Token, shifted
 from zsd_ray.models.registry import encode_prompts, load_model, load_prompt_encoder
 from zsd_ray.models.rows import plain_rows
@@ -38,7 +39,7 @@ def test_an_image_of_a_word_has_that_word(distance, schedule):
         steps=250, batch_size=8, learning_rate=0.03, augment=False, patience=None, distance=distance
     )
     units = [showing(bound, word, number) for number, word in enumerate(planted)]
-    for k, of in enumerate(algorithm(bound, config).score(units)):
+    for k, of in enumerate(made(bound, config).score(units)):
         assert of.scores[0].argmin() == k
         if distance == "l2":
             away = (names - planted[k]).square().sum(dim=1).sqrt()
@@ -100,7 +101,7 @@ def test_augmentations_are_the_image_and_addressed_shifts_of_it():
     sample = replace(unit(0).sample, pixels=torch.randn(3, 16, 16))
     # Hardly any noise, so that the network sees x_0.
     config = TextualInversionMethod(steps=2, batch_size=4, t_range=(1e-6, 2e-6))
-    method = algorithm(bound, config)
+    method = made(bound, config)
     first = method.problem(sample, 0, (0, 1)).x_0
     assert first.shape == (8, *SHAPE)
     torch.testing.assert_close(first[0], sample.x_0)
@@ -135,7 +136,7 @@ def digits():
 
 
 def test_an_image_alone_has_the_same_numbers_on_a_real_model(digits):
-    method = algorithm(digits, TextualInversionMethod(steps=3, batch_size=2))
+    method = made(digits, TextualInversionMethod(steps=3, batch_size=2))
     generator = torch.Generator().manual_seed(0)
     shape, size = digits.denoiser.sample_shape, digits.denoiser.image_size
     units = [
@@ -159,7 +160,7 @@ def test_an_image_alone_has_the_same_numbers_on_a_real_model(digits):
 def test_the_papers_distance_is_between_outputs_of_the_text_encoder(digits):
     """As in the authors' validate.py: names and the token alone, the first output behind the
     beginning; the token is one more of the vocabulary."""
-    method = algorithm(digits, TextualInversionMethod(distance="text-encoder", augment=False))
+    method = made(digits, TextualInversionMethod(distance="text-encoder", augment=False))
     encoder = digits.prompt_encoder()
     tokenizer, network = encoder._tokenizer, copy.deepcopy(encoder._encoder)
     assert all(len(tokenizer(name).input_ids) == 3 for name in digits.names)

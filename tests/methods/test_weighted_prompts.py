@@ -12,8 +12,8 @@ import zsd_ray
 from tests.support.digit_runs import configure
 from tests.support.gaussian_denoiser import SCHEDULES, SHAPE, GaussianDenoiser
 from tests.support.learning import N_CLASSES, bound_of, slow_projection, unit
+from tests.support.methods import made
 from zsd_ray.config.algorithms import WeightedPromptsMethod
-from zsd_ray.methods.algorithm import algorithm
 from zsd_ray.methods.weighted_prompts import onto_simplex
 
 
@@ -35,7 +35,7 @@ def test_an_image_that_is_a_mixture_has_its_weights(constraint, schedule):
         steps=200, batch_size=8, learning_rate=rate, tolerance=0, constraint=constraint
     )
     units = [showing(bound, weights, number) for number, weights in enumerate(planted)]
-    for of, weights in zip(algorithm(bound, config).score(units), planted, strict=True):
+    for of, weights in zip(made(bound, config).score(units), planted, strict=True):
         found = -of.scores[0]
         assert found.sum() == pytest.approx(1, abs=1e-5)
         assert found.min() >= 0
@@ -49,15 +49,15 @@ def test_an_image_ends_at_a_tenth_step_when_its_weights_rest():
     config = WeightedPromptsMethod(
         steps=500, constraint="simplex", learning_rate=0.03, tolerance=0.0, batch_size=8
     )
-    (found,) = algorithm(bound, config).score([one])
+    (found,) = made(bound, config).score([one])
     steps = found.n_evaluations // 8
     assert (steps % 10, steps < 500) == (0, True)
     # At rest in a corner: they would have been the same ten steps ago.
     assert found.scores[0].tolist() == [0, -1, 0, 0]
     sooner = config.model_copy(update={"steps": steps - 10})
-    (before,) = algorithm(bound, sooner).score([one])
+    (before,) = made(bound, sooner).score([one])
     np.testing.assert_array_equal(before.scores, found.scores)
-    (never,) = algorithm(bound, sooner.model_copy(update={"steps": 9})).score([one])
+    (never,) = made(bound, sooner.model_copy(update={"steps": 9})).score([one])
     assert never.n_evaluations == 9 * 8
 
 
@@ -72,7 +72,7 @@ def test_whole_numbers_are_the_largest_of_any_prompt():
     of_prompt = torch.eye(2 * N_CLASSES, dtype=torch.int64)
     bound = replace(bound, conditioning={**bound.conditioning, "mask": of_prompt})
     units = [unit(0), unit(1, classes=(0, 3))]
-    algorithm(bound, WeightedPromptsMethod(steps=1)).score(units)
+    made(bound, WeightedPromptsMethod(steps=1)).score(units)
     (rows,) = masks
     assert rows.dtype == torch.int64
     assert rows[:4].tolist() == [[1] * 8] * 4

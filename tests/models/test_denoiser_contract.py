@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tests.support.tiny_models import BUILDERS, CLASSIFIER_BUILDERS
+from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.config.families import FAMILIES
-from zsd_ray.config.method import DiffusionClassifierMethod
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.methods.diffusion_classifier import DiffusionClassifier
 from zsd_ray.models.registry import check_model, encode_prompts, fingerprint, load_model

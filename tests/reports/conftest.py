@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from zsd_ray.config.method import DiffusionClassifierMethod
+from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.config.run import RunConfig
 from zsd_ray.records.scores import Decision, RawDraw
 from zsd_ray.results.run_file import RunFile

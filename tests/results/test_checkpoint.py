@@ -79,10 +79,11 @@ def test_a_state_shares_no_memory_with_the_elimination():
     elimination = Elimination(RULE, N_CLASSES, keep_raw=True)
     feed(elimination, pool, 5)
     state = elimination.state("a", 0, 0.0)
-    copies = {name: np.copy(getattr(state, name)) for name in ("errors", "table", "draws")}
+    arrays = (state.errors, state.drawn.table, state.draws)
+    copies = [np.copy(array) for array in arrays]
     feed(elimination, pool, 7)
-    for name, copy in copies.items():
-        np.testing.assert_array_equal(getattr(state, name), copy)
+    for array, copy in zip(arrays, copies, strict=True):
+        np.testing.assert_array_equal(array, copy)
 
 
 def test_an_empty_checkpoint_and_one_that_is_none():

@@ -4,8 +4,8 @@ import stat
 
 import pytest
 
-from zsd_ray.config.method import FittedOn, TimeProfile
 from zsd_ray.config.run import StorageConfig
+from zsd_ray.config.time_profile import FittedOn, TimeProfile
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.profile_file import read_profile, write_profile
 from zsd_ray.storage.filesystem import configure

@@ -184,7 +184,7 @@ def test_an_offset_is_taken_out_of_every_score_in_the_units_of_the_first_draws()
     """Against the same race over scores from which it was taken before."""
     pool = Pool(1, N_CLASSES, N_DRAWS, seed=4)
     answer = pool.answer(WorkItem(0, 0, N_DRAWS, tuple(range(N_CLASSES))))
-    scores = answer.draws[:, 3:] * answer.errors.astype(np.float64)
+    scores = answer.draws.scores(answer.errors)
     ahead = draw_scale(scores[:SCALE_DRAWS]) * OFFSET
     rule = NoPruning(rule="none", draws=N_DRAWS).make(N_CLASSES)
     found = decided_with(OFFSET, pool, NoPruning(rule="none", draws=N_DRAWS))

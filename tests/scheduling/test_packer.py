@@ -3,10 +3,11 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.sizes import cost_of, evaluations_per_batch
 from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.records.cost import ONE_EACH, Cost
 from zsd_ray.records.scores import WorkItem
-from zsd_ray.scheduling.packer import ONE_EACH, Cost, take
-from zsd_ray.scoring.cost import cost_of, evaluations_per_batch
+from zsd_ray.scheduling.packer import take
 
 items = st.builds(
     WorkItem,

@@ -14,12 +14,12 @@ from tests.support import replay
 from tests.support.pools import Pool
 from tests.support.simulated_cluster import Cluster
 from tests.support.validate import validate
+from zsd_ray.records.cost import ONE_EACH, Cost
 from zsd_ray.records.scores import Candidates, ImageFailure, ImageRecord, MicroBatchScores
 from zsd_ray.rules.anytime import AnytimePruning
 from zsd_ray.rules.clark_jaini import ClarkJainiPruning
 from zsd_ray.rules.every_draw import NoPruning
 from zsd_ray.scheduling.events import Assign, Decide, ScoresArrived, WorkerJoined, WorkRequested
-from zsd_ray.scheduling.packer import ONE_EACH, Cost
 from zsd_ray.scheduling.scheduler import Scheduler
 
 RULE = ClarkJainiPruning(min_scores=4, max_scores=30, p_value=0.02)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from zsd_ray.config.run import UNMEASURED
 from zsd_ray.scoring.batch_size import automatic, measured
-from zsd_ray.scoring.cost import UNMEASURED
 
 
 def device_of(overhead, fits):

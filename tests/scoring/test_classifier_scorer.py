@@ -5,9 +5,12 @@ import pytest
 import torch
 
 from tests.support.images import Pictures
+from zsd_ray.config.classifier_method import ClassifierMethod
 from zsd_ray.data.pictures.transforms import to_rgb
+from zsd_ray.records.cost import RunSize
 from zsd_ray.records.scores import ImageFailure, MicroBatch, WorkItem
-from zsd_ray.scoring.classifier_scorer import ClassifierScorer
+from zsd_ray.scoring.binding import bind_baseline
+from zsd_ray.scoring.scorer import Scorer
 
 
 class Brightness:
@@ -42,7 +45,9 @@ ITEMS = (
 
 def make(dataset, classifier=None, n_images=2):
     classifier = classifier or Brightness()
-    return ClassifierScorer(classifier, dataset, {"number": NUMBERS}, 2, n_images)
+    size = RunSize(n_classes=3, n_racing=3, n_templates=2)
+    bound = bind_baseline(classifier, {"number": NUMBERS}, ["a", "b", "c"], size, n_images)
+    return Scorer(bound, ClassifierMethod(), size, dataset)
 
 
 def score(scorer, items=ITEMS):
@@ -58,7 +63,7 @@ def test_every_item_gets_its_classes_scores():
     for item, answer in zip(ITEMS, score(make(dataset)), strict=True):
         expected = brightness(dataset, item.image) * MEANS[list(item.classes)]
         np.testing.assert_allclose(answer.errors, expected[None], rtol=1e-5)
-        np.testing.assert_array_equal(answer.draws, [[0, 1, 0, 1]])
+        np.testing.assert_array_equal(answer.draws.table, [[0, 1, 0, 1]])
 
 
 def test_an_image_takes_one_forward_and_one_reading():
@@ -107,16 +112,28 @@ def test_numbers_do_not_depend_on_their_company(n_images):
         np.testing.assert_array_equal(together.errors, alone.errors)
 
 
-def test_only_the_last_images_are_remembered(monkeypatch):
-    monkeypatch.setattr("zsd_ray.scoring.classifier_scorer._CACHE_BYTES", 2 * 4 * 3)
-    dataset = Pictures(3)
-    scorer = make(dataset)
+def test_only_the_scores_of_the_last_images_are_remembered(monkeypatch):
+    monkeypatch.setattr("zsd_ray.methods.baseline._CACHE_BYTES", 2 * 4 * 3)
+    classifier = Brightness()
+    scorer = make(Pictures(3), classifier, n_images=1)
     first = score(scorer)
-    assert dataset.n_reads == 3
+    assert len(classifier.shapes) == 3
     second = score(scorer)
-    assert dataset.n_reads == 4
+    assert len(classifier.shapes) == 4
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one.errors, other.errors)
+
+
+def test_only_the_last_images_are_kept(monkeypatch):
+    dataset = Pictures(3)
+    sizes = [4 * np.asarray(to_rgb(dataset.read(image))).size for image in range(3)]
+    monkeypatch.setattr("zsd_ray.scoring.samples._CACHE_BYTES", 2 * max(sizes))
+    dataset.n_reads = 0
+    scorer = make(dataset)
+    score(scorer)
+    assert dataset.n_reads == 3
+    score(scorer)
+    assert dataset.n_reads > 3
 
 
 class Small(Brightness):

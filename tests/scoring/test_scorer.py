@@ -6,19 +6,22 @@ import torch
 
 from tests.support.digit_runs import PAPER
 from tests.support.images import Pictures
-from zsd_ray.config.method import DiffusionClassifierMethod, FittedOn, TimeProfile
+from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
+from zsd_ray.config.time_profile import FittedOn, TimeProfile
 from zsd_ray.data.pictures.transforms import to_model_range, to_square
 from zsd_ray.diffusion import draws
 from zsd_ray.diffusion.schedule import DiscreteSchedule
 from zsd_ray.diffusion.time_density import TimeDensity
 from zsd_ray.diffusion.weighting import WEIGHTINGS
-from zsd_ray.methods.algorithm import texts
+from zsd_ray.methods.method import texts
 from zsd_ray.models.registry import encode_prompts, load_model
+from zsd_ray.records.cost import RunSize
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.scores import ImageFailure, MicroBatch, WorkItem
-from zsd_ray.scoring import scorer as worker
-from zsd_ray.scoring.scorer import Scorer
+from zsd_ray.scoring import batch_size as sizes
+from zsd_ray.scoring.binding import denoiser_scorer
+from zsd_ray.scoring.binding import make_scorer as planned_scorer
 
 PROMPTS = [f"a {noun} of a {name}" for name in ("cat", "dog", "bird") for noun in ("photo", "map")]
 SEED = 11
@@ -37,12 +40,15 @@ def denoiser(config):
 
 
 def make_scorer(denoiser, dataset, batch_size=8, n_templates=2, **method):
-    return Scorer(
+    n_classes = len(PROMPTS) // n_templates
+    return denoiser_scorer(
         denoiser,
+        DiffusionClassifierMethod(**PAPER | method),
+        RunSize(n_classes, n_classes, n_templates),
         dataset,
         denoiser.conditioning,
-        n_templates,
-        DiffusionClassifierMethod(**PAPER | method),
+        [""] * n_classes,
+        ["{}"] * n_templates,
         SEED,
         batch_size,
         compile=False,
@@ -87,7 +93,7 @@ def test_equals_one_plain_forward_a_score(denoiser, loss):
     answer = make_scorer(denoiser, dataset, loss=loss).score(MicroBatch(4, ITEMS))
     assert answer.id == 4
     for item, scores in zip(ITEMS, answer.unpack(ITEMS), strict=True):
-        t, alpha, sigma, _ = scores.draws.T
+        t, alpha, sigma, _ = scores.draws.table.T
         expected = plain_errors(denoiser, dataset, item, 2, loss)
         np.testing.assert_allclose(scores.errors, expected, rtol=1e-4)
         np.testing.assert_allclose(alpha**2 + sigma**2, 1, rtol=1e-12)
@@ -102,9 +108,9 @@ def test_draws_are_those_that_the_configuration_names(denoiser, weighting, times
     (scores,) = score(make_scorer(denoiser, Pictures(3), **method), (item,))
     t = draws.times(SEED, "picture-1", range(4, 13), timesteps, (0.3, 0.6))
     t = denoiser.schedule.snap(t)
-    np.testing.assert_array_equal(scores.draws[:, 0], t)
+    np.testing.assert_array_equal(scores.draws.t, t)
     expected = WEIGHTINGS[weighting](denoiser.schedule, t, "l1")
-    np.testing.assert_array_equal(scores.draws[:, 3], expected)
+    np.testing.assert_array_equal(scores.draws.weight, expected)
 
 
 PROFILE = TimeProfile(
@@ -129,18 +135,18 @@ def test_times_of_a_density_come_with_corrected_weights(denoiser, weighting):
     mass = 0.9 * wanted / wanted.sum() + 0.1 * share
     density = TimeDensity(np.array([0.02, 0.3, 0.98]), mass)
     t = draws.times(SEED, "picture-1", range(40), "importance", density=density)
-    np.testing.assert_array_equal(scores.draws[:, 0], denoiser.schedule.snap(t))
+    np.testing.assert_array_equal(scores.draws.t, denoiser.schedule.snap(t))
     expected = np.where(t < 0.3, low * share[0] / mass[0], high * share[1] / mass[1])
-    np.testing.assert_allclose(scores.draws[:, 3], expected)
+    np.testing.assert_allclose(scores.draws.weight, expected)
     assert 0 < (t < 0.3).sum() < 40
 
 
 def test_a_grid_is_the_same_for_every_image(denoiser):
     scorer = make_scorer(denoiser, Pictures(3), timesteps="grid", grid_points=6)
     of_one, of_other = score(scorer, (WorkItem(0, 0, 6, (0,)), WorkItem(1, 0, 6, (0,))))
-    np.testing.assert_array_equal(of_one.draws, of_other.draws)
+    np.testing.assert_array_equal(of_one.draws.table, of_other.draws.table)
     np.testing.assert_allclose(
-        np.sort(of_one.draws[:, 0]), 0.02 + 0.96 * (np.arange(6) + 0.5) / 6, atol=1e-3
+        np.sort(of_one.draws.t), 0.02 + 0.96 * (np.arange(6) + 0.5) / 6, atol=1e-3
     )
 
 
@@ -167,14 +173,14 @@ def test_the_normaliser_is_the_empty_prompts_error_subtracted(denoiser, config):
     assert answer.n_rows == -(-n_evaluations // 5) * 5
     hidden = torch.from_numpy(nulled.conditioning["hidden"][-1:])
     for item, without, found in zip(ITEMS, plain, answer.unpack(ITEMS), strict=True):
-        np.testing.assert_array_equal(found.draws, without.draws)
+        np.testing.assert_array_equal(found.draws.table, without.draws.table)
         image_id = dataset.records[item.image].image_id
         pixels = to_square(dataset.read(item.image), denoiser.image_size)
         x_0 = denoiser.encode_images(torch.from_numpy(to_model_range(pixels[None])))
         for i in range(item.n_draws):
             number = range(item.first_draw + i, item.first_draw + i + 1)
             eps = torch.from_numpy(draws.noise(SEED, image_id, number, denoiser.sample_shape))
-            t, alpha, sigma, _ = found.draws[i].tolist()
+            t, alpha, sigma, _ = found.draws.table[i].tolist()
             step = torch.tensor([float(int(t * 1000))])
             output = denoiser.predict(alpha * x_0 + sigma * eps, step, {"hidden": hidden})
             null = float(((eps - output) ** 2).mean())
@@ -201,7 +207,7 @@ def test_numbers_do_not_depend_on_their_company(denoiser):
     for item, scores in zip(ITEMS, together, strict=True):
         (alone,) = score(make_scorer(denoiser, dataset), (item,))
         np.testing.assert_array_equal(scores.errors, alone.errors)
-        np.testing.assert_array_equal(scores.draws, alone.draws)
+        np.testing.assert_array_equal(scores.draws.table, alone.draws.table)
 
 
 def test_rows_are_padded_to_whole_batches(denoiser):
@@ -225,7 +231,7 @@ def test_a_bad_image_fails_alone(denoiser):
     well = score(make_scorer(denoiser, Pictures(3)), ITEMS)
     np.testing.assert_array_equal(first.errors, well[0].errors)
     np.testing.assert_array_equal(third.errors, well[2].errors)
-    np.testing.assert_array_equal(third.draws, well[2].draws)
+    np.testing.assert_array_equal(third.draws.table, well[2].draws.table)
 
 
 def test_an_image_whose_store_is_away_is_not_called_bad(denoiser):
@@ -320,11 +326,12 @@ def test_a_row_that_does_not_fit_is_an_error(denoiser):
 @pytest.mark.parametrize(("gpus", "share"), [(0.5, 0.5), (1, 1), (2, 1)])
 def test_a_worker_measures_its_batch_on_its_share_of_a_gpu(denoiser, gpus, share, monkeypatch):
     asked = []
-    monkeypatch.setattr(worker, "automatic", lambda *arguments: asked.append(arguments[-1]) or 8)
+    monkeypatch.setattr(sizes, "automatic", lambda *arguments: asked.append(arguments[-1]) or 8)
     cluster = {"gpus_per_worker": gpus, "batch_size": "auto"}
     run = parse_config(RunConfig, {"method": PAPER, "cluster": cluster})
     rows = {name: of[:1] for name, of in denoiser.conditioning.items()}
-    assert worker.make_scorer(run, denoiser, Pictures(1), rows, ["one"]).batch_size == 8
+    scorer = planned_scorer(run, run.size(1), denoiser, Pictures(1), rows, ["one"])
+    assert scorer.batch_size == 8
     assert asked == [share]
 
 
@@ -342,7 +349,7 @@ def test_draws_are_made_ahead_once_and_not_kept(denoiser, monkeypatch):
     assert len(made) == len(twice)
     found = score(scorer, twice)
     assert len(made) == len(twice)
-    assert not scorer._drawn
+    assert not scorer._method._ahead
     for item, one, other in zip(ITEMS, found[:3], expected, strict=True):
         if item.image != 1:
             np.testing.assert_array_equal(one.errors, other.errors)

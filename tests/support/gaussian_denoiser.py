@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from zsd_ray.diffusion.schedule import DiscreteSchedule, FlowSchedule, KarrasSchedule
-from zsd_ray.methods.algorithm import Bound, Sample
+from zsd_ray.methods.method import Bound, Sample
 from zsd_ray.models.rows import plain_rows
 
 SHAPE = (2, 4, 4)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from zsd_ray.records.draws import Draws
 from zsd_ray.records.scores import Decision, ItemScores, WorkItem
 from zsd_ray.rules.rule import Rule
 from zsd_ray.scheduling.elimination import Elimination
@@ -50,10 +51,10 @@ class LabelledScores:
         while elimination.outcome is None:
             classes = list(elimination.classes)
             n = elimination.target - draw
-            table = np.tile([0.5, 0.7, 0.7, 1.0], (n, 1))
+            drawn = Draws(np.tile([0.5, 0.7, 0.7, 1.0], (n, 1)))
             errors = self.scores[image, draw : draw + n][:, classes].astype(np.float32)
             item = WorkItem(image, draw, n, elimination.classes)
-            elimination.add(item, ItemScores(errors, table))
+            elimination.add(item, ItemScores(errors, drawn))
             draw = elimination.n_draws
         outcome = elimination.outcome
         return Decision(

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from tests.support.gaussian_denoiser import SCHEDULES, SHAPE, GaussianDenoiser, class_means
-from zsd_ray.methods.algorithm import Bound, Sample, Unit
+from zsd_ray.methods.method import Bound, Sample, Unit
 from zsd_ray.models.rows import plain_rows
 
 N_CLASSES, D, SEED = 4, 6, 5

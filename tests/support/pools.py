@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from zsd_ray.records.draws import Draws
 from zsd_ray.records.scores import ItemScores, MicroBatch, MicroBatchScores, WorkItem
 
 
@@ -30,9 +31,9 @@ class Pool:
     def answer(self, item: WorkItem) -> ItemScores:
         draws = slice(item.first_draw, item.first_draw + item.n_draws)
         errors = self.errors[item.image, draws][:, list(item.classes)]
-        table = np.zeros((item.n_draws, 4))
-        table[:, 3] = self.weights[item.image, draws]
-        return ItemScores(errors, table)
+        none = np.zeros(item.n_draws)
+        drawn = Draws.of(none, none, none, self.weights[item.image, draws])
+        return ItemScores(errors, drawn)
 
     def score_micro_batch(self, micro_batch: MicroBatch, seconds: float = 0.1) -> MicroBatchScores:
         answers = [self.answer(item) for item in micro_batch.items]

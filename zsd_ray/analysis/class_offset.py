@@ -7,7 +7,7 @@ import numpy as np
 from zsd_ray.analysis.reweight import reweighted
 from zsd_ray.analysis.saved_run import SavedRun, open_run
 from zsd_ray.analysis.saved_scores import SavedScores, read_scores
-from zsd_ray.config.method import DiffusionClassifierMethod
+from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.records.errors import UserError
 from zsd_ray.stats.class_offset import LEAST_IMAGES, SCALE_DRAWS, ClassOffset, class_deviations
 

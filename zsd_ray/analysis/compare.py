@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 from zsd_ray.analysis.comparison import ComparedPair, ComparedRun, Comparison, Figures
 from zsd_ray.analysis.saved_run import SavedRun, open_run
 from zsd_ray.config.identity import resolved
-from zsd_ray.config.method import DiffusionClassifierMethod
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.totals import run_metrics
 from zsd_ray.stats.paired import Discordance, bootstrap, mcnemar
@@ -64,13 +63,12 @@ def _refuse_other_data(first: SavedRun, other: SavedRun, by_id: bool) -> None:
 def _figures(run: SavedRun, label: str, table: pa.Table) -> ComparedRun:
     config = run.config
     method = config.method
-    weighted = isinstance(method, DiffusionClassifierMethod) and method.name != "classifier"
     return ComparedRun(
         name=run.name,
         label=label,
         status=run.record.status,
         model=config.model.path,
-        weighting=config.draw_method.weighting if weighted else None,
+        weighting=config.draw_method.weighting if method.weighted else None,
         pruning=resolved(config.pruning),
         n_images=run.record.n_images,
         figures=Figures.of(run_metrics(table)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from zsd_ray.records.draws import Draws
 from zsd_ray.records.scores import ItemScores, WorkItem
 from zsd_ray.rules.rule import Rule
 from zsd_ray.scheduling.elimination import Elimination, Outcome
@@ -13,7 +14,7 @@ from zsd_ray.scheduling.elimination import Elimination, Outcome
 def replay(
     rule: Rule,
     errors_DK: NDArray[np.float32],
-    draws_D4: NDArray[np.float64],
+    drawn: Draws,
     candidates: NDArray[np.int32] | None = None,
     offset: NDArray[np.float64] | None = None,
 ) -> Outcome | None:
@@ -23,7 +24,7 @@ def replay(
 
     Args:
         errors_DK: of D draws and K classes; nan from the draw on that a class was not given.
-        draws_D4: t, alpha, sigma and weight of each draw; score = weight times error.
+        drawn: the D draws.
         candidates: (C,) int32, ascending: the classes in the race; None: all.
         offset: (K,), as `Elimination` takes it; the rule then looks no sooner than that wants.
     """
@@ -46,6 +47,6 @@ def replay(
             return None
         item = WorkItem(0, first, end - first, elimination.classes)
         draws = slice(first, end)
-        elimination.add(item, ItemScores(errors_DK[draws, classes], draws_D4[draws]))
+        elimination.add(item, ItemScores(errors_DK[draws, classes], drawn[draws]))
         first = end
     return elimination.outcome

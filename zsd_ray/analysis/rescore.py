@@ -22,9 +22,10 @@ from zsd_ray.analysis.reweight import reweighted
 from zsd_ray.analysis.saved_run import SavedRun, open_run
 from zsd_ray.analysis.saved_scores import Array, SavedScores, read_scores
 from zsd_ray.analysis.settings import changed
+from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.config.identity import hash_of, resolved
-from zsd_ray.config.method import DiffusionClassifierMethod
 from zsd_ray.config.run import RunConfig
+from zsd_ray.records.draws import Draws
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.redaction import redact
 from zsd_ray.records.scores import Decision
@@ -34,7 +35,6 @@ from zsd_ray.results.places import refuse_relative_place
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.results.schema import decisions_table
 from zsd_ray.results.totals import run_metrics
-from zsd_ray.scoring.cost import cost_of
 from zsd_ray.settings.section import a_place, of_a_known_user, that_lasts
 from zsd_ray.stats.class_offset import SCALE_DRAWS, ClassOffset
 from zsd_ray.stats.paired import Discordance, bootstrap, mcnemar
@@ -219,8 +219,8 @@ def _decisions(
         n_captions: the most that an image has of its own; None: all choose among all classes.
     """
     rule = config.pruning.make(scores.n_classes if n_captions is None else n_captions)
-    cost = cost_of(config, scores.n_classes)
-    draws = np.column_stack([scores.t, scores.alpha, scores.sigma, weight])
+    cost = config.method.cost(config.size(scores.n_classes))
+    draws = Draws.of(scores.t, scores.alpha, scores.sigma, weight)
     numbers = {image_id: number for number, image_id in enumerate(scores.image_ids)}
     blank = np.full((0, scores.n_classes), np.nan, dtype=np.float32)
     for row in own.to_pylist():

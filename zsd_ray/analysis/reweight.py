@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from zsd_ray.analysis.saved_scores import Array, SavedScores
-from zsd_ray.config.method import DiffusionClassifierMethod
+from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.diffusion.saved_schedule import SavedSchedule
 from zsd_ray.diffusion.weighting import weights
 from zsd_ray.records.errors import UserError

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from zsd_ray.config.algorithms import AlgorithmMethod
-from zsd_ray.config.method import TimeProfile
+from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.config.time_profile import TimeProfile
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.redaction import redact
 from zsd_ray.results.profile_file import read_profile
@@ -71,13 +71,13 @@ def _method(config: RunConfig, asked: Mapping[str, Any]) -> dict[str, Any]:
             f"method.{fixed[0]} is in the saved scores and cannot change in a replay; only "
             f"{' and '.join(f'method.{key}' for key in _METHOD_KEYS)} can"
         )
-    if isinstance(config.method, AlgorithmMethod):
+    if not isinstance(config.method, DiffusionClassifierMethod):
         raise UserError(
             f"a run of method {config.method.name} cannot be replayed: its scores have no "
             "weighting, and no rule but its own; run it again with other settings"
         )
     method = config.method.model_dump(mode="json") | {"profile": None}
-    if config.method.name == "classifier":
+    if config.method.of_classifier:
         if asked:
             raise UserError(
                 "a classifier's scores have no weighting; leave out method and --weighting"

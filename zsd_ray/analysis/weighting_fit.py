@@ -15,7 +15,7 @@ from zsd_ray.analysis.rescore import rescored
 from zsd_ray.analysis.saved_run import SavedRun, open_run
 from zsd_ray.analysis.saved_scores import SavedScores, read_scores
 from zsd_ray.analysis.settings import with_profile
-from zsd_ray.config.method import FittedOn, TimeProfile
+from zsd_ray.config.time_profile import FittedOn, TimeProfile
 from zsd_ray.diffusion.time_density import bucket_of
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.redaction import redact

@@ -9,21 +9,17 @@ there are is `pruning.draws`.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
-from zsd_ray.config.method import FULL_RANGE, DiffusionClassifierMethod
+from zsd_ray.config.classifier_method import FULL_RANGE
+from zsd_ray.config.method import Capability, Method
+from zsd_ray.records.cost import Cost, RunSize
 from zsd_ray.rules.every_draw import NoPruning
 from zsd_ray.rules.table import PruningConfig
 from zsd_ray.rules.vote import VotePruning
 from zsd_ray.settings.section import Count, Place, Section, TimeRange
-
-Ability = Literal["prompts", "decode", "attention", "tokens", "features"]
-"""What a model can do beyond denoising for a class: be told classes by prompts whose encodings can
-be mixed, map x back to an image, show its attention to a prompt's tokens, learn a token, and show
-what its blocks make of an image."""
 
 Time = Annotated[float, Field(gt=0, lt=1)]
 """At 1 a straight path has nothing of the image left."""
@@ -31,50 +27,40 @@ Time = Annotated[float, Field(gt=0, lt=1)]
 Steps = Annotated[int, Field(ge=1, le=10_000)]
 
 
-class AlgorithmMethod(Section):
-    """What the algorithms have in common; each says what it costs before anything is scored.
+class AlgorithmMethod(Method):
+    """What the algorithms have in common.
 
     Attributes:
-        whole: all classes of a draw are scored together, by one worker.
         draws: as many are averaged where `pruning` does not say.
-        random: draws differ; where they do not, there is one.
-        counted: what a score costs is only known afterwards; `evaluations` are then a bound or a
-            guess, and rows hold what was counted.
     """
 
-    whole: ClassVar[bool] = False
     draws: ClassVar[int] = 1
-    random: ClassVar[bool] = True
-    counted: ClassVar[bool] = False
-    takes_profile: ClassVar[bool] = False
-
-    name: str
-
-    @property
-    def null_prompt(self) -> bool:
-        """Whether the empty prompt is encoded, too."""
-        return False
-
-    @property
-    def needs(self) -> frozenset[Ability]:
-        """What the model must be able to do."""
-        return frozenset()
 
     @property
     def n_levels(self) -> int:
-        """Of noise, if draws are at several: draw i is at level i modulo their number."""
+        """Levels of noise, where draws are at several: draw i is at level i modulo their number."""
         return 1
 
     @property
     def default_pruning(self) -> PruningConfig:
+        """The `pruning` section where a run has none."""
         return NoPruning(rule="none", draws=self.draws)
 
     @abstractmethod
     def evaluations(self, n_classes: int) -> tuple[int, int]:
-        """Of one (class, draw) under one template, and beside these of one draw."""
+        """Cost in network evaluations: per (class, draw) under one template, and extra per draw."""
+
+    def cost(self, size: RunSize) -> Cost:
+        per_score, per_draw = self.evaluations(size.n_racing)
+        return Cost(per_score * size.n_templates, per_draw, self.whole, self.slack)
+
+    def evaluations_per_batch(self, rows: int, size: RunSize) -> int:
+        """No less than one draw, where that must stay whole."""
+        whole = self.cost(size).of_draw(size.n_racing) if self.whole else 1
+        return max(rows * self.in_sequence, whole)
 
     def _refuse(self, keys: tuple[str, ...], company: str) -> None:
-        """Raise ValueError where one of the keys, which say nothing in this company, is set."""
+        """Raise ValueError where one of the keys, which do not apply in this company, is set."""
         for key in keys:
             if getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key} is of no use with {company}; remove it")
@@ -86,7 +72,7 @@ class AlgorithmMethod(Section):
 
     @property
     def slack(self) -> int:
-        """How many times its guess a score may take; a worker is not given up before ten times."""
+        """How many times its estimate a score may take; a worker is given ten times that."""
         return 1
 
 
@@ -113,7 +99,11 @@ class _Denoising(AlgorithmMethod):
         return self.guidance_scale != 1.0
 
     @property
-    def needs(self) -> frozenset[Ability]:
+    def null_key(self) -> tuple[str, str]:
+        return "method.guidance_scale", "1.0"
+
+    @property
+    def needs(self) -> frozenset[Capability]:
         return frozenset() if self.distance == "latent" else frozenset({"decode"})
 
     @property
@@ -139,6 +129,7 @@ class NoiseDenoiseMethod(_Denoising):
     A draw is one noise.
     """
 
+    implementation: ClassVar[str] = "zsd_ray.methods.noise_denoise:NoiseDenoise"
     draws: ClassVar[int] = 4
 
     name: Literal["noise-denoise"] = "noise-denoise"
@@ -154,6 +145,8 @@ class NoiseDenoiseVoteMethod(_Denoising):
 
     Draw i is at level i modulo their number.
     """
+
+    implementation: ClassVar[str] = "zsd_ray.methods.noise_denoise:NoiseDenoise"
 
     name: Literal["noise-denoise-vote"] = "noise-denoise-vote"
     levels: list[Time] = Field([0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], min_length=1)
@@ -179,6 +172,7 @@ class DdimKnnMethod(AlgorithmMethod):
         outlier, as the text argues: the default, for of 100 test digits it finds 19 and nearest 7.
     """
 
+    implementation: ClassVar[str] = "zsd_ray.methods.ddim_knn:DdimKnn"
     whole: ClassVar[bool] = True
     random: ClassVar[bool] = False
 
@@ -203,6 +197,7 @@ class ExactLikelihoodMethod(AlgorithmMethod):
     solver: adaptive Dormand & Prince with rtol and atol, or `steps` fixed steps.
     """
 
+    implementation: ClassVar[str] = "zsd_ray.methods.exact_likelihood:ExactLikelihood"
     counted: ClassVar[bool] = True
 
     name: Literal["exact-likelihood"] = "exact-likelihood"
@@ -249,6 +244,7 @@ class CrossAttentionMethod(AlgorithmMethod):
     group: classes in one prompt at most; none: as many as fit. More go through a tournament.
     """
 
+    implementation: ClassVar[str] = "zsd_ray.methods.cross_attention:CrossAttention"
     whole: ClassVar[bool] = True
     draws: ClassVar[int] = 4
     counted: ClassVar[bool] = True
@@ -261,7 +257,7 @@ class CrossAttentionMethod(AlgorithmMethod):
     group: Annotated[int, Field(ge=2)] | None = None
 
     @property
-    def needs(self) -> frozenset[Ability]:
+    def needs(self) -> frozenset[Capability]:
         return frozenset({"prompts", "attention", "tokens"})
 
     @model_validator(mode="after")
@@ -309,6 +305,8 @@ class TextualInversionMethod(_Learning):
     distance: between input embeddings, or, as in the paper, between outputs of the text encoder.
     """
 
+    implementation: ClassVar[str] = "zsd_ray.methods.textual_inversion:TextualInversion"
+
     name: Literal["textual-inversion"] = "textual-inversion"
     learning_rate: float = Field(0.01, gt=0)
     patience: Count | None = 30
@@ -316,7 +314,7 @@ class TextualInversionMethod(_Learning):
     augment: bool = True
 
     @property
-    def needs(self) -> frozenset[Ability]:
+    def needs(self) -> frozenset[Capability]:
         return frozenset({"prompts", "tokens"})
 
 
@@ -327,47 +325,24 @@ class WeightedPromptsMethod(_Learning):
     tolerance: an image ends when no weight moved more in ten steps.
     """
 
+    implementation: ClassVar[str] = "zsd_ray.methods.weighted_prompts:WeightedPrompts"
+
     name: Literal["weighted-prompts"] = "weighted-prompts"
     learning_rate: float = Field(0.1, gt=0)
     constraint: Literal["softmax", "simplex"] = "softmax"
     tolerance: float = Field(1e-3, ge=0)
 
     @property
-    def needs(self) -> frozenset[Ability]:
+    def needs(self) -> frozenset[Capability]:
         return frozenset({"prompts"})
 
 
-ALGORITHMS: Mapping[str, type[AlgorithmMethod]] = {
-    "exact-likelihood": ExactLikelihoodMethod,
-    "ddim-knn": DdimKnnMethod,
-    "noise-denoise": NoiseDenoiseMethod,
-    "noise-denoise-vote": NoiseDenoiseVoteMethod,
-    "cross-attention": CrossAttentionMethod,
-    "textual-inversion": TextualInversionMethod,
-    "weighted-prompts": WeightedPromptsMethod,
-}
-
-_SCORES = ("diffusion-classifier", "classifier")
-
-
-def _tag(value: Any) -> str | None:
-    """Which section a value is; one without a name is the diffusion classifier's."""
-    given = value if isinstance(value, Mapping) else {"name": getattr(value, "name", _SCORES[0])}
-    name = given.get("name", _SCORES[0])
-    return _SCORES[0] if name in _SCORES else name
-
-
-if TYPE_CHECKING:
-    MethodConfig = DiffusionClassifierMethod | AlgorithmMethod
-else:
-    MethodConfig = Annotated[
-        Annotated[DiffusionClassifierMethod, Tag("diffusion-classifier")]
-        | Annotated[ExactLikelihoodMethod, Tag("exact-likelihood")]
-        | Annotated[DdimKnnMethod, Tag("ddim-knn")]
-        | Annotated[NoiseDenoiseMethod, Tag("noise-denoise")]
-        | Annotated[NoiseDenoiseVoteMethod, Tag("noise-denoise-vote")]
-        | Annotated[CrossAttentionMethod, Tag("cross-attention")]
-        | Annotated[TextualInversionMethod, Tag("textual-inversion")]
-        | Annotated[WeightedPromptsMethod, Tag("weighted-prompts")],
-        Discriminator(_tag),
-    ]
+ALGORITHMS: tuple[type[AlgorithmMethod], ...] = (
+    ExactLikelihoodMethod,
+    DdimKnnMethod,
+    NoiseDenoiseMethod,
+    NoiseDenoiseVoteMethod,
+    CrossAttentionMethod,
+    TextualInversionMethod,
+    WeightedPromptsMethod,
+)

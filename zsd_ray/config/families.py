@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zsd_ray.config.algorithms import Ability
+from zsd_ray.config.method import Capability
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Family:
     keys: tuple[str, ...] = ()
     checks: str | None = None
     method: Literal["diffusion-classifier", "classifier"] = "diffusion-classifier"
-    abilities: tuple[Ability, ...] = ()
+    abilities: tuple[Capability, ...] = ()
 
 
 FAMILIES = {

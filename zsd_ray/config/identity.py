@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from zsd_ray.config.algorithms import MethodConfig
+from zsd_ray.config.method_table import MethodConfig
 from zsd_ray.config.run import RunConfig
 from zsd_ray.records.redaction import redacted
 from zsd_ray.settings.section import WHOLE, Section
@@ -84,7 +84,7 @@ _CLASSIFIER_PARTS = {
 def _method_parts(method: MethodConfig) -> dict[str, Any]:
     """A profile counts by its values."""
     tree = method.model_dump(mode="json", exclude={"profile": True, "fitted": {"fitted_on"}})
-    if method.name == "classifier":
+    if method.of_classifier:
         return dict(_CLASSIFIER_PARTS)
     return _with_effect(tree, _METHOD_WITHOUT_EFFECT)
 

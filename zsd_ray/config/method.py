@@ -1,244 +1,61 @@
-"""How one (image, class, draw) is scored: the `method` section, and what may be fitted for it."""
+"""What every `method` section is: what its scores cost, and what they need of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from abc import abstractmethod
+from typing import ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from zsd_ray.records.cost import Cost, RunSize
+from zsd_ray.settings.section import Section
 
-from zsd_ray.settings.section import SAVED, Count, Section, SnrRange, TimeRange
-
-Loss = Literal["l2", "l1"]
-Timesteps = Literal["uniform", "stratified", "importance", "grid"]
-Weighting = Literal[
-    "split",
-    "simple",
-    "vdm",
-    "heuristic",
-    "x-error",
-    "velocity",
-    "training-loss",
-    "standardised",
-    "learned",
-]
-
-FULL_RANGE = (0.02, 0.98)
-"""The papers' range of t, less both ends, which cannot be weighted (docs/decisions, t-range)."""
-
-DEFAULT_SNR_RANGE = (0.05, 10.0)
-"""Signal-to-noise ratios alpha^2 / sigma^2 of the times that are drawn by default: on every model's
-schedule the same ones (docs/decisions, the-default-estimator)."""
+Capability = Literal["prompts", "decode", "attention", "tokens", "features"]
+"""What a model can do beyond denoising for a class: be conditioned on mixtures of prompts'
+encodings, map x back to an image, show its attention to a prompt's tokens, learn a token, and show
+what its blocks make of an image."""
 
 
-class FittedOn(Section):
-    """What a profile was fitted on.
+class Method(Section):
+    """A `method` section: the keys of one method, told apart by `name`.
 
-    run, identity: its output, without passwords, and its hash.
-    images, draws: how many of either; evaluations: what they cost.
-    share, salt: of a labelled fit, which of the run's images (analysis/fit_share.py); None:
-        all.
+    Attributes:
+        implementation: "module:Class" of methods/method.py's `Method`.
+        of_classifier: it scores by a classifier; else by a denoiser.
+        weighted: a score is a weighted error of a draw, so that saved scores can be weighted anew,
+            a class offset measured, and the fast path compared with float32.
+        whole: all classes of a draw are scored together, by one worker.
+        random: draws differ; where they do not, there is one.
+        counted: what a score costs is only known afterwards; `cost` is then an upper bound or an
+            estimate, and rows hold what was counted.
     """
 
-    run: str
-    identity: str
-    images: Count
-    draws: Count
-    evaluations: Count
-    share: Annotated[float, Field(gt=0, le=1)] | None = None
-    salt: str | None = None
+    implementation: ClassVar[str]
+    of_classifier: ClassVar[bool] = False
+    weighted: ClassVar[bool] = False
+    whole: ClassVar[bool] = False
+    random: ClassVar[bool] = True
+    counted: ClassVar[bool] = False
 
-
-class TimeProfile(Section):
-    """What is known of the eps-errors by t: piecewise constant over buckets of it.
-
-    edges: (B + 1,) of the buckets, ascending.
-    sd: (B,) standard deviation, within a draw, of the eps-error over classes.
-    signal: (B,) how far a draw tells other classes from the image's decision, in standard
-        deviations; informative: the range of t, whole buckets, in which it is strong.
-    weights: (B,) of the eps-error, learned from labels; None: not learned.
-    """
-
-    loss: Loss
-    edges: tuple[Annotated[float, Field(ge=0, le=1)], ...]
-    sd: tuple[Annotated[float, Field(gt=0)], ...]
-    signal: tuple[Annotated[float, Field(ge=0)], ...]
-    informative: tuple[float, float]
-    weights: tuple[Annotated[float, Field(ge=0)], ...] | None = None
-    fitted_on: FittedOn
-
-    @model_validator(mode="after")
-    def _a_value_each_bucket(self) -> Self:
-        n = len(self.edges) - 1
-        if n < 1 or any(a >= b for a, b in pairwise(self.edges)):
-            raise ValueError("edges must be two or more numbers that rise")
-        for name in ("sd", "signal", "weights"):
-            values = getattr(self, name)
-            if values is not None and len(values) != n:
-                raise ValueError(f"{name} needs {n} values, one a bucket, but has {len(values)}")
-        low, high = self.informative
-        if not self.edges[0] <= low < high <= self.edges[-1]:
-            raise ValueError(f"informative [{low:g}, {high:g}] is no range within the edges")
-        if self.weights is not None and not any(self.weights):
-            raise ValueError("weights are all 0")
-        return self
-
-
-class ClassOffsetConfig(Section):
-    """The first `images` of a run, scored for all classes with `draws` each before it begins: what
-    they say of the model's bias for some classes is taken out (stats/class_offset.py)."""
-
-    images: int = Field(32, ge=4, lt=2**31)
-    draws: int = Field(40, ge=10, lt=2**31)
-
-
-class DiffusionClassifierMethod(Section):
-    """Which draws an image gets, and what a score is; see diffusion/draws.py and weighting.py.
-
-    `classifier` is a baseline's own score, and takes no other key. Times are those
-    at which the signal-to-noise ratio is in `snr_range`, or those of `t_range`; where neither is
-    set, DEFAULT_SNR_RANGE. `profile` is a file, of which `fitted` is the content; timesteps
-    importance without one follow the usual spread of errors. A run writes `fitted`, and nobody
-    else does. `grid_points` and `grid_stages` follow from the rule where they are not set.
-    """
-
-    name: Literal["diffusion-classifier", "classifier"] = "diffusion-classifier"
-    weighting: Weighting = "split"
-    loss: Loss = "l2"
-    timesteps: Timesteps = "importance"
-    grid_points: Count | None = None
-    grid_stages: Annotated[list[Count], Field(min_length=1)] | None = None
-    t_range: TimeRange | None = None
-    snr_range: SnrRange | None = Field(DEFAULT_SNR_RANGE)
-    normaliser: Literal["none", "null-prompt"] = "none"
-    class_offset: ClassOffsetConfig | None = None
-    profile: str | None = None
-    fitted: TimeProfile | None = None
+    name: str
 
     @property
     def null_prompt(self) -> bool:
         """Whether the empty prompt is encoded, too."""
-        return self.normaliser == "null-prompt"
+        return False
 
     @property
-    def takes_profile(self) -> bool:
-        """Whether weights or times can depend on what was fitted."""
-        return self.needs_profile or self.timesteps == "importance"
+    def null_key(self) -> tuple[str, str]:
+        """The key that asks for the empty prompt, and its value that does not."""
+        return "method.normaliser null-prompt", "none"
 
     @property
-    def needs_profile(self) -> bool:
-        """Whether there are no weights without what was fitted."""
-        return self.weighting in ("standardised", "learned")
+    def needs(self) -> frozenset[Capability]:
+        """What the model must be able to do."""
+        return frozenset()
 
-    def with_profile(self, profile: TimeProfile) -> Self:
-        """Put a profile in the place of its file."""
-        return self.model_copy(update={"profile": None, "fitted": profile})
+    @abstractmethod
+    def cost(self, size: RunSize) -> Cost:
+        """Cost of its scores, before anything is scored."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_earlier_versions(cls, value: Any, info: ValidationInfo) -> Any:
-        """What a run of an earlier version saved is read; what a person writes is refused."""
-        if not isinstance(value, Mapping):
-            return value
-        if (info.context or {}).get(SAVED):
-            return _saved_now(value)
-        if "pilot" in value:
-            raise ValueError(
-                "pilot is no key any more: no run fits its own weights or times. Weighting "
-                "standardised or learned and timesteps importance take a profile, which "
-                "`zsd-ray fit` makes of a saved run; remove pilot"
-            )
-        if value.get("t_range") == "auto":
-            raise ValueError(
-                "t_range auto is no value any more; snr_range says for every model which times "
-                "are drawn, and where neither is set it is "
-                f"[{DEFAULT_SNR_RANGE[0]:g}, {DEFAULT_SNR_RANGE[1]:g}]; remove t_range"
-            )
-        if isinstance(value.get("fitted"), Mapping):
-            raise ValueError(
-                "fitted is what a run writes of its profile, and no key of yours; name the "
-                "profile's file in method.profile"
-            )
-        return value
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_range(cls, value: Any) -> Any:
-        if not isinstance(value, Mapping):
-            return value
-        ranges = {key: value.get(key) for key in ("t_range", "snr_range")}
-        if None not in ranges.values():
-            raise ValueError("t_range and snr_range both say which times are drawn; remove one")
-        if ranges["t_range"] is not None:
-            return {**value, "snr_range": None}
-        if ranges["snr_range"] is None:
-            return {**value, "snr_range": DEFAULT_SNR_RANGE}
-        return value
-
-    @field_validator("weighting", mode="before")
-    @classmethod
-    def _alias(cls, weighting: object) -> object:
-        return "simple" if weighting == "uniform-eps" else weighting
-
-    @model_validator(mode="after")
-    def _keys_go_together(self) -> Self:
-        if self.profile is not None and self.fitted is not None:
-            raise ValueError("profile is a file and fitted its content; remove one")
-        given = next((key for key in ("profile", "fitted") if getattr(self, key) is not None), None)
-        if given and not self.takes_profile:
-            raise ValueError(
-                f"{given} is for weighting standardised or learned, or timesteps importance, but "
-                f"came with weighting {self.weighting} and timesteps {self.timesteps}; remove it"
-            )
-        if self.needs_profile and not given and self.name != "classifier":
-            raise ValueError(
-                f"weighting {self.weighting} needs a profile: make one of a saved run with "
-                f"`zsd-ray fit {self.weighting} RUN`, and name the file in method.profile"
-            )
-        for key in ("grid_points", "grid_stages"):
-            if getattr(self, key) is not None and self.timesteps != "grid":
-                raise ValueError(
-                    f"{key} is for timesteps grid, but came with {self.timesteps}; remove it"
-                )
-        if self.fitted is not None:
-            self.check_fits(self.fitted)
-        return self
-
-    def check_fits(self, profile: TimeProfile) -> None:
-        """Raise ValueError where a profile is not of this section's errors and times."""
-        if profile.loss != self.loss:
-            raise ValueError(f"the profile is of loss {profile.loss}, and loss is {self.loss}")
-        if self.weighting == "learned" and profile.weights is None:
-            raise ValueError(
-                "the profile holds no learned weights; make one with `zsd-ray fit learned RUN`, "
-                "or set weighting: standardised"
-            )
-        if self.t_range is None:
-            return
-        (low, high), first, last = self.t_range, profile.edges[0], profile.edges[-1]
-        if low < first or high > last:
-            raise ValueError(
-                f"the profile covers t in [{first:g}, {last:g}], and t_range is "
-                f"[{low:g}, {high:g}]; narrow t_range"
-            )
-
-
-def _saved_now(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """A saved section, perhaps of a version that fitted weights or times to a pilot, and saved
-    what it found, or that knew antithetic draws.
-
-    Raises:
-        ValueError: it had them.
-    """
-    kept = {key: value for key, value in saved.items() if key not in ("pilot", "antithetic")}
-    if saved.get("antithetic"):
-        raise ValueError(
-            "antithetic true is of an earlier version of zsd_ray, which alone can repeat this "
-            "run's draws"
-        )
-    fitted = kept.get("fitted")
-    if kept.get("t_range") == "auto":
-        informative = fitted.get("informative") if isinstance(fitted, Mapping) else None
-        kept["t_range"] = informative or FULL_RANGE
-    return kept
+    @abstractmethod
+    def evaluations_per_batch(self, rows: int, size: RunSize) -> int:
+        """Evaluations that fill a forward of so many rows, with all forwards that follow it."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from zsd_ray.config.method import FULL_RANGE
+from zsd_ray.config.classifier_method import FULL_RANGE
 
 Preset = Literal[
     "default",

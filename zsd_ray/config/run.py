@@ -14,12 +14,13 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from zsd_ray.config.algorithms import MethodConfig
+from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.config.data import DataConfig, refuse_output_among
-from zsd_ray.config.method import DiffusionClassifierMethod
+from zsd_ray.config.method_table import MethodConfig
 from zsd_ray.config.precision import Dtype, with_dtype
 from zsd_ray.config.presets import Preset, with_preset
 from zsd_ray.config.screen import ScreenConfig
+from zsd_ray.records.cost import RunSize
 from zsd_ray.records.errors import UserError
 from zsd_ray.rules.anytime import AnytimePruning
 from zsd_ray.rules.table import PruningConfig
@@ -164,6 +165,10 @@ class WorkersConfig(Section):
         return self
 
 
+UNMEASURED = 64
+"""Rows of a forward where no GPU was tried: a processor's speed hardly depends on them."""
+
+
 class ClusterConfig(Section):
     """Where the run happens; nothing here changes a number.
 
@@ -177,6 +182,11 @@ class ClusterConfig(Section):
     address: str | None = None
     batch_size: Count | Literal["auto"] = 64
     hang_seconds: float = Field(120, gt=0)
+
+    @property
+    def rows(self) -> int:
+        """Rows of a forward, as far as they are known before a GPU was tried."""
+        return UNMEASURED if self.batch_size == "auto" else self.batch_size
 
     @field_validator("workers", mode="before")
     @classmethod
@@ -256,16 +266,23 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _dtype_of_all_workers(self) -> Self:
         # What half precision does to other methods' numbers has not been measured.
-        half = isinstance(self.method, DiffusionClassifierMethod)
+        half = self.method.weighted or self.method.of_classifier
         model = with_dtype(self.model, self.cluster.gpus_per_worker, half)
         object.__setattr__(self, "model", model)  # the section is frozen
         return self
 
     @property
     def draw_method(self) -> DiffusionClassifierMethod:
-        """The method section of a run that has one of the diffusion classifier's draws."""
+        """The method section of a run whose scores can be weighted anew, or are a baseline's."""
         assert isinstance(self.method, DiffusionClassifierMethod)
         return self.method
+
+    def size(self, n_classes: int) -> RunSize:
+        """What a score's cost depends on, for a run of so many classes."""
+        n_racing = n_classes
+        if self.screen is not None and self.screen.run is not None:
+            n_racing = min(n_classes, self.screen.top)
+        return RunSize(n_classes, n_racing, len(self.prompts.templates))
 
     @model_validator(mode="before")
     @classmethod

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from zsd_ray.config.method import Timesteps
+from zsd_ray.config.classifier_method import Timesteps
 from zsd_ray.diffusion.time_density import TimeDensity
 
 STRATA = 10

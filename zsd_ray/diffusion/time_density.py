@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zsd_ray.config.method import TimeProfile
+from zsd_ray.config.time_profile import TimeProfile
 from zsd_ray.diffusion.schedule import Array
 
 MEASURED_SHARE, USUAL_SHARE = 0.1, 0.2

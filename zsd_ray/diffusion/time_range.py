@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zsd_ray.config.method import DiffusionClassifierMethod
+from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.diffusion.schedule import Array, Schedule
 
 _HALVINGS = 60  # of [0, 1]: to the last bit of a float64

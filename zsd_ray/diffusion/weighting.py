@@ -31,7 +31,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zsd_ray.config.method import DiffusionClassifierMethod, Loss, TimeProfile, Weighting
+from zsd_ray.config.classifier_method import DiffusionClassifierMethod, Weighting
+from zsd_ray.config.time_profile import Loss, TimeProfile
 from zsd_ray.diffusion.schedule import Array, Schedule
 from zsd_ray.diffusion.time_density import bucket_of
 

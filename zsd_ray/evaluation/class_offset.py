@@ -13,7 +13,7 @@ from dataclasses import replace
 from zsd_ray.analysis.class_offset import OFFSET_FOLDER, offset_of
 from zsd_ray.analysis.saved_run import open_run
 from zsd_ray.analysis.saved_scores import read_scores
-from zsd_ray.config.method import DiffusionClassifierMethod
+from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.config.run import RunConfig
 from zsd_ray.planning.plan import Plan, make_plan
 from zsd_ray.results.offset_file import OffsetRecord, write_offset

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zsd_ray.config.method import DiffusionClassifierMethod
+from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.config.run import RunConfig
 from zsd_ray.diffusion.time_range import NoiseLevels, noise_levels
 from zsd_ray.evaluation.evaluate import PLAN_SECONDS, run
@@ -103,7 +103,7 @@ def forecast(
 
 def _noise_levels(config: RunConfig) -> NoiseLevels | None:
     method = config.method
-    if not isinstance(method, DiffusionClassifierMethod) or method.name == "classifier":
+    if not isinstance(method, DiffusionClassifierMethod) or not method.weighted:
         return None
     found = schedule(config.model)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from zsd_ray.methods.algorithm import texts
+from zsd_ray.methods.method import texts
 from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.planning.plan import Plan
 from zsd_ray.results.row_buffer import RowBuffer
@@ -19,8 +19,8 @@ from zsd_ray.scheduling.events import (
     WorkRequested,
 )
 from zsd_ray.scheduling.scheduler import Scheduler
+from zsd_ray.scoring.binding import make_scorer
 from zsd_ray.scoring.model_check import demand
-from zsd_ray.scoring.scorer import make_scorer
 from zsd_ray.storage import filesystem
 
 _WORKER = "local"
@@ -40,7 +40,8 @@ def run_local(plan: Plan, on_progress: Callable[[Counters, int], None]) -> Count
     demand(config, plan.dataset, plan.prompts, list(plan.todo))
     model = load_model(config.model)
     conditioning = encode_prompts(config.model, texts(plan.prompts, config.method))
-    scorer = make_scorer(config, model, plan.dataset, conditioning, plan.classes.names)
+    names = plan.classes.names
+    scorer = make_scorer(config, plan.size, model, plan.dataset, conditioning, names)
     files = _Files(plan, scheduler)
     events: list[Event] = [WorkerJoined(_WORKER, scorer.batch_size), WorkRequested(_WORKER)]
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zsd_ray.diffusion import draws
 from zsd_ray.diffusion.schedule import Array
-from zsd_ray.methods.algorithm import Bound, Sample, Unit, UnitScores
+from zsd_ray.methods.method import Bound, Method, Sample, Unit, UnitScores
 
 Index = NDArray[np.int64]
 
@@ -32,11 +32,11 @@ class Rows:
     samples: Sequence[Sample]
 
 
-class ClassRows(ABC):
+class ClassRows(Method):
     """Cuts units into rows and puts scores together again; a class's is the mean over templates."""
 
     weight = 1.0
-    """Of `UnitScores`."""
+    """Of every draw."""
 
     def __init__(self, bound: Bound) -> None:
         self.bound = bound
@@ -82,9 +82,8 @@ class ClassRows(ABC):
                 part.reshape(len(unit.draws), len(unit.classes), n_templates).mean(
                     axis=2, dtype=np.float32
                 ),
-                t,
+                self.bound.drawn(t, self.weight),
                 int(counted.sum()),
-                self.weight,
             )
             for unit, part, counted, t in zip(
                 units, np.split(all_scores, ends), np.split(all_counts, ends), times, strict=True

@@ -37,8 +37,8 @@ from torch.nn.functional import interpolate
 
 from zsd_ray.config.algorithms import CrossAttentionMethod
 from zsd_ray.diffusion import draws
-from zsd_ray.methods.algorithm import Bound, Sample, Unit, UnitScores
 from zsd_ray.methods.class_rows import batches
+from zsd_ray.methods.method import Bound, Method, Sample, Unit, UnitScores
 from zsd_ray.models.denoiser import Attends, PromptEncoder
 from zsd_ray.records.errors import UserError
 
@@ -97,7 +97,7 @@ class _Contest:
         return [final - self.round[number] - self.attention[number] for number in classes]
 
 
-class CrossAttention:
+class CrossAttention(Method):
     """Scores draws of images by what they attend to.
 
     The t of a draw's scores is the mean of `config.times`.
@@ -136,7 +136,9 @@ class CrossAttention:
             for number, unit in enumerate(units)
         ]
         return [
-            UnitScores(np.array(table, dtype=np.float32), t.repeat(len(table)), int(n))
+            UnitScores(
+                np.array(table, dtype=np.float32), self._bound.drawn(t.repeat(len(table))), int(n)
+            )
             for table, n in zip(tables, n_evaluations, strict=True)
         ]
 

@@ -23,12 +23,12 @@ import torch
 from zsd_ray.config.algorithms import DdimKnnMethod
 from zsd_ray.diffusion.ddim import grid, invert
 from zsd_ray.diffusion.schedule import Array
-from zsd_ray.methods.algorithm import Bound, Unit, UnitScores
 from zsd_ray.methods.class_rows import batches, row_numbers
+from zsd_ray.methods.method import Bound, Method, Unit, UnitScores
 
 
-class DdimKnn:
-    """An `Algorithm` of one draw, whose classes come together."""
+class DdimKnn(Method):
+    """One draw, whose classes come together."""
 
     def __init__(self, bound: Bound, config: DdimKnnMethod) -> None:
         self._bound = bound
@@ -40,7 +40,7 @@ class DdimKnn:
         return [
             UnitScores(
                 scores=self._scores(latents).cpu().numpy()[None],
-                t=self._t,
+                draws=self._bound.drawn(self._t),
                 n_evaluations=len(latents) * n_templates * self._config.steps,
             )
             for latents in self._latents(units)

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from zsd_ray.config.algorithms import TextualInversionMethod, WeightedPromptsMethod
 from zsd_ray.diffusion import draws
-from zsd_ray.methods.algorithm import Bound, Sample, Unit, UnitScores
 from zsd_ray.methods.class_rows import batches
+from zsd_ray.methods.method import Bound, Method, Sample, Unit, UnitScores
 
 Tensors = Mapping[str, torch.Tensor]
 PullBack = Callable[[Tensors], list[torch.Tensor]]
@@ -78,7 +78,7 @@ class Problem(ABC):
 P = TypeVar("P", bound=Problem)
 
 
-class Descent(ABC, Generic[P]):
+class Descent(Method, Generic[P]):
     """Descends for all problems of a micro-batch, as many at a time as share a forward."""
 
     def __init__(
@@ -112,13 +112,13 @@ class Descent(ABC, Generic[P]):
             self._descend(problems)
             scores += [self.scores(problem).cpu().numpy() for problem in problems]
             n_steps += [problem.n_steps for problem in problems]
-        found, start = [], 0
+        found, start, bound = [], 0, self.bound
         for unit in units:
             mine = slice(start, start + len(unit.draws))
             start = mine.stop
             t = np.repeat(self._t, len(unit.draws))
             n_evaluations = sum(n_steps[mine]) * self._config.batch_size
-            found.append(UnitScores(np.stack(scores[mine]), t, n_evaluations))
+            found.append(UnitScores(np.stack(scores[mine]), bound.drawn(t), n_evaluations))
         return found
 
     def _descend(self, problems: list[P]) -> None:

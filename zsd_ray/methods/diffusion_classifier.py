@@ -9,6 +9,7 @@ model's dtype; schedule and weights are float64, noising and error float32.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zsd_ray.config.method import DiffusionClassifierMethod, TimeProfile
+from zsd_ray.config.classifier_method import DiffusionClassifierMethod
+from zsd_ray.config.time_profile import TimeProfile
 from zsd_ray.diffusion import draws
 from zsd_ray.diffusion.parametrisation import to_epsilon
 from zsd_ray.diffusion.schedule import Array
@@ -30,41 +32,40 @@ from zsd_ray.diffusion.time_density import (
 )
 from zsd_ray.diffusion.time_range import snr, time_range
 from zsd_ray.diffusion.weighting import weights
-from zsd_ray.models.denoiser import Denoiser
-from zsd_ray.models.rows import RowNetwork
+from zsd_ray.methods.copies import Copies
+from zsd_ray.methods.method import Bound, Method, Unit, UnitScores
+from zsd_ray.records.draws import Draws
 from zsd_ray.records.errors import UserError
 
 _PROBED = 2000  # times: more than a chain has steps
 
 
 @dataclass(frozen=True)
-class Draws:
-    """Some draws of one image: t, alpha, sigma, weight (n,) float64, eps (n, C, H, W) float32."""
+class Noise:
+    """What some draws of one image are made of: the draws, and eps (n, C, H, W) float32, on the
+    device or on its way there."""
 
-    t: Array
-    alpha: Array
-    sigma: Array
-    weight: Array
-    eps: NDArray[np.float32]
+    draws: Draws
+    eps: torch.Tensor
 
 
-class DiffusionClassifier:
+class DiffusionClassifier(Method):
     """Scores rows; a row is one (image, draw, prompt).
-
-    Args:
-        network: the denoiser, bound to the prompts; another may take its place.
 
     Raises:
         UserError: the schedule has no such times, or the weighting is not finite at some.
     """
 
-    def __init__(
-        self, denoiser: Denoiser, network: RowNetwork, config: DiffusionClassifierMethod, seed: int
-    ) -> None:
-        self._denoiser = denoiser
-        self.network = network
+    shares_draws = True
+    takes_pixels = False
+
+    def __init__(self, bound: Bound, config: DiffusionClassifierMethod) -> None:
+        self._bound = bound
+        self._denoiser = denoiser = bound.denoiser
         self._config = config
-        self._seed = seed
+        self._null = bound.null if config.null_prompt else None
+        self._copies = Copies(denoiser.device)
+        self._ahead: dict[tuple[str, range], Noise] = {}
         try:
             self._times = low, high = time_range(denoiser.schedule, config)
         except ValueError as error:
@@ -80,11 +81,19 @@ class DiffusionClassifier:
         if config.timesteps == "importance":
             self._density = self._importance(config.fitted)
 
-    def draws(self, image_id: str, numbers: range) -> Draws:
+    def ahead(self, image_id: str, numbers: range) -> None:
+        """Make draws, and send their noise to the device: for large latents that takes as long as
+        many evaluations."""
+        self._ahead[image_id, numbers] = self.noise(image_id, numbers)
+
+    def forget(self, image_id: str, numbers: range) -> None:
+        self._ahead.pop((image_id, numbers), None)
+
+    def noise(self, image_id: str, numbers: range) -> Noise:
         """Make the draws with these numbers; the same on every machine."""
-        config, schedule = self._config, self._denoiser.schedule
+        config, schedule, seed = self._config, self._denoiser.schedule, self._bound.seed
         t = draws.times(
-            self._seed,
+            seed,
             image_id,
             numbers,
             config.timesteps,
@@ -96,10 +105,97 @@ class DiffusionClassifier:
         weight = self._weights(t)
         if self._density is not None:
             weight = weight * self._density.correction(t)
-        t = schedule.snap(t)
-        alpha, sigma = schedule.alpha_sigma(t)
-        eps = draws.noise(self._seed, image_id, numbers, self._denoiser.sample_shape)
-        return Draws(t, alpha, sigma, weight, eps)
+        eps = draws.noise(seed, image_id, numbers, self._denoiser.sample_shape)
+        return Noise(self._bound.drawn(schedule.snap(t), weight), self._copies.send(eps))
+
+    def score(self, units: Sequence[Unit]) -> list[UnitScores]:
+        noises = [
+            self._ahead.get((unit.sample.image_id, unit.draws))
+            or self.noise(unit.sample.image_id, unit.draws)
+            for unit in units
+        ]
+        return self._split(units, noises, self._all_errors(units, noises))
+
+    def _all_errors(self, units: Sequence[Unit], noises: Sequence[Noise]) -> NDArray[np.float32]:
+        """The eps-errors of all rows of all units."""
+        device, schedule, size = self._denoiser.device, self._denoiser.schedule, self._bound.rows
+
+        def on_device(per_unit: list[NDArray[np.float64]]) -> torch.Tensor:
+            return torch.from_numpy(np.concatenate(per_unit).astype(np.float32)).to(device)
+
+        alpha = on_device([noise.draws.alpha for noise in noises])
+        sigma = on_device([noise.draws.sigma for noise in noises])
+        times = on_device([schedule.model_time(noise.draws.t) for noise in noises])
+        self._copies.arrived([noise.eps for noise in noises])
+        eps = torch.cat([noise.eps for noise in noises])
+        x_0 = torch.stack([unit.sample.x_0 for unit in units])
+
+        unit_of_draw = np.repeat(np.arange(len(units)), [len(unit.draws) for unit in units])
+        unit_of_draw_on_device = torch.from_numpy(unit_of_draw).to(device)
+        which_draw, which_prompt = self._rows(units)
+        n = len(which_draw)
+        padded = -(-n // size) * size
+        pad = np.concatenate([np.arange(n), np.full(padded - n, n - 1)])
+        which_draw = which_draw[pad]
+        draw_rows = torch.from_numpy(which_draw).to(device)
+        prompt_rows = torch.from_numpy(which_prompt[pad]).to(device)
+        out = []
+        for start in range(0, padded, size):
+            rows = slice(start, start + size)
+            # Rows are in the order of draws, so those of a batch follow each other.
+            first, last = which_draw[rows][[0, -1]].tolist()
+            mine = slice(first, last + 1)
+            out.append(
+                self.errors(
+                    x_0[unit_of_draw_on_device[mine]],
+                    eps[mine],
+                    alpha[mine],
+                    sigma[mine],
+                    times[mine],
+                    draw_rows[rows] - first,
+                    prompt_rows[rows],
+                )
+            )
+        # The first place, since the rows were sent, where the host waits for the device.
+        return torch.cat(out)[:n].cpu().numpy()
+
+    def _rows(self, units: Sequence[Unit]) -> tuple[NDArray[np.int64], ...]:
+        """The draw and the prompt of every row: draw-major, then class, then template; the null
+        prompt's row comes last in each draw."""
+        n_templates = len(self._bound.templates)
+        draw_rows, prompt_rows = [], []
+        first_draw = 0
+        for unit in units:
+            classes = np.asarray(unit.classes, dtype=np.int64)
+            prompts = (classes[:, None] * n_templates + np.arange(n_templates)).ravel()
+            if self._null is not None:
+                prompts = np.append(prompts, self._null)
+            n_draws = len(unit.draws)
+            draw_rows.append(np.repeat(np.arange(first_draw, first_draw + n_draws), len(prompts)))
+            prompt_rows.append(np.tile(prompts, n_draws))
+            first_draw += n_draws
+        return np.concatenate(draw_rows), np.concatenate(prompt_rows)
+
+    def _split(
+        self, units: Sequence[Unit], noises: Sequence[Noise], errors: NDArray[np.float32]
+    ) -> list[UnitScores]:
+        """Cut the rows back into units, averaged over templates, less the null prompt's error.
+
+        What is subtracted is the same for all classes of a draw: it changes no difference between
+        them, and so no decision (but for rounding), and lets images be compared by their scores.
+        """
+        n_templates = len(self._bound.templates)
+        found, start = [], 0
+        for unit, noise in zip(units, noises, strict=True):
+            n_draws, n_rows = len(unit.draws), len(unit.classes) * n_templates
+            end = start + n_draws * (n_rows + (self._null is not None))
+            rows = errors[start:end].reshape(n_draws, -1)
+            mean = rows[:, :n_rows].reshape(n_draws, -1, n_templates).mean(axis=2, dtype=np.float32)
+            if self._null is not None:
+                mean -= rows[:, n_rows:]
+            found.append(UnitScores(mean, noise.draws, end - start))
+            start = end
+        return found
 
     def _weights(self, t: Array) -> Array:
         """w at the times that the model has nearest to these."""
@@ -137,7 +233,7 @@ class DiffusionClassifier:
         """
         alpha, sigma = alpha[:, None, None, None], sigma[:, None, None, None]
         x_t = alpha * x_0 + sigma * eps
-        output = self.network(x_t, time, draw, prompt)
+        output = self._bound.network(x_t, time, draw, prompt)
         eps_hat = to_epsilon(
             output, x_t[draw], alpha[draw], sigma[draw], self._denoiser.parametrisation
         )

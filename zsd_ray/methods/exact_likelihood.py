@@ -35,8 +35,8 @@ from zsd_ray.diffusion import ode
 from zsd_ray.diffusion.likelihood import bits_per_dimension, log_prior, value_and_divergence
 from zsd_ray.diffusion.parametrisation import to_epsilon
 from zsd_ray.diffusion.schedule import Array, Continuous
-from zsd_ray.methods.algorithm import Bound
 from zsd_ray.methods.class_rows import ClassRows, Index, Rows
+from zsd_ray.methods.method import Bound
 from zsd_ray.records.errors import UserError
 
 _TABLEAUS = {"heun": ode.HEUN, "rk4": ode.RK4}

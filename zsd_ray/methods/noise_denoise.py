@@ -18,9 +18,9 @@ import torch
 from zsd_ray.config.algorithms import NoiseDenoiseMethod, NoiseDenoiseVoteMethod
 from zsd_ray.diffusion.ddim import denoise, grid
 from zsd_ray.diffusion.schedule import Array
-from zsd_ray.methods.algorithm import Bound
 from zsd_ray.methods.class_rows import ClassRows, Index, Rows
 from zsd_ray.methods.distance import make_distance
+from zsd_ray.methods.method import Bound
 
 
 class NoiseDenoise(ClassRows):

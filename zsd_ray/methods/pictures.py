@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from zsd_ray.config.algorithms import NoiseDenoiseVoteMethod
 from zsd_ray.diffusion.ddim import denoise, grid, invert
 from zsd_ray.diffusion.schedule import Array
-from zsd_ray.methods.algorithm import Bound, Sample, Unit
 from zsd_ray.methods.class_rows import Index, batches
+from zsd_ray.methods.method import Bound, Sample, Unit
 from zsd_ray.methods.noise_denoise import NoiseDenoise
 from zsd_ray.models.denoiser import Decoder
 from zsd_ray.models.latents import to_picture

@@ -31,8 +31,8 @@ from torch.nn import functional
 
 from zsd_ray.config.algorithms import TextualInversionMethod
 from zsd_ray.diffusion import draws
-from zsd_ray.methods.algorithm import Bound, Sample
 from zsd_ray.methods.descent import Descent, Problem, PullBack, Tensors
+from zsd_ray.methods.method import Bound, Sample
 from zsd_ray.models.denoiser import PromptEncoder
 
 _SHIFTED = 7

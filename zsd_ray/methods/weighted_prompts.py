@@ -25,8 +25,8 @@ from collections.abc import Sequence
 import torch
 
 from zsd_ray.config.algorithms import WeightedPromptsMethod
-from zsd_ray.methods.algorithm import Bound, Sample
 from zsd_ray.methods.descent import Descent, Problem, PullBack, Tensors
+from zsd_ray.methods.method import Bound, Sample
 
 _LOOK_EVERY = 10
 

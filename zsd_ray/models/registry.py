@@ -8,8 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from zsd_ray.config.algorithms import AlgorithmMethod
 from zsd_ray.config.families import FAMILIES
+from zsd_ray.config.method import Method
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.files import pipeline_folder, source
 from zsd_ray.records.errors import UserError
@@ -214,7 +214,7 @@ def load_prompt_encoder(config: ModelConfig) -> PromptEncoder:
     return encoder
 
 
-def check_abilities(config: ModelConfig, method: AlgorithmMethod) -> None:
+def check_abilities(config: ModelConfig, method: Method) -> None:
     """Check that a model's family can do what a method needs.
 
     Raises:

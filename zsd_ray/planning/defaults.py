@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from zsd_ray.config.algorithms import AlgorithmMethod, MethodConfig
+from zsd_ray.config.algorithms import AlgorithmMethod
+from zsd_ray.config.classifier_method import ClassifierMethod, DiffusionClassifierMethod
 from zsd_ray.config.families import FAMILIES
-from zsd_ray.config.method import DiffusionClassifierMethod
+from zsd_ray.config.method_table import MethodConfig
 from zsd_ray.config.run import ModelConfig, PromptConfig, RunConfig
 from zsd_ray.data.catalogue import imagenet_wnids, spec_of
 from zsd_ray.models.conditioning.templates import NAMED, imagenet_names
@@ -63,8 +64,7 @@ def with_defaults(config: RunConfig) -> RunConfig:
             f"model.family {config.model.family} scores each class once, so there is nothing to "
             "prune; set pruning: {rule: none, draws: 1}, or leave it out"
         )
-    method = DiffusionClassifierMethod(name="classifier")
-    return config.model_copy(update={"method": method, "pruning": _ONE_DRAW})
+    return config.model_copy(update={"method": ClassifierMethod(), "pruning": _ONE_DRAW})
 
 
 def _algorithm(config: RunConfig, method: AlgorithmMethod) -> RunConfig:
@@ -153,9 +153,7 @@ def prompt_defaults(model: ModelConfig, prompts: PromptConfig) -> PromptConfig:
 def _method(config: RunConfig) -> MethodConfig:
     """With a grid of as many points as the rule can come to, and no more, in its own stages."""
     method = config.method
-    if isinstance(method, AlgorithmMethod):
-        return method
-    if method.timesteps != "grid":
+    if not isinstance(method, DiffusionClassifierMethod) or method.timesteps != "grid":
         return method
     filled: dict[str, Any] = {}
     if method.grid_points is None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from zsd_ray.config.algorithms import AlgorithmMethod, NoiseDenoiseMethod, NoiseDenoiseVoteMethod
+from zsd_ray.config.algorithms import NoiseDenoiseMethod, NoiseDenoiseVoteMethod
+from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.config.identity import differences, hash_of, identity_parts
-from zsd_ray.config.method import DiffusionClassifierMethod
+from zsd_ray.config.method import Method
 from zsd_ray.config.precision import as_before
 from zsd_ray.config.run import ModelConfig, RunConfig
 from zsd_ray.data.captioned.captions import CaptionedDataset
@@ -34,6 +35,7 @@ from zsd_ray.planning.defaults import with_defaults
 from zsd_ray.planning.estimate import Bounds
 from zsd_ray.planning.inputs import Inputs
 from zsd_ray.planning.own_captions import as_candidates, identity_part, with_captions
+from zsd_ray.records.cost import Cost, RunSize
 from zsd_ray.records.errors import StoreError, UserError, some
 from zsd_ray.records.redaction import redact, redacted
 from zsd_ray.records.scores import ImageState
@@ -44,9 +46,7 @@ from zsd_ray.results.run_file import RunFile
 from zsd_ray.results.stored import Repairs, look
 from zsd_ray.rules.rule import Rule
 from zsd_ray.scheduling.counters import Counters
-from zsd_ray.scheduling.packer import Cost
 from zsd_ray.scheduling.scheduler import Scheduler
-from zsd_ray.scoring.cost import UNMEASURED, cost_of, evaluations_per_batch
 from zsd_ray.stats.class_offset import SCALE_DRAWS, ClassOffset
 
 N_TRACED = 24
@@ -121,16 +121,20 @@ class Plan:
         return isinstance(method, DiffusionClassifierMethod) and method.class_offset is not None
 
     @property
+    def size(self) -> RunSize:
+        """What a score's cost depends on."""
+        return self.config.size(len(self.classes.names))
+
+    @property
     def cost(self) -> Cost:
         """Of a score."""
-        return cost_of(self.config, len(self.classes.names))
+        return self.config.method.cost(self.size)
 
     @property
     def evaluations_per_batch(self) -> int:
         """Of one forward: a classifier's rows are images, each with all its classes."""
-        chosen = self.config.cluster.batch_size
-        rows = UNMEASURED if chosen == "auto" else chosen
-        return evaluations_per_batch(self.config, rows, len(self.classes.names))
+        config = self.config
+        return config.method.evaluations_per_batch(config.cluster.rows, self.size)
 
     @property
     def bounds(self) -> Bounds:
@@ -300,14 +304,10 @@ def plan_stage(
     assert not isinstance(config.prompts.templates, str)
     prompts = fill_templates(classes.names, config.prompts.templates)
     check_prompts(config.model, prompts)
-    clip = None
-    if isinstance(config.method, AlgorithmMethod):
-        check_abilities(config.model, config.method)
-        clip = _clip(config.method)
-        if config.method.null_prompt:
-            check_null_prompt(config.model, "method.guidance_scale", "1.0")
-    elif config.method.null_prompt:
-        check_null_prompt(config.model)
+    check_abilities(config.model, config.method)
+    clip = _clip(config.method)
+    if config.method.null_prompt:
+        check_null_prompt(config.model, *config.method.null_key)
     parts = identity_parts(config, classes.names, classes.of_label, model_fingerprint, screen)
     candidates = None
     if isinstance(dataset, CaptionedDataset):
@@ -425,7 +425,7 @@ def _checked_tree(config: RunConfig, path: str, top: int, classes: ClassList) ->
     return tree
 
 
-def _clip(method: AlgorithmMethod) -> str | None:
+def _clip(method: Method) -> str | None:
     """The fingerprint of the model that measures an algorithm's distances, if one does."""
     if not isinstance(method, NoiseDenoiseMethod | NoiseDenoiseVoteMethod) or not method.clip:
         return None
@@ -444,7 +444,7 @@ def _as_before(config: RunConfig) -> RunConfig:
 def _with_profile(config: RunConfig) -> RunConfig:
     """Put the content of the file `method.profile` in its place."""
     method = config.method
-    if isinstance(method, AlgorithmMethod) or method.profile is None:
+    if not isinstance(method, DiffusionClassifierMethod) or method.profile is None:
         return config
     profile = read_profile(method.profile)
     if profile is None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from zsd_ray.records.draws import Draws
+
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
@@ -73,13 +75,12 @@ class ItemScores:
 
     errors: (n, k) float32, eps-error before weighting: mean over elements, mean over templates; of
         another method what it gives instead.
-    draws: (n, 4) float64, t, alpha, sigma and weight of each draw; score = weight * error. A
-        baseline's score stands as the error of one draw of weight 1.
+    draws: the n draws. A baseline's score stands as the error of one draw of weight 1.
     n_evaluations: what they took, where that is only known afterwards.
     """
 
     errors: NDArray[np.float32]
-    draws: NDArray[np.float64]
+    draws: Draws
     n_evaluations: int | None = None
 
 
@@ -98,7 +99,8 @@ class ImageFailure:
 class MicroBatchScores:
     """The answer to one micro-batch, in two arrays: many small ones are slow to send.
 
-    errors: float32, those of all items one after the other, row by row; draws: (N, 4) likewise.
+    errors: float32, those of all items one after the other, row by row; draws: (N, 4), the tables
+        of their `Draws` likewise.
     failures: by position, the items that have no scores instead.
     n_evaluations: of those that have, by position, where it was counted.
     n_rows: network rows, with those that pad the last batch; seconds: the worker's time.
@@ -121,7 +123,7 @@ class MicroBatchScores:
         return cls(
             id=id_,
             errors=np.concatenate([s.errors.ravel() for s in scores] or [np.zeros(0, np.float32)]),
-            draws=np.concatenate([s.draws for s in scores] or [np.zeros((0, 4))]),
+            draws=np.concatenate([s.draws.table for s in scores] or [np.zeros((0, 4))]),
             failures={i: a for i, a in enumerate(answers) if isinstance(a, ImageFailure)},
             n_rows=n_rows,
             seconds=seconds,
@@ -143,7 +145,7 @@ class MicroBatchScores:
             draws = self.draws[draw : draw + item.n_draws]
             cell, draw = cell + item.n_scores, draw + item.n_draws
             counted = self.n_evaluations.get(position)
-            yield ItemScores(errors.reshape(item.n_draws, -1), draws, counted)
+            yield ItemScores(errors.reshape(item.n_draws, -1), Draws(draws), counted)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,7 +156,7 @@ class ImageState:
     survivors: (S,) int32.
     draws: (K,) int32, draws of each class that the rule has seen.
     errors: (N, S) float32, NaN where not known.
-    table: (N, 4) float64, t, alpha, sigma and weight of each draw.
+    drawn: the N draws.
     removed: float32, the errors of each class that is out of the race, one after the other.
     n_spent: evaluations that workers were sent; seconds: their time on them.
     n_counted: those that workers counted themselves.
@@ -165,7 +167,7 @@ class ImageState:
     survivors: NDArray[np.int32]
     draws: NDArray[np.int32]
     errors: NDArray[np.float32]
-    table: NDArray[np.float64]
+    drawn: Draws
     removed: NDArray[np.float32]
     n_spent: int
     seconds: float

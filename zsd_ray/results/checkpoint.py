@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from zsd_ray.records.draws import Draws
 from zsd_ray.records.errors import DamagedFile
 from zsd_ray.records.scores import ImageState
 from zsd_ray.results import part_file
@@ -52,9 +53,10 @@ class Checkpoint:
 
     def to_bytes(self) -> bytes:
         """As one Parquet file."""
-        columns = {name: [getattr(s, name) for s in self.states] for name in _SCHEMA.names}
-        for name in ("errors", "table"):
-            columns[name] = [array.ravel() for array in columns[name]]
+        own = [name for name in _SCHEMA.names if name != "table"]
+        columns = {name: [getattr(s, name) for s in self.states] for name in own}
+        columns["errors"] = [errors.ravel() for errors in columns["errors"]]
+        columns["table"] = [state.drawn.table.ravel() for state in self.states]
         about = json.dumps(
             {
                 "writer": self.writer,
@@ -120,7 +122,7 @@ def _state(*cells: pa.Scalar) -> ImageState:
         survivors=survivors,
         draws=array("draws"),
         errors=array("errors").reshape(-1, len(survivors)),
-        table=table.reshape(-1, 4),
+        drawn=Draws(table.reshape(-1, 4)),
         removed=array("removed"),
         n_spent=value["n_spent"].as_py(),
         seconds=value["seconds"].as_py(),
@@ -143,8 +145,8 @@ def _check(state: ImageState, n_classes: int) -> None:
     demand(len(draws) == n_classes, f"draws of {len(draws)} classes instead of {n_classes}")
     demand(n_left and survivors.min() >= 0 and survivors.max() < n_classes, "the survivors")
     demand((np.diff(survivors) > 0).all(), "the order of the survivors")
-    demand(len(state.table) == n_known >= state.n_draws, "the table of draws")
-    demand(np.isfinite(state.table[: state.n_draws]).all(), "the table of draws")
+    demand(len(state.drawn) == n_known >= state.n_draws, "the table of draws")
+    demand(np.isfinite(state.drawn.table[: state.n_draws]).all(), "the table of draws")
     demand(draws.min() >= 0 and draws.max() <= state.n_draws, "the draws")
     demand((draws[survivors] == state.n_draws).all(), "the draws of the survivors")
     demand(np.isfinite(state.errors[: state.n_draws]).all(), "the errors of the survivors")

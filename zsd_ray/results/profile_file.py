@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 
-from zsd_ray.config.method import TimeProfile
 from zsd_ray.config.run import parse_config
+from zsd_ray.config.time_profile import TimeProfile
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.redaction import redact
 from zsd_ray.results.output import Output

@@ -22,7 +22,7 @@ from zsd_ray.storage import filesystem, retry
 
 if TYPE_CHECKING:
     from zsd_ray.models.denoiser import Conditioning
-    from zsd_ray.scoring.micro_batch_scorer import MicroBatchScorer
+    from zsd_ray.scoring.scorer import Scorer
 
 IN_FLIGHT = 2
 """Requests a worker has open: it computes one while the next is on its way."""
@@ -40,7 +40,7 @@ class ModelWorker:
         self._config = config
         self._fingerprint = fingerprint
         self._metrics = WorkerMetrics(redact(config.output.path))
-        self._scorer: MicroBatchScorer[Any]
+        self._scorer: Scorer
         self._notes: list[str] = []
         # A worker's own output is seen by nobody: what it warns of goes to the user.
         warnings.showwarning = self._note  # type: ignore[assignment]
@@ -82,7 +82,7 @@ class ModelWorker:
         Raises:
             UserError: it is not so.
         """
-        from zsd_ray.methods.algorithm import texts
+        from zsd_ray.methods.method import texts
         from zsd_ray.models import registry
         from zsd_ray.scoring.model_check import demand
 
@@ -93,9 +93,11 @@ class ModelWorker:
 
     def bind(self, dataset: Any, conditioning: Conditioning, names: Sequence[str]) -> list[str]:
         """Make the model ready to score for these classes; returns what it warned of."""
-        from zsd_ray.scoring.scorer import make_scorer
+        from zsd_ray.scoring.binding import make_scorer
 
-        self._scorer = make_scorer(self._config, self._model, dataset, conditioning, names)
+        config = self._config
+        size = config.size(len(names))
+        self._scorer = make_scorer(config, size, self._model, dataset, conditioning, names)
         return self._take_notes()
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]

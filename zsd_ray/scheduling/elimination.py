@@ -11,11 +11,10 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from zsd_ray.records.draws import Draws
 from zsd_ray.records.scores import ImageState, ItemScores, RawDraw, WorkItem
 from zsd_ray.rules.rule import Rule
 from zsd_ray.stats.class_offset import SCALE_DRAWS, draw_scale
-
-_WEIGHT = 3  # column of the table of draws: t, alpha, sigma, weight
 
 
 @dataclass(frozen=True)
@@ -86,11 +85,11 @@ class Elimination:
             )
             self._draws = np.zeros(n_classes, dtype=np.int32)
             self._errors = np.full((0, len(self.survivors)), np.nan, dtype=np.float32)
-            self._table = np.zeros((0, 4))
+            self._drawn = Draws.blank(0)
         else:
             self.n_draws = state.n_draws
             self.survivors, self._draws = state.survivors.copy(), state.draws.copy()
-            self._errors, self._table = state.errors.copy(), state.table.copy()
+            self._errors, self._drawn = state.errors.copy(), Draws(state.drawn.table.copy())
             self._restore_removed(state.removed)
         self.classes = _ints(self.survivors)
         self._known = len(self._errors)  # no score is known from this draw on
@@ -118,7 +117,7 @@ class Elimination:
             unknown = np.isnan(cells)
             self._errors[where] = np.where(unknown, scores.errors[:, alive], cells)
             self.missing -= int(np.count_nonzero(unknown[:awaited]))
-        self._table[first:end] = scores.draws
+        self._drawn.table[first:end] = scores.draws.table
         self._known = max(self._known, end)
         while self.missing == 0 and self.outcome is None:
             self._look()
@@ -157,7 +156,7 @@ class Elimination:
             survivors=self.survivors.copy(),
             draws=draws,
             errors=self._errors[:n].copy(),
-            table=self._table[:n].copy(),
+            drawn=Draws(self._drawn.table[:n].copy()),
             removed=np.concatenate([np.zeros(0, np.float32), *(gone[k] for k in sorted(gone))]),
             n_spent=n_spent,
             seconds=seconds,
@@ -173,7 +172,7 @@ class Elimination:
     def _look(self) -> None:
         """Look as often as the draws allow, up to the first look that removes or stops."""
         complete = self._complete()
-        scores = self._table[:complete, _WEIGHT, None] * self._errors[:complete]
+        scores = self._drawn[:complete].scores(self._errors[:complete])
         if self._offset is not None:
             scores -= self._ahead[self.survivors]
         verdict = self._rule.look(scores, self.n_draws)
@@ -239,13 +238,13 @@ class Elimination:
 
     def _close(self, stop_reason: str, chosen: NDArray[np.int32] | None) -> Outcome:
         """The outcome, ranked as `chosen`, or by how long a class lasted and its mean score."""
-        weight = self._table[: self.n_draws, _WEIGHT]
+        drawn = self._drawn[: self.n_draws]
         self._draws[self.survivors] = self.n_draws
         # In the memory layout of what was removed: numpy's sums depend on it in the last bit.
         left = np.asfortranarray(self._errors[: self.n_draws])
         blocks = [*self._removed, (self.survivors, left)]
         means, gaps, gap_errors = np.full((3, len(self._draws)), np.nan)
-        weighted = [weight[: len(errors), None] * errors for _, errors in blocks]
+        weighted = [drawn[: len(errors)].scores(errors) for _, errors in blocks]
         if self._offset is not None:
             for (classes, _), scores in zip(blocks, weighted, strict=True):
                 scores -= self._ahead[classes]
@@ -255,7 +254,7 @@ class Elimination:
         lasting = np.lexsort((means, -self._draws))[: np.count_nonzero(self._draws)]
         ranking = lasting if chosen is None else chosen
         column = np.searchsorted(self.survivors, ranking[0])
-        best = weight * self._errors[: self.n_draws, column]
+        best = drawn.weight * self._errors[: self.n_draws, column]
         if self._offset is not None:
             best -= self._ahead[ranking[0]]
         for (classes, _), scores in zip(blocks, weighted, strict=True):
@@ -289,8 +288,7 @@ class Elimination:
         for classes, block in [*self._removed, (self.survivors, self._errors)]:
             errors[:, classes] = block[:SCALE_DRAWS]
         raced = ~np.isnan(errors[0])
-        scores = self._table[:SCALE_DRAWS, _WEIGHT, None] * errors[:, raced]
-        return draw_scale(scores) * self._offset
+        return draw_scale(self._drawn[:SCALE_DRAWS].scores(errors[:, raced])) * self._offset
 
     def _raw_draws(
         self, blocks: Sequence[tuple[NDArray[np.int32], NDArray[np.float32]]]
@@ -300,7 +298,7 @@ class Elimination:
             errors[: len(block), classes] = block
         for draw in range(self.n_draws):
             scored = np.flatnonzero(self._draws > draw)
-            t, alpha, sigma, weight = self._table[draw].tolist()
+            t, alpha, sigma, weight = self._drawn.table[draw].tolist()
             values = tuple(errors[draw, scored].tolist())
             yield RawDraw(draw, t, alpha, sigma, weight, _ints(scored), values)
 
@@ -311,7 +309,7 @@ class Elimination:
         more = max(n_draws, 2 * have) - have
         blank = np.full((more, self._errors.shape[1]), np.nan, dtype=np.float32)
         self._errors = np.concatenate([self._errors, blank])
-        self._table = np.concatenate([self._table, np.zeros((more, 4))])
+        self._drawn = Draws(np.concatenate([self._drawn.table, np.zeros((more, 4))]))
 
 
 def _ints(array: NDArray[np.signedinteger]) -> tuple[int, ...]:

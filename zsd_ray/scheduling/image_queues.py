@@ -6,9 +6,9 @@ import heapq
 import itertools
 from collections.abc import Mapping
 
+from zsd_ray.records.cost import Cost
 from zsd_ray.records.scores import WorkItem
 from zsd_ray.scheduling.open_image import OpenImage
-from zsd_ray.scheduling.packer import Cost
 
 _TRIES = 4
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from zsd_ray.records.cost import Cost
 from zsd_ray.records.scores import (
     Candidates,
     Decision,
@@ -19,7 +20,7 @@ from zsd_ray.records.scores import (
 )
 from zsd_ray.rules.rule import Rule
 from zsd_ray.scheduling.elimination import Elimination
-from zsd_ray.scheduling.packer import Cost, take
+from zsd_ray.scheduling.packer import take
 
 
 @dataclass

@@ -3,47 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
 
+from zsd_ray.records.cost import Cost
 from zsd_ray.records.scores import WorkItem
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What scores cost in evaluations.
-
-    per_score: of one score. per_draw: of each draw of an item beside its scores, such as a
-        normaliser's.
-    whole: all classes of a draw are scored together; an item is not cut within one.
-    slack: how many times as much it may come to, where this is a guess.
-    """
-
-    per_score: int = 1
-    per_draw: int = 0
-    whole: bool = False
-    slack: int = 1
-
-    @property
-    def least(self) -> int:
-        """Of one score."""
-        return self.per_score + self.per_draw
-
-    def of_race(self, n_scores: int, n_draws: int) -> int:
-        """Of all scores of an image, over so many draws."""
-        return n_scores * self.per_score + n_draws * self.per_draw
-
-    def of_draw(self, n_classes: int) -> int:
-        return n_classes * self.per_score + self.per_draw
-
-    def of_item(self, item: WorkItem) -> int:
-        return item.n_draws * (len(item.classes) * self.per_score + self.per_draw)
-
-    def of(self, items: Iterable[WorkItem]) -> int:
-        return sum([self.of_item(item) for item in items])
-
-
-ONE_EACH = Cost()
 
 
 def take(queue: deque[WorkItem], room: int, cost: Cost) -> list[WorkItem]:

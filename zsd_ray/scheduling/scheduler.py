@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from zsd_ray.records.cost import ONE_EACH, Cost
 from zsd_ray.records.scores import (
     Candidates,
     ImageFailure,
@@ -48,7 +49,6 @@ from zsd_ray.scheduling.events import (
 )
 from zsd_ray.scheduling.image_queues import ImageQueues
 from zsd_ray.scheduling.open_image import Backlog, OpenImage
-from zsd_ray.scheduling.packer import ONE_EACH, Cost
 from zsd_ray.scheduling.worker_pool import WorkerPool
 
 MAX_STRIKES = 3

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from zsd_ray.records.cost import Cost
 from zsd_ray.records.scores import MicroBatch, MicroBatchScores
-from zsd_ray.scheduling.packer import Cost
 
 _NEWEST = 0.3
 """Weight of the last micro-batch in a worker's speed."""

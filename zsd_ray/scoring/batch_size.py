@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,37 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from zsd_ray.scoring.cost import UNMEASURED
+from zsd_ray.config.run import UNMEASURED
+from zsd_ray.methods.diffusion_classifier import DiffusionClassifier
+from zsd_ray.models.denoiser import Denoiser
 
 _SMALLEST, _LARGEST = 8, 2048
 _WORTH = 1.03  # a batch twice as large must be this much faster a row
 _MEMORY_SHARE = 0.85
 _MOST_ELEMENTS = 2**31 - 1
 """Of a tensor that kernels can address by 32-bit numbers; beyond, some are slow and some wrong."""
+
+
+def measured_rows(method: DiffusionClassifier, denoiser: Denoiser, gpu_share: float) -> int:
+    """Rows of a forward of a bound denoiser, in which every draw has few classes left."""
+    device, shape = denoiser.device, denoiser.sample_shape
+    # What is allocated by now tells networks, their dtypes and kept prompts apart.
+    taken = torch.cuda.memory_allocated(device) >> 26 if device.type == "cuda" else 0
+
+    def seconds(n_rows: int) -> float:
+        """Time of the second of two batches."""
+        n_draws = -(-n_rows // 4)
+        x = torch.randn(n_draws, *shape, device=device)
+        one = torch.full((n_draws,), 0.5, device=device)
+        draw = torch.arange(n_rows, device=device) // 4
+        for _ in range(2):
+            start = time.perf_counter()
+            method.errors(x, x, one, one, one, draw, torch.zeros_like(draw)).cpu()
+        return time.perf_counter() - start
+
+    with torch.no_grad():
+        kind = f"{type(denoiser).__name__} {shape} {taken}"
+        return automatic(seconds, device, kind, gpu_share)
 
 
 def automatic(

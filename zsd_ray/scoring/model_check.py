@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zsd_ray.config.algorithms import AlgorithmMethod
 from zsd_ray.config.precision import N_CHECKED
 from zsd_ray.config.run import ModelConfig, RunConfig
 from zsd_ray.data.dataset import ImageDataset
@@ -23,8 +22,7 @@ from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.models.rows import RowNetwork, plain_rows, row_network
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.scores import ImageFailure, MicroBatch, WorkItem
-from zsd_ray.scoring.cost import UNMEASURED
-from zsd_ray.scoring.scorer import Bind, Scorer
+from zsd_ray.scoring.binding import Bind, denoiser_scorer
 
 N_DRAWS, N_CLASSES = 20, 32
 
@@ -65,9 +63,9 @@ def check_numbers(
         UserError: the model is no denoiser, there is nothing to compare, or an image cannot be
             scored.
     """
-    if config.method.name == "classifier":
+    if config.method.of_classifier:
         raise UserError(f"model.family {config.model.family} has no fast path to check")
-    if isinstance(config.method, AlgorithmMethod):
+    if not config.method.weighted:
         raise UserError(
             "the fast path is checked by the diffusion classifier's errors, but came with "
             f"method.name {config.method.name}; leave out the method section"
@@ -140,16 +138,20 @@ def _scores(
 ) -> list[NDArray[np.float64]]:
     n_templates = len(config.prompts.templates)
     classes = tuple(range(len(prompts) // n_templates))
-    scorer = Scorer(
+    # The normaliser moves all classes alike.
+    section = config.draw_method.model_copy(update={"normaliser": "none"})
+    names = [""] * len(classes)
+    templates = ["{}"] * n_templates  # how many there are is all that counts
+    scorer = denoiser_scorer(
         cast(Denoiser, load_model(model)),
+        section,
+        config.size(len(classes)),
         dataset,
         encode_prompts(model, prompts),
-        n_templates,
-        config.draw_method.model_copy(
-            update={"normaliser": "none"}
-        ),  # which moves all classes alike
+        names,
+        templates,
         config.seed,
-        UNMEASURED if config.cluster.batch_size == "auto" else config.cluster.batch_size,
+        config.cluster.rows,
         model.compile,
         bind,
     )
@@ -159,6 +161,6 @@ def _scores(
         (answer,) = scorer.score(MicroBatch(done, items)).unpack(items)
         if isinstance(answer, ImageFailure):
             raise UserError(f"{dataset.records[image].source}: {answer.message}")
-        found.append(answer.draws[:, 3, None] * answer.errors)
+        found.append(answer.draws.scores(answer.errors))
         on_image(before + done)
     return found

@@ -14,22 +14,23 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
-from zsd_ray.config.algorithms import Ability, CrossAttentionMethod
+from zsd_ray.config.algorithms import CrossAttentionMethod
 from zsd_ray.config.families import FAMILIES
+from zsd_ray.config.method import Capability
 from zsd_ray.config.run import RunConfig
 from zsd_ray.data.dataset import ImageDataset, spread
 from zsd_ray.data.labels.classes import fill_templates
 from zsd_ray.data.open import open_dataset
 from zsd_ray.methods import pictures
-from zsd_ray.methods.algorithm import Bound, Sample
 from zsd_ray.methods.cross_attention import class_maps
+from zsd_ray.methods.method import Bound, Sample
 from zsd_ray.models.denoiser import Conditioning, Denoiser, PromptEncoder
 from zsd_ray.models.latents import to_picture
 from zsd_ray.models.registry import encode_prompts, load_model, load_prompt_encoder
 from zsd_ray.models.rows import plain_rows
 from zsd_ray.records.errors import ImageError, UserError
 from zsd_ray.records.redaction import redact
-from zsd_ray.scoring.encoded_images import EncodedImages
+from zsd_ray.scoring.samples import Samples, encoder
 from zsd_ray.studies.illustrations.illustration_file import (
     Illustrations,
     ImagePictures,
@@ -52,7 +53,7 @@ SETTINGS = Settings(
 )
 
 _ROWS = 16  # of a forward: every GPU that held a run's batches holds these, each with its own x
-_ATTENTION: tuple[Ability, ...] = ("prompts", "attention", "tokens")
+_ATTENTION: tuple[Capability, ...] = ("prompts", "attention", "tokens")
 _PARTS = 3  # of an image, at which progress is told
 
 OnPart = Callable[[int, int], None]
@@ -118,7 +119,7 @@ def illustrate(
     Raises:
         UserError: the model is no denoiser, or an image is gone or cannot be read.
     """
-    if config.method.name == "classifier":
+    if config.method.of_classifier:
         raise UserError(
             f"model.family {config.model.family} scores an image at once and denoises nothing, so "
             "there is nothing to show; illustrate a run of a diffusion model"
@@ -171,14 +172,14 @@ class _Studio:
         self._dataset = open_dataset(config.data)
         self._numbers = _numbers(self._dataset, chosen)
         self._denoiser = cast(Denoiser, load_model(config.model))
-        self._images = EncodedImages(self._denoiser, self._dataset.read, with_pixels=True)
+        self._samples = Samples(encoder(self._denoiser, with_pixels=True))
         self._template = config.prompts.templates[0]
         self._shown = sorted({k for each in chosen for k in each.classes})
         prompts = fill_templates([names[k] for k in self._shown], [self._template])
         self._conditioning: Conditioning = encode_prompts(config.model, prompts)
         self.left_out = dict.fromkeys(self._missing())
 
-    def can(self, *abilities: Ability) -> bool:
+    def can(self, *abilities: Capability) -> bool:
         return set(abilities) <= set(self._abilities)
 
     def _missing(self) -> Iterator[str]:
@@ -275,11 +276,11 @@ class _Studio:
 
     def _sample(self, chosen: Chosen) -> Sample:
         try:
-            encoded = self._images[self._numbers[chosen.image_id]]
+            number = self._numbers[chosen.image_id]
+            sample = self._samples.get(number, chosen.image_id, self._dataset.read)
         except ImageError as error:
             raise UserError(f"image {chosen.image_id} cannot be read any more: {error}") from error
-        assert encoded.pixels is not None
-        return Sample(chosen.image_id, encoded.x_0, encoded.pixels.to(self._denoiser.device))
+        return replace(sample, pixels=sample.pixels.to(self._denoiser.device))
 
 
 def _numbers(dataset: ImageDataset, chosen: Sequence[Chosen]) -> dict[str, int]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsd_ray.analysis.saved_run import open_run
-from zsd_ray.config.method import DiffusionClassifierMethod
+from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.config.run import RunConfig
 from zsd_ray.records.errors import UserError
 from zsd_ray.studies.pairs.pair_scores import PairScores, pair_scores
@@ -76,7 +76,7 @@ def _doubt(config: RunConfig) -> str | None:
     method = config.method
     if config.model.family == "clip":
         return None  # cosines
-    if not isinstance(method, DiffusionClassifierMethod) or method.name == "classifier":
+    if not isinstance(method, DiffusionClassifierMethod) or not method.weighted:
         return f"scores of method.name {method.name} are of one image each"
     wanted = [
         *(["method.normaliser: null-prompt"] if not method.null_prompt else []),

@@ -13,7 +13,6 @@ from zsd_ray.data.pictures.transforms import to_model_range, to_square
 from zsd_ray.models.features.probe_features import FeatureExtractor
 from zsd_ray.records.errors import ImageError, UserError
 from zsd_ray.results.output import Output
-from zsd_ray.scoring.cost import UNMEASURED
 from zsd_ray.studies.probes.feature_parts import FeatureParts
 from zsd_ray.studies.probes.probe_config import ProbeConfig
 from zsd_ray.studies.probes.probe_plan import Checkpoint, ImageSet, Split
@@ -37,8 +36,7 @@ class Extraction:
         self._config = config
         self._images = images
         self._output = output
-        rows = config.cluster.batch_size
-        self._n_rows = UNMEASURED if rows == "auto" else rows
+        self._n_rows = config.cluster.rows
         self._loaded: tuple[Checkpoint, FeatureExtractor] | None = None
 
     def __call__(self, piece: PartPiece) -> int:

@@ -13,8 +13,8 @@ from typing import Any
 
 from zsd_ray.analysis.comparison import Figures
 from zsd_ray.analysis.saved_run import open_run
+from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.config.data import DataConfig
-from zsd_ray.config.method import DiffusionClassifierMethod
 from zsd_ray.config.run import RunConfig
 from zsd_ray.evaluation.evaluate import PLAN_SECONDS, run
 from zsd_ray.evaluation.session import OnProgress, OnWarning, RunResult
@@ -62,7 +62,7 @@ def self_check(
             f"{draws}"
         )
     method = config.method
-    if not isinstance(method, DiffusionClassifierMethod) or method.name == "classifier":
+    if not isinstance(method, DiffusionClassifierMethod) or not method.weighted:
         raise UserError(
             f"self-check is for method.name diffusion-classifier, and the run has {method.name}"
         )

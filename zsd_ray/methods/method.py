@@ -1,47 +1,44 @@
-"""What the algorithms of Startsev & Singh are to a worker: work units in, scores out.
+"""What a classification method is to a worker: work units in, scores out.
 
-A unit is one work item made ready: some draws of one image for some classes. An algorithm that can
+A unit is one work item made ready: some draws of one image for some classes. A method that can
 score each (draw, class) by itself extends `ClassRows` (class_rows.py); one that needs all classes
-of a draw together (`whole` in config/algorithms.py) is given them in one unit.
+of a draw together (`whole` in config/method.py) is given them in one unit.
 
 Shapes: B rows, C channels, H x W of x, N prompts, n draws and k classes of a unit.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zsd_ray.config.algorithms import MethodConfig
+from zsd_ray.config.method import Method as MethodSection
 from zsd_ray.diffusion.parametrisation import to_epsilon
 from zsd_ray.diffusion.schedule import Array
-from zsd_ray.models.denoiser import Denoiser, PromptEncoder
+from zsd_ray.models.denoiser import Classifier, Denoiser, PromptEncoder
 from zsd_ray.models.rows import RowNetwork
-
-_MODULES = {
-    "exact-likelihood": "zsd_ray.methods.exact_likelihood:ExactLikelihood",
-    "ddim-knn": "zsd_ray.methods.ddim_knn:DdimKnn",
-    "noise-denoise": "zsd_ray.methods.noise_denoise:NoiseDenoise",
-    "noise-denoise-vote": "zsd_ray.methods.noise_denoise:NoiseDenoise",
-    "cross-attention": "zsd_ray.methods.cross_attention:CrossAttention",
-    "textual-inversion": "zsd_ray.methods.textual_inversion:TextualInversion",
-    "weighted-prompts": "zsd_ray.methods.weighted_prompts:WeightedPrompts",
-}
+from zsd_ray.records.draws import Draws
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image, on the device: x_0 (C, H, W) float32; pixels (3, S, S) float32 in [-1, 1]."""
+    """One image as a method takes it.
+
+    x_0: (C, H, W) float32, on the device; of a baseline (models/denoiser.py's `Classifier`) its
+        input, (3, H, W) float32, on the CPU.
+    pixels: (3, S, S) float32 in [-1, 1], on the device; empty where the method does without.
+    """
 
     image_id: str
     x_0: torch.Tensor
-    pixels: torch.Tensor
+    pixels: torch.Tensor = field(default_factory=lambda: torch.empty(0))
 
 
 @dataclass(frozen=True)
@@ -55,16 +52,16 @@ class Unit:
 
 @dataclass(frozen=True)
 class UnitScores:
-    """scores: (n, k) float32, lower is better; t: (n,) float64, the draws' times.
+    """The answer to one unit.
 
+    scores: (n, k) float32, lower is better, before they are multiplied by the draws' weights.
+    draws: the n draws.
     n_evaluations: network forwards, a row each, that they took; padding is left out.
-    weight: what rows multiply scores with, where they are to be read in another unit.
     """
 
     scores: NDArray[np.float32]
-    t: Array
+    draws: Draws
     n_evaluations: int
-    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -110,6 +107,11 @@ class Bound:
         output = self.denoiser.predict(x_BCHW, self.model_time(t_B), conditioning)
         return self._to_epsilon(output, x_BCHW, t_B)
 
+    def drawn(self, t_n: Array, weight: float | Array = 1.0) -> Draws:
+        """Draws at times that the model knows."""
+        alpha, sigma = self.denoiser.schedule.alpha_sigma(t_n)
+        return Draws.of(t_n, alpha, sigma, np.broadcast_to(weight, len(t_n)))
+
     def alpha_sigma(self, t_B: Array) -> tuple[torch.Tensor, torch.Tensor]:
         """alpha and sigma, (B, 1, 1, 1) float32, on the device."""
         alpha, sigma = self.denoiser.schedule.alpha_sigma(t_B)
@@ -129,19 +131,48 @@ class Bound:
         return column.to(self.denoiser.device)[:, None, None, None]
 
 
-def texts(prompts: Sequence[str], method: MethodConfig) -> list[str]:
+@dataclass(frozen=True)
+class BoundBaseline:
+    """A baseline bound to the classes of a run.
+
+    classes: K rows, as its `scores` takes them; rows: images of every forward.
+    """
+
+    classifier: Classifier
+    classes: torch.Tensor
+    names: Sequence[str]
+    rows: int
+
+
+def texts(prompts: Sequence[str], method: MethodSection) -> list[str]:
     """What the model encodes: the prompts, and last the empty one where the method uses it."""
     return [*prompts, ""] if method.null_prompt else list(prompts)
 
 
-class Algorithm(Protocol):
-    """One of the algorithms, bound; made by `algorithm`."""
+class Method(ABC):
+    """A method, bound to a model and to classes; its class is made of (bound, section).
 
+    Attributes:
+        shares_draws: rows of one draw share what the network computes of it alone.
+        takes_pixels: samples come with their pixels.
+    """
+
+    shares_draws: ClassVar[bool] = False
+    takes_pixels: ClassVar[bool] = True
+
+    @abstractmethod
     def score(self, units: Sequence[Unit]) -> list[UnitScores]:
         """Score units, in order; a unit's scores do not depend on its company."""
 
+    def ahead(self, image_id: str, numbers: range) -> None:  # noqa: B027 - few have anything to do
+        """Make ready what draws of an image need that are scored next, beside what the device
+        computes; called from another thread than `score`."""
 
-def algorithm(bound: Bound, config: Any) -> Algorithm:
-    """Make the algorithm that a method section names; its class takes (bound, section)."""
-    module, _, name = _MODULES[config.name].partition(":")
-    return cast(Algorithm, getattr(import_module(module), name)(bound, config))
+    def forget(self, image_id: str, numbers: range) -> None:  # noqa: B027 - likewise
+        """Drop what was made ahead and is not needed any more."""
+
+
+def method_class(section: MethodSection) -> Any:
+    """The class of `Method` that a section names; made of (bound, section)."""
+    module, _, name = section.implementation.partition(":")
+    return getattr(import_module(module), name)

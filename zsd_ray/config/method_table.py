@@ -1,0 +1,44 @@
+"""The table of methods: adding one is a section in this room, a file in methods/, and a line here;
+from outside of the package it is one file (docs/how-to/extending.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Discriminator, Tag
+
+from zsd_ray.config.algorithms import ALGORITHMS
+from zsd_ray.config.classifier_method import ClassifierMethod, DiffusionClassifierMethod
+from zsd_ray.config.method import Method
+from zsd_ray.settings.added import added
+
+_SECTIONS: tuple[type[Method], ...] = (
+    DiffusionClassifierMethod,
+    ClassifierMethod,
+    *ALGORITHMS,
+    *added("zsd_ray.methods", Method),  # type: ignore[type-abstract]
+)
+METHODS: Mapping[str, type[Method]] = {
+    section.model_fields["name"].default: section for section in _SECTIONS
+}
+_DEFAULT = "diffusion-classifier"
+
+
+def _tag(value: Any) -> str | None:
+    """Which section a value is; one without a name is the diffusion classifier's."""
+    if isinstance(value, Mapping):
+        name = value.get("name", _DEFAULT)
+        return name if isinstance(name, str) else str(name)
+    return getattr(value, "name", _DEFAULT)
+
+
+if TYPE_CHECKING:
+    MethodConfig = Method
+else:
+    MethodConfig = Annotated[
+        reduce(or_, (Annotated[method, Tag(name)] for name, method in METHODS.items())),
+        Discriminator(_tag),
+    ]
