@@ -38,8 +38,7 @@ QUICK: dict[str, tuple[str, ...]] = {
 
 def configurations() -> dict[str, Path]:
     """By name: first the diffusion classifier with its paper's rule."""
-    names = [section.model_fields["name"].default for section in ALGORITHMS]
-    own = {name: CONFIGS / "methods" / f"{name}.yaml" for name in names}
+    own = {name: CONFIGS / "methods" / f"{name}.yaml" for name in ALGORITHMS}
     return {"diffusion-classifier": CONFIGS / "digits.yaml", **own}
 
 

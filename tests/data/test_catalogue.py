@@ -7,15 +7,16 @@ import re
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
 from tests.support.array_sets import WAYS
-from zsd_ray.config.data import DataConfig, NamedSet
-from zsd_ray.data.catalogue import DatasetSpec, names, parse_spec, spec_of
+from zsd_ray.config.data import DataConfig
+from zsd_ray.config.readers import DATASETS
+from zsd_ray.data.catalogue import DatasetSpec, parse_spec, spec_of
 from zsd_ray.data.open import open_dataset
 from zsd_ray.records.errors import UserError
 
@@ -46,10 +47,14 @@ def opened(path: Path, source: str, **keys: Any) -> Any:
 
 
 def test_the_configuration_takes_just_the_sets_of_the_catalogue() -> None:
-    assert sorted(get_args(NamedSet)) == list(names())
+    assert len(DATASETS) == 21
+    for name in DATASETS:
+        assert DataConfig.model_validate({"source": name, "path": "x"}).is_named
+    with pytest.raises(ValidationError, match="mnist"):
+        DataConfig.model_validate({"source": "minst", "path": "x"})
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", DATASETS)
 def test_every_layout_has_a_reader_that_takes_its_arguments(name: str) -> None:
     for layout in spec_of(name).layouts.values():
         module, _, function = layout.reader.partition(":")
@@ -100,7 +105,7 @@ def test_a_spec_may_say_the_order_of_its_copies_numbers() -> None:
         spec(labels=["c", "d"], numbered=["cat", "dog"])
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", DATASETS)
 def test_the_first_and_the_last_number_mean_what_torchvision_counts(name: str) -> None:
     """Its order is that of the archive's numbers, or of the sorted folders."""
     numbers = spec_of(name).of_number

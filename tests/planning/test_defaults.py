@@ -3,7 +3,7 @@
 import pytest
 
 from zsd_ray.config.algorithms import NoiseDenoiseMethod
-from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
+from zsd_ray.config.run import ModelConfig, ResolvedConfig, RunConfig, parse_config
 from zsd_ray.planning.defaults import with_defaults
 from zsd_ray.records.errors import UserError
 
@@ -29,7 +29,7 @@ def test_what_was_settled_is_settled():
 
 def test_a_diffusion_model_keeps_what_is_set():
     config = parse_config(RunConfig, {"pruning": {"rule": "li"}, "method": {"loss": "l1"}})
-    assert with_defaults(config) == config
+    assert with_defaults(config) == ResolvedConfig.of(config)
 
 
 @pytest.mark.parametrize(("family", "sections", "advice"), [

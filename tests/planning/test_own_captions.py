@@ -60,7 +60,7 @@ def test_an_image_costs_its_own_captions(run):
 
 def test_the_plan_counts_captions_and_not_all_classes(tmp_path):
     plan = make_plan(captioned(tmp_path / "run"))
-    assert plan.n_racing == 2
+    assert plan.race.n_racing == 2
     assert (plan.bounds.n_classes, plan.bounds.least, plan.bounds.most) == (3, 8, 8)
 
 

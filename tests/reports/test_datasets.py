@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 
 from zsd_ray.cli import main
-from zsd_ray.data.catalogue import names, spec_of
+from zsd_ray.config.readers import DATASETS
+from zsd_ray.data.catalogue import spec_of
 
 
 def test_every_set_has_a_line(capsys):
@@ -19,7 +20,7 @@ def test_every_set_has_a_line(capsys):
         "data.layout",
         "template",
     ]
-    assert [line.split()[0] for line in lines] == list(names())
+    assert [line.split()[0] for line in lines] == list(DATASETS)
     svhn = next(line for line in lines if line.startswith("svhn"))
     assert "26,032" in svhn
     cells = [cell.strip() for cell in svhn.split("  ") if cell.strip()]
@@ -31,7 +32,7 @@ def test_every_set_has_a_line(capsys):
 def test_the_list_for_programs(capsys):
     assert main(["datasets", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert list(found) == list(names())
+    assert list(found) == list(DATASETS)
     assert found["cifar10"]["classes"] == list(spec_of("cifar10").classes)
     assert found["imagenet"]["classes"] == "imagenet"
     assert found["oxford-pets"]["metric"] == "mean-per-class"
@@ -45,7 +46,7 @@ def test_the_documents_table_says_what_the_specs_say():
         r"^\| `([a-z0-9-]+)` \|(.*) \|$", text.split("## Where files")[0], re.MULTILINE
     )
     expected = {}
-    for name in names():
+    for name in DATASETS:
         spec = spec_of(name)
         cells = (spec.title, f"{spec.images:,}", f"{spec.n_classes:,}", spec.metric)
         expected[name] = " " + " | ".join((*cells, ", ".join(spec.layouts)))

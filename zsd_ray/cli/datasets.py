@@ -19,10 +19,11 @@ def add(commands: Commands) -> None:
 
 
 def _datasets(options: argparse.Namespace) -> int:
-    from zsd_ray.data.catalogue import names, spec_of
+    from zsd_ray.config.readers import DATASETS
+    from zsd_ray.data.catalogue import spec_of
     from zsd_ray.reports.dataset_lines import dataset_lines, dataset_tree
 
-    specs = [spec_of(name) for name in names()]
+    specs = [spec_of(name) for name in DATASETS]
     if options.json:
         print_json({spec.name: dataset_tree(spec) for spec in specs})
     else:

@@ -9,6 +9,7 @@ there are is `pruning.draws`.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -337,12 +338,12 @@ class WeightedPromptsMethod(_Learning):
         return frozenset({"prompts"})
 
 
-ALGORITHMS: tuple[type[AlgorithmMethod], ...] = (
-    ExactLikelihoodMethod,
-    DdimKnnMethod,
-    NoiseDenoiseMethod,
-    NoiseDenoiseVoteMethod,
-    CrossAttentionMethod,
-    TextualInversionMethod,
-    WeightedPromptsMethod,
-)
+ALGORITHMS: Mapping[str, type[AlgorithmMethod]] = {
+    "exact-likelihood": ExactLikelihoodMethod,
+    "ddim-knn": DdimKnnMethod,
+    "noise-denoise": NoiseDenoiseMethod,
+    "noise-denoise-vote": NoiseDenoiseVoteMethod,
+    "cross-attention": CrossAttentionMethod,
+    "textual-inversion": TextualInversionMethod,
+    "weighted-prompts": WeightedPromptsMethod,
+}

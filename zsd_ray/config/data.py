@@ -3,67 +3,36 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     Field,
     SerializationInfo,
     SerializerFunctionWrapHandler,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_serializer,
     model_validator,
 )
 
+from zsd_ray.config.readers import DATASETS, KEYS_OF_DATASETS, READERS, keys_of
 from zsd_ray.records.redaction import redact
 from zsd_ray.settings.section import SAVED, WHOLE, Count, Place, Section
 
-Reader = Literal[
-    "digits", "folder", "parquet", "webdataset", "clevr-binding", "two-objects", "winoground"
-]
-"""Sources that are ways of reading."""
-
-NamedSet = Literal[
-    "cifar10",
-    "cifar100",
-    "stl10",
-    "mnist",
-    "svhn",
-    "dtd",
-    "pcam",
-    "eurosat",
-    "stanford-cars",
-    "imagenet",
-    "imagenet-v2",
-    "imagenet-a",
-    "imagenet-r",
-    "imagenet-sketch",
-    "objectnet",
-    "caltech101",
-    "oxford-pets",
-    "flowers102",
-    "food101",
-    "fgvc-aircraft",
-    "cue-conflict",
-]
-"""Sources that are data sets of the catalogue (`zsd-ray datasets`)."""
-
-_KEYS: dict[str, tuple[str, ...]] = {
-    "digits": ("split",),
-    "folder": ("path",),
-    "parquet": ("path", "image_column", "label_column", "caption_column", "group_column"),
-    "webdataset": ("path", "label_column"),
-    "clevr-binding": ("path", "task"),
-    "two-objects": ("split", "task"),
-    "winoground": ("path",),
-}
-_KEYS_OF_NAMED = ("path", "layout", "split", "image_column", "label_column")
 _OF_ALL = ("source", "compatible", "corruption", "limit")
 _NAMED = "data sets by name"
 
 
-def keys_of(source: str) -> tuple[str, ...]:
-    """What the reader of a source takes from the data section, in order."""
-    return _KEYS.get(source, _KEYS_OF_NAMED)
+def _or_a_file(source: Any, known: ValidatorFunctionWrapHandler) -> Any:
+    """A file of a data set that the catalogue does not have is a source, too."""
+    return source if isinstance(source, str) and source.endswith(".yaml") else known(source)
+
+
+if TYPE_CHECKING:
+    Source = str
+else:
+    Source = Annotated[Literal[(*READERS, *DATASETS)], WrapValidator(_or_a_file)]
 
 
 class CorruptionConfig(Section):
@@ -86,7 +55,7 @@ class DataConfig(Section):
 
     chooses: ClassVar[str | None] = "source"
 
-    source: Literal[Reader, NamedSet] = "digits"
+    source: Source = "digits"
     path: Place | None = None
     layout: str | None = None
     split: Literal["train", "test"] = "test"
@@ -101,8 +70,8 @@ class DataConfig(Section):
 
     @property
     def is_named(self) -> bool:
-        """Whether the source is a data set of the catalogue."""
-        return self.source in get_args(NamedSet)
+        """Whether the source is a data set of the catalogue, or of a file like those of it."""
+        return self.source not in READERS
 
     @property
     def ignored(self) -> tuple[str, ...]:
@@ -138,8 +107,8 @@ class DataConfig(Section):
 
 def _takers(key: str) -> str:
     """The sources that take a key."""
-    sources = [source for source, keys in _KEYS.items() if key in keys]
-    return ", ".join([*sources, _NAMED] if key in _KEYS_OF_NAMED else sources)
+    sources = [source for source, reader in READERS.items() if key in reader.keys]
+    return ", ".join([*sources, _NAMED] if key in KEYS_OF_DATASETS else sources)
 
 
 def refuse_output_among(data: DataConfig, output: str) -> None:

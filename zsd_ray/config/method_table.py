@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Discriminator, Tag
 
-from zsd_ray.config.algorithms import ALGORITHMS
+from zsd_ray.config.algorithms import ALGORITHMS, AlgorithmMethod
 from zsd_ray.config.classifier_method import ClassifierMethod, DiffusionClassifierMethod
 from zsd_ray.config.method import Method
 from zsd_ray.settings.added import added
@@ -18,8 +18,8 @@ from zsd_ray.settings.added import added
 _SECTIONS: tuple[type[Method], ...] = (
     DiffusionClassifierMethod,
     ClassifierMethod,
-    *ALGORITHMS,
-    *added("zsd_ray.methods", Method),  # type: ignore[type-abstract]
+    *ALGORITHMS.values(),
+    *added("zsd_ray.methods", AlgorithmMethod),  # type: ignore[type-abstract]
 )
 METHODS: Mapping[str, type[Method]] = {
     section.model_fields["name"].default: section for section in _SECTIONS

@@ -299,6 +299,27 @@ class RunConfig(Section):
         return with_preset(value) if isinstance(value, Mapping) else value
 
 
+class ResolvedPrompts(PromptConfig):
+    """With the templates as a list."""
+
+    templates: list[str]
+
+
+class ResolvedConfig(RunConfig):
+    """A run's configuration with everything filled in that follows from something else."""
+
+    prompts: ResolvedPrompts = ResolvedPrompts(templates=["{}"])
+
+    @classmethod
+    def of(cls, config: RunConfig) -> ResolvedConfig:
+        """The same settings, as far as they were validated and filled in before."""
+        prompts = config.prompts
+        resolved = ResolvedPrompts.model_construct(prompts.model_fields_set, **dict(prompts))
+        return cls.model_construct(
+            config.model_fields_set, **(dict(config) | {"prompts": resolved})
+        )
+
+
 ConfigT = TypeVar("ConfigT", bound=Section)
 
 

@@ -11,20 +11,22 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from types import FunctionType
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
 from zsd_ray.config.data import DataConfig
+from zsd_ray.config.readers import CATALOGUE, DATASETS
 from zsd_ray.config.run import parse_config
 from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.data.location import Location
 from zsd_ray.data.readers.shards import splits_in
 from zsd_ray.records.errors import UserError
+from zsd_ray.settings.added import added_objects
 from zsd_ray.settings.documents import parse_yaml
 from zsd_ray.settings.section import Count, Section
 
-_FOLDER = Path(__file__).parent.parent / "assets" / "datasets"
 _N_IMAGENET = 1000
 # Arguments of a layout that name a column, as keys of the data section do: the user's comes first.
 _COLUMNS = ("image_column", "label_column")
@@ -36,15 +38,16 @@ Text = Annotated[str, Field(min_length=1)]
 class LayoutSpec(Section):
     """One way in which the files of a data set may lie.
 
-    reader: "module:function", called as `read(location, split, spec, **arguments)`; it returns
-        None where what marks the layout is not there.
+    reader: "module:function" of data/layouts/, or the name of an entry point of `zsd_ray.readers`;
+        called as `read(location, split, spec, **arguments)`, it returns None where what marks the
+        layout is not there.
     needs: that mark, for people. Every other key is an argument of the reader; image_column and
         label_column reach it with what the data section says before them.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    reader: Annotated[str, Field(pattern=r"^zsd_ray\.data\.layouts\.\w+:\w+$")]
+    reader: Annotated[str, Field(pattern=r"^(zsd_ray\.data\.layouts\.\w+:\w+|[\w-]+)$")]
     needs: Text
 
     @property
@@ -54,16 +57,28 @@ class LayoutSpec(Section):
     def open(self, config: DataConfig, spec: DatasetSpec) -> ImageDataset | None:
         """The data set, or None where it does not lie in this way; raises UserError."""
         assert config.path is not None
-        module, _, name = self.reader.partition(":")
         arguments = {
             key: _columns(getattr(config, key), value) if key in _COLUMNS else value
             for key, value in self.arguments.items()
         }
-        read = getattr(import_module(module), name)
+        read = self._function(spec)
         location = Location(config.path)
         with location.user_errors(f"data.path {location.shown}"):
             dataset: ImageDataset | None = read(location, config.split, spec, **arguments)
         return dataset
+
+    def _function(self, spec: DatasetSpec) -> Any:
+        """The reader, ours or another package's; raises UserError."""
+        module, _, name = self.reader.partition(":")
+        if name:
+            return getattr(import_module(module), name)
+        known = added_objects("zsd_ray.readers", FunctionType)
+        if module not in known:
+            raise UserError(
+                f"{spec.title}: reader {module!r} is no entry point of zsd_ray.readers; installed "
+                f"are: {', '.join(known) or 'none'}"
+            )
+        return known[module]
 
 
 class DatasetSpec(Section):
@@ -158,29 +173,36 @@ class DatasetSpec(Section):
 @cache
 def imagenet_wnids() -> tuple[str, ...]:
     """The WordNet ids of ImageNet's 1,000 classes (Russakovsky et al. 2015), in label order."""
-    return tuple((_FOLDER / "imagenet_wnids.txt").read_text(encoding="utf-8").split())
-
-
-def names() -> tuple[str, ...]:
-    """The data sets of the catalogue, sorted."""
-    return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
+    return tuple((CATALOGUE / "imagenet_wnids.txt").read_text(encoding="utf-8").split())
 
 
 @cache
 def spec_of(name: str) -> DatasetSpec:
-    """What the catalogue says of a data set.
+    """What the catalogue, or a file like those of it, says of a data set.
+
+    Args:
+        name: in the catalogue, or a path that ends with .yaml.
 
     Raises:
         UserError: there is none of this name, or its file is no valid spec.
     """
-    if name not in names():
-        raise UserError(f"no data set {name!r} in the catalogue; it has: {', '.join(names())}")
-    return parse_spec(name, (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    if name.endswith(".yaml"):
+        return parse_spec(name, _text_of(name))
+    if name not in DATASETS:
+        raise UserError(f"no data set {name!r} in the catalogue; it has: {', '.join(DATASETS)}")
+    return parse_spec(name, (CATALOGUE / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def _text_of(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"data.source {path} cannot be read: {error}") from error
 
 
 def parse_spec(name: str, text: str) -> DatasetSpec:
     """Check the text of a spec; raises UserError with one line on what is wrong."""
-    where = f"assets/datasets/{name}.yaml"
+    where = name if name.endswith(".yaml") else f"assets/datasets/{name}.yaml"
     tree = parse_yaml(text, where)
     if not isinstance(tree, Mapping):
         raise UserError(f"{where} must be a mapping of keys of a data set")

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from zsd_ray.config.data import DataConfig, keys_of
+from zsd_ray.config.data import DataConfig
+from zsd_ray.config.readers import READERS
 from zsd_ray.data.catalogue import open_named
 from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.data.location import Location
 from zsd_ray.data.pictures.corruption import CorruptedDataset
 from zsd_ray.data.pictures.torchvision_pictures import TorchvisionDataset
 from zsd_ray.records.errors import UserError
-
-# Source: its reader, called with the keys of the data section that the source takes, in order.
-_READERS = {
-    "digits": "zsd_ray.data.readers.digits:Digits",
-    "folder": "zsd_ray.data.readers.folder:FolderDataset",
-    "parquet": "zsd_ray.data.captioned.captioned_parquet:open_parquet",
-    "webdataset": "zsd_ray.data.readers.webdataset_reader:WebDataset",
-    "clevr-binding": "zsd_ray.data.captioned.clevr:ClevrBinding",
-    "two-objects": "zsd_ray.data.captioned.two_objects:open_two_objects",
-    "winoground": "zsd_ray.data.captioned.winoground:Winoground",
-}
 
 
 def open_dataset(config: DataConfig) -> ImageDataset:
@@ -42,7 +32,9 @@ def open_dataset(config: DataConfig) -> ImageDataset:
 
 
 def _read(config: DataConfig) -> ImageDataset:
-    module, _, name = _READERS[config.source].partition(":")
-    reader = getattr(import_module(module), name)
-    dataset: ImageDataset = reader(*(getattr(config, key) for key in keys_of(config.source)))
-    return dataset
+    reader = READERS[config.source]
+    module, _, name = reader.opens.partition(":")
+    opened: ImageDataset = getattr(import_module(module), name)(
+        *(getattr(config, key) for key in reader.keys)
+    )
+    return opened

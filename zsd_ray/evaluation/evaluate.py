@@ -6,7 +6,6 @@ import posixpath
 from dataclasses import replace
 
 from zsd_ray.config.run import RunConfig
-from zsd_ray.evaluation.class_offset import with_class_offset
 from zsd_ray.evaluation.session import (
     OnProgress,
     OnWarning,
@@ -15,7 +14,7 @@ from zsd_ray.evaluation.session import (
     WallTime,
     as_before,
 )
-from zsd_ray.evaluation.stages import with_screen
+from zsd_ray.evaluation.stages import stages_of
 from zsd_ray.planning.plan import Plan, make_plan
 from zsd_ray.records.errors import StoreError
 from zsd_ray.results.fresh import free_path
@@ -64,20 +63,40 @@ def run_plan(
     wall: WallTime | None = None,
 ) -> RunResult:
     """As `run`, of what was planned before."""
-    config, wall = plan.config, wall or WallTime()
-    refuse_second_driver(config.output.path, on_warning)
+    wall = wall or WallTime()
+    _prepare(plan, on_warning)
+    before: Plan | None = None
+    for stage in stages_of(plan):
+        own = stage.plan(plan, before)
+        if own.has_work:
+            with wall.stage():
+                _prepare(own, on_warning)
+                progress = _stage_progress(own.config, on_progress)
+                _decide(own, local, progress, on_warning, WallTime())
+        plan, before = replace(plan, race=stage.found(plan, own)), own
+    if plan.nothing_to_do and not wall.stages:
+        return as_before(plan)
+    return _decide(plan, local, on_progress, on_warning, wall)
+
+
+def _prepare(plan: Plan, on_warning: OnWarning) -> None:
+    """Make the output of a run ready, and put right what is damaged there."""
+    refuse_second_driver(plan.config.output.path, on_warning)
     plan.output.prepare()
-    filesystem.configure(config.storage)
+    filesystem.configure(plan.config.storage)
     for line in plan.repairs.make(plan.output, plan.records):
         on_warning(line)
 
-    def run_stage(stage: Plan) -> RunResult:
-        with wall.stage():
-            return run_plan(stage, local, _stage_progress(stage.config, on_progress), on_warning)
 
-    plan = with_screen(with_class_offset(plan, run_stage), run_stage)
-    if plan.nothing_to_do and not wall.stages:
-        return as_before(plan)
+def _decide(
+    plan: Plan,
+    local: bool,
+    on_progress: OnProgress | None,
+    on_warning: OnWarning,
+    wall: WallTime,
+) -> RunResult:
+    """Decide the images of one run, or of a stage of it."""
+    config = plan.config
     session = Session(plan, on_progress, on_warning, wall)
     status: Status = "failed"
     result: RunResult | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zsd_ray.config.classifier_method import DiffusionClassifierMethod
-from zsd_ray.config.run import RunConfig
+from zsd_ray.config.run import ResolvedConfig, RunConfig
 from zsd_ray.diffusion.time_range import NoiseLevels, noise_levels
 from zsd_ray.evaluation.evaluate import PLAN_SECONDS, run
 from zsd_ray.evaluation.session import OnProgress, OnWarning
@@ -101,7 +101,7 @@ def forecast(
     return Forecast(bounds, first, levels, estimate(bounds, rows, price), result.metrics)
 
 
-def _noise_levels(config: RunConfig) -> NoiseLevels | None:
+def _noise_levels(config: ResolvedConfig) -> NoiseLevels | None:
     method = config.method
     if not isinstance(method, DiffusionClassifierMethod) or not method.weighted:
         return None

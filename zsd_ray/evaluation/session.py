@@ -239,8 +239,9 @@ class Session:
     def _audit(self, table: pa.Table) -> dict[str, Any]:
         """What the screen cost, where there is one."""
         config, found = self._plan.config, {}
-        if self._plan.screen_evaluations is not None:
-            found["other_model_evaluations_per_image"] = self._plan.screen_evaluations
+        apart = self._plan.race.screen_evaluations
+        if apart is not None:
+            found["other_model_evaluations_per_image"] = apart
         if config.screen is not None and config.screen.audit:
             found |= read_audit(config.output.path, table)
         return found

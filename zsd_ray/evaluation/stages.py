@@ -1,111 +1,189 @@
-"""What a run with a screen does before it decides: its tree's levels, and its audit.
+"""The stages of a run before its own images are decided: a class offset, a tree's levels, an audit.
 
-Each is a run of its own, with the same model, method and rule, in a folder of the run's output; so
-it spreads over the cluster, goes on after an interruption and can be looked at like any other.
+Each is a run of its own, with the same model and method, in a folder of the run's output; so it
+spreads over the cluster, resumes after an interruption and can be looked at like any other. A stage
+is planned when the one before it is done, and what it finds out goes into the `Race` of the run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 
-from zsd_ray.config.run import RunConfig
+from zsd_ray.analysis.class_offset import OFFSET_FOLDER, offset_of
+from zsd_ray.analysis.saved_run import open_run
+from zsd_ray.analysis.saved_scores import read_scores
+from zsd_ray.config.classifier_method import ClassOffsetConfig
+from zsd_ray.config.run import ResolvedConfig
 from zsd_ray.config.screen import ScreenConfig
 from zsd_ray.data.dataset import choose_share, choose_subset
 from zsd_ray.data.labels.class_tree import Level
 from zsd_ray.data.labels.classes import ClassList
 from zsd_ray.planning.candidates import Screen
-from zsd_ray.planning.plan import Plan, plan_stage, screened
+from zsd_ray.planning.plan import Plan, make_plan, plan_stage, screened
+from zsd_ray.planning.race import Race
 from zsd_ray.results.audit import audit_path
+from zsd_ray.results.offset_file import OffsetRecord, write_offset
+from zsd_ray.rules.every_draw import NoPruning
 
 
-def with_screen(plan: Plan, run: Callable[[Plan], object]) -> Plan:
-    """Return the plan with its candidates, when its tree's levels and its audit are done.
+class Stage(Protocol):
+    """A run that another needs first, or beside itself."""
 
-    Args:
-        run: called with the plan of each that is not.
+    def plan(self, run: Plan, before: Plan | None) -> Plan:
+        """Plan it.
 
-    Raises:
-        UserError: a folder of the output is another run's.
-    """
-    config = plan.config.screen
-    if config is None:
-        return plan
+        Args:
+            run: what it is a stage of; before: the stage before it, which is done.
+
+        Raises:
+            UserError: its folder of the output is another run's.
+        """
+
+    def found(self, run: Plan, own: Plan) -> Race:
+        """What the run's races are by what this stage, which is done, has found out.
+
+        Raises:
+            UserError: too little of it could be scored.
+        """
+
+
+def stages_of(plan: Plan) -> Iterator[Stage]:
+    """The stages of a run, in order."""
+    screen = plan.config.screen
+    if plan.has_offset:
+        section = plan.config.draw_method.class_offset
+        assert section is not None
+        yield OffsetStage(section)
     if plan.tree is not None and plan.todo:
-        plan = screened(plan, _descend(plan, config.top, run))
-    if config.audit:
-        _run_rest(_audit_plan(plan, config.audit), run)
-    return plan
+        assert screen is not None
+        last = len(plan.tree.levels) - 1
+        for number in range(last + 1):
+            yield LevelStage(number, screen.top, number == last)
+    if screen is not None and screen.audit:
+        yield AuditStage(screen.audit)
 
 
-def _descend(plan: Plan, top: int, run: Callable[[Plan], object]) -> Screen:
-    """Decide level after level of the tree, and return the last of them as a screen."""
-    assert plan.tree is not None
-    levels, screen = plan.tree.levels, None
-    for number, level in enumerate(levels):
-        stage = _level_plan(plan, number, screen)
-        _run_rest(stage, run)
-        is_last = level is levels[-1]
-        group_of = level.of_class if is_last else levels[number + 1].groups_in(level)
-        screen = Screen(
+@dataclass(frozen=True)
+class OffsetStage:
+    """Measures the class offset, on images that it scores for all classes.
+
+    They are the first of the run's own images (those of `data.limit`). Nothing is fitted to a
+    label, and an image's own scores never enter the offset that it is decided with.
+    """
+
+    section: ClassOffsetConfig
+
+    def plan(self, run: Plan, before: Plan | None) -> Plan:
+        config, n_images = run.config, self.section.images
+        return make_plan(
+            _part_of(
+                config,
+                f"{config.output.path.rstrip('/')}/{OFFSET_FOLDER}",
+                raw_scores=True,
+                method=config.method.model_copy(update={"class_offset": None}),
+                pruning=NoPruning(rule="none", draws=self.section.draws),
+                data=config.data.model_copy(
+                    update={"limit": min(n_images, config.data.limit or n_images)}
+                ),
+            )
+        )
+
+    def found(self, run: Plan, own: Plan) -> Race:
+        saved = open_run(own.config.output.path)
+        offset = offset_of(saved, read_scores(saved), run.config.draw_method)
+        evaluations = saved.record.totals["n_evaluations"]
+        write_offset(run.output, OffsetRecord.of(offset, run.classes.names, evaluations))
+        return replace(run.race, offset=offset)
+
+
+@dataclass(frozen=True)
+class LevelStage:
+    """Decides among the groups of one level of a tree, screened by the level above it.
+
+    number: of the level, from 0; top: groups that stay; last: whether the classes are below it.
+    """
+
+    number: int
+    top: int
+    last: bool
+
+    def plan(self, run: Plan, before: Plan | None) -> Plan:
+        level = _level(run, self.number)
+        above = None if self.number == 0 or before is None else self._above(run, before)
+        screen = None
+        if above is not None:
+            screen = ScreenConfig(run=above.output.path, top=above.top, audit=0)
+        config = _part_of(
+            run.config,
+            run.output.location(f"tree-{self.number + 1}"),
+            prompts=run.config.prompts.model_copy(update={"classes": list(level.names)}),
+            screen=screen,
+        )
+        chosen = choose_subset(run.records, config.data.limit)
+        groups = _groups(run.classes, level)
+        return plan_stage(config, run.dataset, groups, chosen, run.model_fingerprint, above)
+
+    def found(self, run: Plan, own: Plan) -> Race:
+        if not self.last:
+            return run.race  # the next level reads it
+        level = _level(run, self.number)
+        return screened(run, self._screen(own, level, level.of_class)).race
+
+    def _above(self, run: Plan, before: Plan) -> Screen:
+        level = _level(run, self.number - 1)
+        return self._screen(before, level, _level(run, self.number).groups_in(level))
+
+    def _screen(self, stage: Plan, level: Level, group_of: Any) -> Screen:
+        """A level that is done, as what chooses the candidates of the next."""
+        return Screen(
             output=stage.output,
             identity=stage.identity,
             model=stage.identity_parts["model"],
             n_classes=len(level.names),
-            top=top,
+            top=self.top,
             group_of=np.array(group_of, dtype=np.int32),
         )
-    assert screen is not None
-    return screen
 
 
-def _run_rest(stage: Plan, run: Callable[[Plan], object]) -> None:
-    ended = stage.previous is not None and stage.previous.status in ("finished", "incomplete")
-    if stage.todo or stage.repairs or (stage.n_images and not ended):
-        run(stage)
+@dataclass(frozen=True)
+class AuditStage:
+    """Scores a share of the images for all classes, to tell how often the screen lost the right
+    decision."""
+
+    share: float
+
+    def plan(self, run: Plan, before: Plan | None) -> Plan:
+        config = run.config
+        chosen = choose_subset(run.records, config.data.limit)
+        return plan_stage(
+            _part_of(config, audit_path(config.output.path), screen=None),
+            run.dataset,
+            run.classes,
+            choose_share(run.records, chosen, self.share, config.seed),
+            run.model_fingerprint,
+        )
+
+    def found(self, run: Plan, own: Plan) -> Race:
+        return run.race
 
 
-def _level_plan(plan: Plan, number: int, above: Screen | None) -> Plan:
-    """A run over the groups of one level of the tree, screened by the level above it."""
-    assert plan.tree is not None
-    level = plan.tree.levels[number]
-    screen = None if above is None else ScreenConfig(run=above.output.path, top=above.top, audit=0)
-    config = _part_of(
-        plan.config,
-        plan.output.location(f"tree-{number + 1}"),
-        prompts=plan.config.prompts.model_copy(update={"classes": list(level.names)}),
-        screen=screen,
-    )
-    stage = plan_stage(
-        config,
-        plan.dataset,
-        _groups(plan.classes, level),
-        choose_subset(plan.records, config.data.limit),
-        plan.model_fingerprint,
-        None if above is None else above.identity_part,
-    )
-    return stage if above is None else screened(stage, above)
+def _level(run: Plan, number: int) -> Level:
+    assert run.tree is not None
+    return run.tree.levels[number]
 
 
-def _audit_plan(plan: Plan, share: float) -> Plan:
-    """A run of a share of the images among all classes."""
-    chosen = choose_subset(plan.records, plan.config.data.limit)
-    return plan_stage(
-        _part_of(plan.config, audit_path(plan.config.output.path), screen=None),
-        plan.dataset,
-        plan.classes,
-        choose_share(plan.records, chosen, share, plan.config.seed),
-        plan.model_fingerprint,
-    )
-
-
-def _part_of(config: RunConfig, path: str, **sections: Any) -> RunConfig:
+def _part_of(
+    config: ResolvedConfig, path: str, raw_scores: bool | None = None, **sections: Any
+) -> ResolvedConfig:
     """The configuration of a stage: its own output, and no tracking beside that of the run."""
+    output = {"path": path} | ({} if raw_scores is None else {"raw_scores": raw_scores})
     return config.model_copy(
         update={
-            "output": config.output.model_copy(update={"path": path}),
+            "output": config.output.model_copy(update=output),
             "tracking": config.tracking.model_copy(update={"mlflow": "off"}),
             **sections,
         }

@@ -8,7 +8,7 @@ from zsd_ray.config.algorithms import AlgorithmMethod
 from zsd_ray.config.classifier_method import ClassifierMethod, DiffusionClassifierMethod
 from zsd_ray.config.families import FAMILIES
 from zsd_ray.config.method_table import MethodConfig
-from zsd_ray.config.run import ModelConfig, PromptConfig, RunConfig
+from zsd_ray.config.run import ModelConfig, PromptConfig, ResolvedConfig, RunConfig
 from zsd_ray.data.catalogue import imagenet_wnids, spec_of
 from zsd_ray.models.conditioning.templates import NAMED, imagenet_names
 from zsd_ray.models.files.timm_files import BETWEEN_LABELS
@@ -20,7 +20,7 @@ from zsd_ray.rules.vote import VotePruning
 _ONE_DRAW = NoPruning(rule="none", draws=1)
 
 
-def with_defaults(config: RunConfig) -> RunConfig:
+def with_defaults(config: RunConfig) -> ResolvedConfig:
     """Fill in what is not set and follows from the family; named templates become a list.
 
     A classifier scores each class once: its method is `classifier`, and nothing is pruned. A family
@@ -30,7 +30,12 @@ def with_defaults(config: RunConfig) -> RunConfig:
         UserError: something is set that does not go with the family.
     """
     prompts = prompt_defaults(config.model, _of_named_set(config))
-    config = config.model_copy(update={"prompts": prompts, "method": _method(config)})
+    filled = config.model_copy(update={"prompts": prompts, "method": _method(config)})
+    return ResolvedConfig.of(_with_rule(filled))
+
+
+def _with_rule(config: RunConfig) -> RunConfig:
+    """With the method and the pruning that the model's family has."""
     family, name = FAMILIES[config.model.family], config.method.name
     if isinstance(config.method, AlgorithmMethod) and family.method != "classifier":
         return _algorithm(config, config.method)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from zsd_ray.config.run import RunConfig
+from zsd_ray.config.run import ResolvedConfig
 from zsd_ray.data.captioned.captions import CaptionTable
 from zsd_ray.planning.candidates import CandidateTable
 from zsd_ray.records.errors import UserError
 
 
-def with_captions(config: RunConfig) -> RunConfig:
+def with_captions(config: ResolvedConfig) -> ResolvedConfig:
     """The configuration with captions as they are for prompts, unless templates are set.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import uuid
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.config.identity import differences, hash_of, identity_parts
 from zsd_ray.config.method import Method
 from zsd_ray.config.precision import as_before
-from zsd_ray.config.run import ModelConfig, RunConfig
+from zsd_ray.config.run import ModelConfig, ResolvedConfig, RunConfig
 from zsd_ray.data.captioned.captions import CaptionedDataset
 from zsd_ray.data.dataset import ImageDataset, choose_share, choose_subset, spread
 from zsd_ray.data.labels.class_tree import ClassTree, read_tree
@@ -30,11 +30,12 @@ from zsd_ray.models.registry import (
     fingerprint,
     hashed,
 )
-from zsd_ray.planning.candidates import CandidateTable, Screen, open_screen
+from zsd_ray.planning.candidates import Screen, open_screen
 from zsd_ray.planning.defaults import with_defaults
 from zsd_ray.planning.estimate import Bounds
 from zsd_ray.planning.inputs import Inputs
 from zsd_ray.planning.own_captions import as_candidates, identity_part, with_captions
+from zsd_ray.planning.race import Race
 from zsd_ray.records.cost import Cost, RunSize
 from zsd_ray.records.errors import StoreError, UserError, some
 from zsd_ray.records.redaction import redact, redacted
@@ -47,7 +48,7 @@ from zsd_ray.results.stored import Repairs, look
 from zsd_ray.rules.rule import Rule
 from zsd_ray.scheduling.counters import Counters
 from zsd_ray.scheduling.scheduler import Scheduler
-from zsd_ray.stats.class_offset import SCALE_DRAWS, ClassOffset
+from zsd_ray.stats.class_offset import SCALE_DRAWS
 
 N_TRACED = 24
 """Images whose raw draws are kept for the report to choose from, whatever the output keeps."""
@@ -60,17 +61,14 @@ class Plan:
     records: the data set's images with labels as class numbers (None: unlabelled).
     todo: numbers of the images to decide; n_done: images that the output holds already.
     again: ids of images that an earlier session gave up, which are tried again.
-    tree: whose levels choose the candidates, each as a run of its own.
-    n_racing: classes in an image's race without a screen, at most: all, or its own captions.
-    candidates: of each image, once they are known; None: no screen, or not yet.
-    screen_evaluations: of an image, where the screen is another model's.
-    offset: what is taken out of the scores; None: nothing, or it is not measured yet.
+    race: what each image's race needs; the stages of a run complete it.
+    tree: whose levels choose the candidates, each a stage.
     session: a name for this attempt at the run.
     previous: the run.json that this run continues, if any.
     repairs: what has to be put right in the output first.
     """
 
-    config: RunConfig
+    config: ResolvedConfig
     dataset: ImageDataset
     records: RecordTable
     classes: ClassList
@@ -84,12 +82,9 @@ class Plan:
     again: frozenset[str]
     session: str
     previous: RunFile | None
-    n_racing: int
-    repairs: Repairs = Repairs()  # noqa: RUF009 - it is frozen
+    race: Race
+    repairs: Repairs
     tree: ClassTree | None = None
-    candidates: CandidateTable | None = None
-    screen_evaluations: float | None = None
-    offset: ClassOffset | None = None
 
     @property
     def n_images(self) -> int:
@@ -99,8 +94,16 @@ class Plan:
     @property
     def nothing_to_do(self) -> bool:
         """Whether an earlier session has done all of it, and has said so."""
-        ended = self.previous is not None and self.previous.status in ("finished", "incomplete")
-        return ended and not self.todo and not self.repairs
+        return self._ended and not self.todo and not self.repairs
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a stage has anything to do; one without images has not."""
+        return bool(self.todo or self.repairs or (self.n_images and not self._ended))
+
+    @property
+    def _ended(self) -> bool:
+        return self.previous is not None and self.previous.status in ("finished", "incomplete")
 
     @property
     def n_templates(self) -> int:
@@ -112,7 +115,7 @@ class Plan:
         pruning = self.config.pruning
         if self.has_offset:
             pruning = pruning.not_before(SCALE_DRAWS)
-        return pruning.make(self.n_racing)
+        return pruning.make(self.race.n_racing)
 
     @property
     def has_offset(self) -> bool:
@@ -159,8 +162,8 @@ class Plan:
             least=rule.next_look(0) * sum(self.cost.of_draw(n) for n in fewest if n),
             most=rule.max_draws * sum(self.cost.of_draw(n) for n in most if n),
             n_audit=n_audit,
-            audit_least=rule.next_look(0) * self.cost.of_draw(self.n_racing),
-            audit_most=rule.max_draws * self.cost.of_draw(self.n_racing),
+            audit_least=rule.next_look(0) * self.cost.of_draw(self.race.n_racing),
+            audit_most=rule.max_draws * self.cost.of_draw(self.race.n_racing),
             hashed=tuple(redacted(hashed(config.model))),
         )
 
@@ -169,9 +172,10 @@ class Plan:
         if self.tree is not None:
             assert self.config.screen is not None
             return self.tree.race_sizes(self.config.screen.top)
-        if self.candidates is None or not self.todo:
+        candidates = self.race.candidates
+        if candidates is None or not self.todo:
             return [len(self.classes.names)], [len(self.classes.names)]
-        counts = self.candidates.counts(self.todo)
+        counts = candidates.counts(self.todo)
         counts[counts == 1] = 0  # a class alone is not scored
         return [int(counts.min())], [int(counts.max())]
 
@@ -209,20 +213,12 @@ class Plan:
             keep_all_raw=keep_all_raw,
             states=states,
             first_id=first_id,
-            **self._of_images(share),
+            **self.race.of_images(share),
         )
         scheduler.counters = Counters.of_session(
             rows, [c.counters for c in checkpoints if c.writer == f"{self.session}/{shard}"]
         )
         return scheduler
-
-    def _of_images(self, share: array[int]) -> dict[str, Any]:
-        """What the scheduler of a share is told of the class offset, and of the screen."""
-        told: dict[str, Any] = {} if self.offset is None else {"offset": self.offset.of}
-        if self.candidates is not None:
-            counts = self.candidates.counts(share)
-            told |= {"candidates": self.candidates.of, "classes_each": float(counts.mean())}
-        return told
 
     def _checkpoints(self) -> list[Checkpoint]:
         """What the schedulers of this run knew last; raises DamagedFile."""
@@ -257,58 +253,61 @@ def make_plan(config: RunConfig, inputs: Inputs | None = None) -> Plan:
     Raises:
         UserError: what is wrong, in one line; nothing has been started.
     """
-    config = _with_profile(with_defaults(_as_before(config)))
-    _check_offset(config)
-    check_model(config.model)
+    resolved = _with_profile(with_defaults(_as_before(config)))
+    _check_offset(resolved)
+    check_model(resolved.model)
     inputs = inputs or Inputs()
-    dataset = inputs.dataset(config.data)
+    dataset = inputs.dataset(resolved.data)
     if isinstance(dataset, CaptionedDataset):
-        _check_offset(config, captioned=True)
-        config = with_captions(config)
+        _check_offset(resolved, captioned=True)
+        resolved = with_captions(resolved)
         classes = ClassList(dataset.captions.texts, None)
     else:
         labels = [record.label for record in dataset.records]
-        classes = resolve_classes(config.prompts.classes, dataset.label_names, labels)
-    chosen = choose_subset(dataset.records, config.data.limit)
-    model = inputs.fingerprint(config.model)
-    if config.screen is None:
-        return plan_stage(config, dataset, classes, chosen, model)
-    if config.screen.tree is not None:
-        tree = _checked_tree(config, config.screen.tree, config.screen.top, classes)
-        part = {"tree": tree.plain, "top": config.screen.top}
-        return replace(plan_stage(config, dataset, classes, chosen, model, part), tree=tree)
-    assert config.screen.run is not None
-    screen = open_screen(config.screen.run, config.screen.top, classes.names)
-    plan = plan_stage(config, dataset, classes, chosen, model, screen.identity_part)
-    return screened(plan, screen)
+        classes = resolve_classes(resolved.prompts.classes, dataset.label_names, labels)
+    chosen = choose_subset(dataset.records, resolved.data.limit)
+    model = inputs.fingerprint(resolved.model)
+    if resolved.screen is None:
+        return plan_stage(resolved, dataset, classes, chosen, model)
+    if resolved.screen.tree is not None:
+        tree = _checked_tree(resolved, resolved.screen.tree, resolved.screen.top, classes)
+        return plan_stage(resolved, dataset, classes, chosen, model, tree=tree)
+    assert resolved.screen.run is not None
+    screen = open_screen(resolved.screen.run, resolved.screen.top, classes.names)
+    return plan_stage(resolved, dataset, classes, chosen, model, screen)
 
 
 def plan_stage(
-    config: RunConfig,
+    config: ResolvedConfig,
     dataset: ImageDataset,
     classes: ClassList,
     chosen: Sequence[int],
     model_fingerprint: str,
-    screen: Mapping[str, Any] | None = None,
+    screen: Screen | None = None,
+    tree: ClassTree | None = None,
 ) -> Plan:
-    """Plan to decide some images among some classes: a run, or what a run does before.
+    """Plan to decide some images among some classes: a run, or a stage of one.
 
     Args:
         config: with everything filled in.
         chosen: numbers of the images.
-        screen: as `identity_parts` takes it.
+        screen: an earlier run, or the stage before, that chooses the candidates; tree: whose
+            levels will.
 
     Raises:
         UserError: the model cannot tell the classes apart, or the output is another run's.
     """
-    assert not isinstance(config.prompts.templates, str)
     prompts = fill_templates(classes.names, config.prompts.templates)
     check_prompts(config.model, prompts)
     check_abilities(config.model, config.method)
     clip = _clip(config.method)
     if config.method.null_prompt:
         check_null_prompt(config.model, *config.method.null_key)
-    parts = identity_parts(config, classes.names, classes.of_label, model_fingerprint, screen)
+    chooses = None if screen is None else screen.identity_part
+    if tree is not None:
+        assert config.screen is not None
+        chooses = {"tree": tree.plain, "top": config.screen.top}
+    parts = identity_parts(config, classes.names, classes.of_label, model_fingerprint, chooses)
     candidates = None
     if isinstance(dataset, CaptionedDataset):
         candidates = as_candidates(dataset.captions)
@@ -342,7 +341,8 @@ def plan_stage(
     except StoreError as error:
         raise UserError(f"output.path cannot be read: {error}") from error
     done = set(stored.done.tolist())
-    return Plan(
+    n_racing = len(classes.names) if candidates is None else candidates.best.shape[1]
+    plan = Plan(
         config=config,
         dataset=dataset,
         records=records,
@@ -358,9 +358,10 @@ def plan_stage(
         session=uuid.uuid4().hex[:12],
         previous=previous,
         repairs=stored.repairs,
-        n_racing=len(classes.names) if candidates is None else candidates.best.shape[1],
-        candidates=candidates,
+        race=Race(n_racing, candidates),
+        tree=tree,
     )
+    return plan if screen is None else screened(plan, screen)
 
 
 def _check_offset(config: RunConfig, captioned: bool = False) -> None:
@@ -390,7 +391,7 @@ def _traced(records: RecordTable) -> list[tuple[int, str]]:
 
 
 def screened(plan: Plan, screen: Screen) -> Plan:
-    """The plan with the candidates that a screen leaves.
+    """The plan with the candidates that a screen, which is done, leaves.
 
     Raises:
         UserError: the screen's decisions cannot be read, or images are missing.
@@ -405,10 +406,11 @@ def screened(plan: Plan, screen: Screen) -> Plan:
         )
     same_model = candidates.n_evaluations is not None
     apart = None if same_model else screen.evaluations_per_image
-    return replace(plan, candidates=candidates, screen_evaluations=apart)
+    race = replace(plan.race, candidates=candidates, screen_evaluations=apart)
+    return replace(plan, race=race)
 
 
-def _checked_tree(config: RunConfig, path: str, top: int, classes: ClassList) -> ClassTree:
+def _checked_tree(config: ResolvedConfig, path: str, top: int, classes: ClassList) -> ClassTree:
     """Read a tree, and check that the model can tell its groups apart."""
     tree = read_tree(path, classes.names)
     n_groups = len(tree.levels[0].names)
@@ -419,7 +421,7 @@ def _checked_tree(config: RunConfig, path: str, top: int, classes: ClassList) ->
         )
     for number, level in enumerate(tree.levels, start=1):
         try:
-            check_prompts(config.model, fill_templates(level.names, list(config.prompts.templates)))
+            check_prompts(config.model, fill_templates(level.names, config.prompts.templates))
         except UserError as error:
             raise UserError(f"screen.tree, level {number}: {error}") from error
     return tree
@@ -441,7 +443,7 @@ def _as_before(config: RunConfig) -> RunConfig:
     return as_before(config, previous.identity_parts if previous else None)
 
 
-def _with_profile(config: RunConfig) -> RunConfig:
+def _with_profile(config: ResolvedConfig) -> ResolvedConfig:
     """Put the content of the file `method.profile` in its place."""
     method = config.method
     if not isinstance(method, DiffusionClassifierMethod) or method.profile is None:

@@ -69,7 +69,6 @@ def _image(plan: Plan, dataset: CaptionedDataset, number: int) -> ShownImage:
     record, table = plan.records[number], dataset.captions
     own = [choice for choice in table.choices[number].tolist() if choice >= 0]
     captions = [table.texts[choice] for choice in own]
-    assert not isinstance(plan.config.prompts.templates, str)
     return ShownImage(
         image_id=record.image_id,
         source=redact(record.source),

@@ -8,7 +8,6 @@ from zsd_ray.config.algorithms import ALGORITHMS
 from zsd_ray.config.families import Family
 from zsd_ray.reports.lines import Rows, aligned
 
-_SECTIONS = {section.model_fields["name"].default: section for section in ALGORITHMS}
 _TAKES = {
     "text": "prompts",
     "labels": "its own labels",
@@ -40,14 +39,14 @@ def methods_of(family: Family) -> list[str]:
         return [family.method]
     able = [
         name
-        for name, section in _SECTIONS.items()
+        for name, section in ALGORITHMS.items()
         if section(name=name).needs <= set(family.abilities)
     ]
     return [family.method, *able]
 
 
 def _algorithms(family: Family) -> str:
-    missing = [name for name in _SECTIONS if name not in methods_of(family)]
+    missing = [name for name in ALGORITHMS if name not in methods_of(family)]
     return f"all but {', '.join(missing)}" if missing else "all seven"
 
 

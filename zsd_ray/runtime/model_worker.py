@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
-from zsd_ray.config.run import RunConfig
+from zsd_ray.config.run import ResolvedConfig
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.redaction import redact
 from zsd_ray.records.scores import MicroBatch
@@ -35,7 +35,7 @@ class ModelWorker:
     """One model in one process. After a failure the driver ends it: its device may be in any
     state."""
 
-    def __init__(self, config: RunConfig, fingerprint: str) -> None:
+    def __init__(self, config: ResolvedConfig, fingerprint: str) -> None:
         filesystem.configure(config.storage)
         self._config = config
         self._fingerprint = fingerprint

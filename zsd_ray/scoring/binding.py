@@ -10,7 +10,7 @@ from typing import Literal, cast
 import torch
 
 from zsd_ray.config.method import Method as MethodSection
-from zsd_ray.config.run import UNMEASURED, RunConfig
+from zsd_ray.config.run import UNMEASURED, ResolvedConfig
 from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.methods.diffusion_classifier import DiffusionClassifier
 from zsd_ray.methods.method import Bound, BoundBaseline, method_class
@@ -26,7 +26,7 @@ Bind = Callable[[Denoiser, Mapping[str, torch.Tensor], bool | None], RowNetwork]
 
 
 def make_scorer(
-    config: RunConfig,
+    config: ResolvedConfig,
     size: RunSize,
     model: Denoiser | Classifier,
     dataset: ImageDataset,
@@ -39,7 +39,6 @@ def make_scorer(
         classifier = cast(Classifier, model)
         bound = bind_baseline(classifier, conditioning, names, size, config.cluster.rows)
         return Scorer(bound, section, size, dataset)
-    assert not isinstance(config.prompts.templates, str)
     return denoiser_scorer(
         cast(Denoiser, model),
         section,

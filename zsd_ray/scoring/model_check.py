@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from zsd_ray.config.precision import N_CHECKED
-from zsd_ray.config.run import ModelConfig, RunConfig
+from zsd_ray.config.run import ModelConfig, ResolvedConfig
 from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.models.denoiser import Denoiser
 from zsd_ray.models.registry import encode_prompts, load_model
@@ -48,7 +48,7 @@ class ModelCheck:
 
 
 def check_numbers(
-    config: RunConfig,
+    config: ResolvedConfig,
     dataset: ImageDataset,
     prompts: list[str],
     images: list[int],
@@ -92,7 +92,9 @@ def check_numbers(
     return compare(*passes)
 
 
-def demand(config: RunConfig, dataset: ImageDataset, prompts: list[str], images: list[int]) -> None:
+def demand(
+    config: ResolvedConfig, dataset: ImageDataset, prompts: list[str], images: list[int]
+) -> None:
     """Check what `model.max_difference` demands of a run, if anything.
 
     Raises:
@@ -103,7 +105,7 @@ def demand(config: RunConfig, dataset: ImageDataset, prompts: list[str], images:
     refuse_difference(config, check_numbers(config, dataset, prompts, images[:N_CHECKED]))
 
 
-def refuse_difference(config: RunConfig, found: ModelCheck) -> None:
+def refuse_difference(config: ResolvedConfig, found: ModelCheck) -> None:
     """Raise UserError where more was found than `model.max_difference` allows."""
     limit = config.model.max_difference
     if limit is not None and not found.relative_difference <= limit:
@@ -127,7 +129,7 @@ def compare(exact: list[NDArray[np.float64]], fast: list[NDArray[np.float64]]) -
 
 
 def _scores(
-    config: RunConfig,
+    config: ResolvedConfig,
     model: ModelConfig,
     bind: Bind,
     dataset: ImageDataset,

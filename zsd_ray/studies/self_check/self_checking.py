@@ -68,7 +68,7 @@ def self_check(
         )
     filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
     plan = make_plan(config)
-    if plan.candidates is not None and plan.tree is None and config.screen is None:
+    if plan.race.candidates is not None and plan.tree is None and config.screen is None:
         raise UserError(
             "self-check makes images of classes, and each image of the data has captions of its own"
         )

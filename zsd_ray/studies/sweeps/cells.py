@@ -175,8 +175,9 @@ def _folder(text: str) -> str:
 
 def chance_of(plan: Plan) -> float:
     """What guessing among an image's classes gives; a screen's work is no guess."""
-    captioned = plan.candidates is not None and not plan.candidates.screened
-    return 1 / (plan.n_racing if captioned else len(plan.classes.names))
+    candidates = plan.race.candidates
+    captioned = candidates is not None and not candidates.screened
+    return 1 / (plan.race.n_racing if captioned else len(plan.classes.names))
 
 
 def result_of(

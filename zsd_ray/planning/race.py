@@ -1,0 +1,34 @@
+"""What the race of each image needs that is known only once the stages before it have run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zsd_ray.planning.candidates import CandidateTable
+from zsd_ray.stats.class_offset import ClassOffset
+
+
+@dataclass(frozen=True)
+class Race:
+    """The races of a run's images.
+
+    n_racing: classes in an image's race without a screen, at most: all, or its own captions.
+    candidates: the classes in each image's race; None: all, or a stage has yet to choose them.
+    screen_evaluations: per image, where the screen is another model's.
+    offset: what is subtracted from the scores; None: nothing, or a stage has yet to measure it.
+    """
+
+    n_racing: int
+    candidates: CandidateTable | None = None
+    screen_evaluations: float | None = None
+    offset: ClassOffset | None = None
+
+    def of_images(self, numbers: Sequence[int]) -> dict[str, Any]:
+        """The arguments of a scheduler of these images."""
+        found: dict[str, Any] = {} if self.offset is None else {"offset": self.offset.of}
+        if self.candidates is not None:
+            mean = float(self.candidates.counts(numbers).mean())
+            found |= {"candidates": self.candidates.of, "classes_each": mean}
+        return found
