@@ -7,6 +7,7 @@ import re
 import runpy
 import shutil
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
@@ -263,6 +264,13 @@ def test_the_index_has_every_page() -> None:
     ]
     pages = {page for page in (ROOT / "docs").rglob("*.md") if page != index}
     assert {page for page in listed if page.suffix == ".md"} >= pages
+
+
+def test_the_citation_has_the_version_of_the_package() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert citation["version"] == project["version"]
+    assert citation["license"] == project["license"]
 
 
 # ---- what runs here
