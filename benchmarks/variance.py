@@ -3,8 +3,9 @@
     python benchmarks/variance.py RUN RUN ... [--draws 4,8,20] [--json]
     python benchmarks/variance.py --quick
 
-Each RUN is an output with raw scores, `pruning: {rule: none}` and labels (docs/configuration.md has
-the commands). Of each image, the first n of every 20 draws give one mean score; over these means:
+Each RUN is an output with raw scores, `pruning: {rule: none}` and labels
+(docs/measurements/statistics.md has the commands). Of each image, the first n of every 20 draws
+give one mean score; over these means:
 
 variance ratio: of the difference between a class and the true one, over that of the first RUN,
     summed over classes and images. Where the weighting is another, scores are of another kind and

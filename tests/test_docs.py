@@ -7,7 +7,9 @@ import re
 import runpy
 import shutil
 import sys
+import tomllib
 from functools import cache
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -207,6 +209,68 @@ def test_a_word_of_a_command_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPa
         test_a_configuration_is_one(Example("here", "prunning: {rule: none}"))
     with pytest.raises(AssertionError):
         test_a_key_is_one(Example("here", "output.flush_second"))
+
+
+# ---- pages and links
+
+LINK = re.compile(r"\[[^\]\n]*\]\(([^()\s]+)\)")
+LINKED = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "zsd_ray" / "assets").rglob("*.md")),
+]
+
+
+def prose(page: Path) -> str:
+    """A page without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
+
+
+@cache
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them of their text."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).strip().replace(" ", "-") for each in headings}
+
+
+def broken(page: Path) -> list[str]:
+    """The relative links of a page that lead nowhere."""
+    found = []
+    for link in LINK.findall(prose(page)):
+        if "://" in link:
+            continue
+        place, _, anchor = link.partition("#")
+        target = (page.parent / place).resolve() if place else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            found.append(link)
+    return found
+
+
+@pytest.mark.parametrize("page", LINKED, ids=[str(page.relative_to(ROOT)) for page in LINKED])
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    assert broken(page) == []
+
+
+def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A `b`\n[one](#a-b) [two](page.md#c) [three](none.md) [four](https://x.org)")
+    assert broken(page) == ["page.md#c", "none.md"]
+
+
+def test_the_index_has_every_page() -> None:
+    index = ROOT / "docs" / "README.md"
+    listed = [
+        (index.parent / link).resolve() for link in LINK.findall(prose(index)) if "://" not in link
+    ]
+    pages = {page for page in (ROOT / "docs").rglob("*.md") if page != index}
+    assert {page for page in listed if page.suffix == ".md"} >= pages
+
+
+def test_the_citation_has_the_version_of_the_package() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert citation["version"] == project["version"]
+    assert citation["license"] == project["license"]
 
 
 # ---- what runs here

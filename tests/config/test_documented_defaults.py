@@ -25,7 +25,7 @@ from zsd_ray.studies.fid.fid_config import FidConfig
 from zsd_ray.studies.generation.generate_config import GenerateConfig
 from zsd_ray.studies.probes.probe_config import ProbeConfig
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "reference"
 TRAININGS = {
     "Keys of every kind": DdpmTraining,
     "Keys of ddpm": DdpmTraining,
@@ -117,7 +117,7 @@ def test_the_tables_of_keys(name: str) -> None:
         if not said:
             continue
         for key, value in zip(keys, said, strict=True):
-            assert shortened(key, default_of(of, key)) == value, f"docs/{name}.md, {key}"
+            assert shortened(key, default_of(of, key)) == value, f"docs/reference/{name}.md, {key}"
             n_compared += 1
     assert n_compared >= at_least
 

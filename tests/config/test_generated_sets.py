@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 def documented(page):
     """The keys in the first column of its first table."""
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / page).read_text(encoding="utf-8")
     rows = [line for line in text.split("\n## ")[0].splitlines() if line.startswith("| `")]
     return {key for row in rows for key in re.findall(r"`([\w.]+)`", row.split("|")[1])}
 

@@ -1,4 +1,4 @@
-"""docs/training.md names every key of every kind of training."""
+"""docs/reference/training.md names every key of every kind of training."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ from zsd_ray.config.training import (
     TextToImageTraining,
 )
 
-TEXT = Path("docs/training.md").read_text(encoding="utf-8")
+TEXT = Path("docs/reference/training.md").read_text(encoding="utf-8")
 ELSEWHERE = ("data", "storage", "tracking")
 """Sections that configuration.md explains."""
 

@@ -23,7 +23,7 @@ from zsd_ray.models.registry import (
 )
 from zsd_ray.records.errors import UserError
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "custom-models.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "how-to" / "custom-models.md"
 
 
 def block(language):

@@ -1,4 +1,4 @@
-"""The recipes of docs/custom-models.md for models of other projects do what is said of them."""
+"""The recipes of docs/how-to/custom-models.md for models of other projects do what it says."""
 
 import re
 import textwrap
@@ -10,7 +10,7 @@ import torch
 from zsd_ray.diffusion.parametrisation import to_epsilon
 from zsd_ray.diffusion.schedule import FlowSchedule
 
-PAGE = Path(__file__).parents[2] / "docs" / "custom-models.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "custom-models.md"
 
 
 def recipes():

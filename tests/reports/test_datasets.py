@@ -41,7 +41,8 @@ def test_the_list_for_programs(capsys):
 
 
 def test_the_documents_table_says_what_the_specs_say():
-    text = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    page = Path(__file__).parents[2] / "docs" / "reference" / "datasets.md"
+    text = page.read_text(encoding="utf-8")
     rows = re.findall(
         r"^\| `([a-z0-9-]+)` \|(.*) \|$", text.split("## Where files")[0], re.MULTILINE
     )

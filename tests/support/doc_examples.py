@@ -9,9 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+DOCS = [
+    page
+    for page in sorted((ROOT / "docs").rglob("*.md"))
+    if page.parent != ROOT / "docs" / "decisions"
+]
+"""The pages that say what holds now; a decision says what held when it was taken."""
 PAGES = [
     ROOT / "README.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *DOCS,
     *sorted((ROOT / "zsd_ray" / "assets").rglob("*.md")),
 ]
 _BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)

@@ -13,7 +13,7 @@ from zsd_ray.records.errors import EXIT_OK
 def add(commands: Commands) -> None:
     """Add this command to the parser's."""
     fid = commands.add_parser("fid", help="measure FID and KID of generated against real images")
-    fid.add_argument("config", help="YAML file; docs/fid.md lists its keys")
+    fid.add_argument("config", help="YAML file; docs/reference/fid.md lists its keys")
     add_set(fid)
     fid.add_argument("--local", action="store_true", help="in one process, without Ray")
     add_json(fid)

@@ -15,7 +15,7 @@ def add(commands: Commands) -> None:
     generate = commands.add_parser(
         "generate", help="make images by a diffusion model, or go on with an interrupted set"
     )
-    generate.add_argument("config", help="YAML file; docs/generate.md lists its keys")
+    generate.add_argument("config", help="YAML file; docs/reference/generate.md lists its keys")
     add_set(generate)
     generate.add_argument("--local", action="store_true", help="in one process, without Ray")
     add_json(generate)

@@ -19,7 +19,7 @@ exit codes:
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", help="YAML file; docs/configuration.md lists its keys")
+    parser.add_argument("config", help="YAML file; docs/reference/configuration.md lists its keys")
     add_set(parser)
     parser.add_argument("--preset", metavar="NAME", help="short for --set preset=NAME")
     parser.add_argument(

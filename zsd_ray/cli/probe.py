@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    probe.add_argument("config", help="YAML file; docs/probes.md lists its keys")
+    probe.add_argument("config", help="YAML file; docs/reference/probes.md lists its keys")
     add_set(probe)
     probe.add_argument("--local", action="store_true", help="in one process, without Ray")
     add_json(probe)

@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    sweep.add_argument("config", help="YAML file; docs/suites.md lists its keys")
+    sweep.add_argument("config", help="YAML file; docs/how-to/suites.md lists its keys")
     add_set(sweep)
     sweep.add_argument(
         "--limit", type=int, metavar="N", help="classify N of the images of each cell"

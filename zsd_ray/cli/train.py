@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    train.add_argument("config", help="YAML file; docs/training.md lists its keys")
+    train.add_argument("config", help="YAML file; docs/reference/training.md lists its keys")
     add_set(train)
     train.add_argument("--local", action="store_true", help="in one process, without Ray")
     train.set_defaults(command=_train)

@@ -1,9 +1,9 @@
 """The seven algorithms of Startsev & Singh, "Zero-shot image classification with diffusion models",
 as `method` sections, and the union of all sections.
 
-docs/methods.md says what each does, and which of these keys the paper leaves open. A *draw* of
-theirs is what is repeated and averaged: a noise sample, a probe, an order of the classes. How many
-there are is `pruning.draws`.
+docs/reference/methods.md says what each does, and which of these keys the paper leaves open. A
+*draw* of theirs is what is repeated and averaged: a noise sample, a probe, an order of the classes.
+How many there are is `pruning.draws`.
 """
 
 from __future__ import annotations

@@ -191,7 +191,7 @@ FAMILIES = {
     ),
     "custom": Family(
         module="zsd_ray.models.families.custom",
-        about="a torch module of yours (docs/custom-models.md)",
+        about="a torch module of yours (docs/how-to/custom-models.md)",
         example='{family: custom, path: "my_model.py:MyModel", kwargs: {width: 64}}',
         takes="either",
         keys=("kwargs",),

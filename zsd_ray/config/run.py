@@ -1,7 +1,7 @@
 """The run configuration: one YAML file, validated before anything starts.
 
 Every section is frozen and refuses keys that it does not know. What a key does is said in
-docs/configuration.md; this module says what is allowed.
+docs/reference/configuration.md; this module says what is allowed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The training configuration: what `zsd-ray train` reads. docs/training.md says what a key does."""
+"""The training configuration: what `zsd-ray train` reads.
+
+docs/reference/training.md says what each key does.
+"""
 
 from __future__ import annotations
 

@@ -61,7 +61,8 @@ def usual_spread(snr: Array) -> Array:
     differ by sqrt(SNR) times what their predictions of x_0 do, and the noise of a difference of
     errors is in proportion to that. In noise a prediction of x_0 keeps little of its class
     (sqrt(SNR) more with the first order of x_t); near the image it follows from x_t, whatever the
-    class: classes then differ by 1 / SNR. What lies between was measured (docs/statistics.md).
+    class: classes then differ by 1 / SNR. What lies between was measured
+    (docs/measurements/statistics.md).
     """
     with np.errstate(invalid="ignore"):
         r = snr / USUAL_SNR

@@ -46,7 +46,7 @@ _PACKAGES = ("zsd-ray", "ray", "torch", "diffusers", "transformers", "numpy", "s
 class RunResult:
     """The end of a run.
 
-    table: one row an image (docs/outputs.md), with those of earlier sessions.
+    table: one row an image (docs/reference/outputs.md), with those of earlier sessions.
     metrics: the totals of run.json: accuracy with its interval, evaluations, rates.
     output, report: paths or URLs; tracked: where MLflow has it, None where off or away.
     nothing_to_do: earlier sessions had done all of it; this one changed no figure.

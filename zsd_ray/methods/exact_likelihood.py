@@ -59,7 +59,7 @@ class ExactLikelihood(ClassRows):
         if not isinstance(schedule, Continuous):
             raise UserError(
                 "method.name exact-likelihood needs a schedule with at_log_level, which the "
-                "model's has not: see docs/custom-models.md"
+                "model's has not: see docs/how-to/custom-models.md"
             )
         self._schedule = schedule
         ends = bound.denoiser.schedule.snap(np.array(config.t_range))
@@ -83,7 +83,7 @@ class ExactLikelihood(ClassRows):
         if not output.requires_grad:
             raise UserError(
                 "method.name exact-likelihood differentiates the network, and this one's output "
-                "does not depend on x by torch's autograd: see docs/custom-models.md"
+                "does not depend on x by torch's autograd: see docs/how-to/custom-models.md"
             )
 
     def times(self, numbers: range) -> Array:

@@ -189,7 +189,7 @@ class RawDraw:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The outcome for one image: a row of OUTPUT/decisions (docs/outputs.md explains each)."""
+    """The outcome for one image: a row of OUTPUT/decisions (docs/reference/outputs.md)."""
 
     image_id: str
     source: str

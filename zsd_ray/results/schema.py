@@ -1,4 +1,4 @@
-"""The columns of OUTPUT/decisions and OUTPUT/scores; docs/outputs.md explains each."""
+"""The columns of OUTPUT/decisions and OUTPUT/scores; docs/reference/outputs.md explains each."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class AnytimePruning(SequentialPruning):
     """The best class is removed with probability at most alpha (rules/anytime.py).
 
     With the defaults an image ends once its leader is near enough to the best, which on hard images
-    is what ends it: smaller `indifference`, more evaluations (docs/statistics.md).
+    is what ends it: smaller `indifference`, more evaluations (docs/measurements/statistics.md).
     """
 
     rule: Literal["anytime"] = "anytime"

@@ -55,12 +55,12 @@ MAX_STRIKES = 3
 """Workers that may die over one image, or fail to reach its store, before it is given up."""
 
 WORKERS_PER_SCHEDULER = 250
-"""What one scheduler carries with room to spare (docs/performance.md); above, there are several,
-each with its share of the images."""
+"""What one scheduler carries with room to spare (docs/measurements/performance.md); above, there
+are several, each with its share of the images."""
 
 ANSWERS_PER_SECOND = 250
 """Micro-batches that one scheduler takes back a second, when it may choose: a quarter of what one
-core does through Ray (docs/performance.md), so that requests do not queue."""
+core does through Ray (docs/measurements/performance.md), so that requests do not queue."""
 
 ITEMS_PER_SECOND = 4000
 """Items, likewise; where workers are fast and classes few, an item takes several draws."""

@@ -1,4 +1,4 @@
-"""What other installed packages add, under entry points (docs/extending.md)."""
+"""What other installed packages add, under entry points (docs/how-to/extending.md)."""
 
 from __future__ import annotations
 

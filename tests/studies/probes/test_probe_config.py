@@ -35,7 +35,7 @@ def test_all_configurations_are_there():
 
 
 def test_every_key_is_documented():
-    text = (ROOT / "docs" / "probes.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "probes.md").read_text(encoding="utf-8")
     section = text.split("## Keys")[1].split("\n## ")[0]
     documented = set(re.findall(r"^\| `([\w.]+)`", section, re.MULTILINE))
     keys = {name for name in ProbeConfig.model_fields if name not in ("probes", "save", "data")}

@@ -26,7 +26,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Return an upright RGB picture.
 
     EXIF rotation is applied, transparency is laid over white, deep grey is scaled to 8 bits
-    (`grey_levels`), and all other modes of Pillow are converted as docs/datasets.md says.
+    (`grey_levels`), and all other modes of Pillow are converted as docs/reference/datasets.md says.
 
     Raises:
         ImageError: it is not known which colours are meant; the message does not say the file.

@@ -1,4 +1,4 @@
-"""A user's own torch module, behind the convention; docs/custom-models.md says what it has."""
+"""A user's own torch module, behind the convention (docs/how-to/custom-models.md)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ class Custom:
             raise UserError(f"{self._where} is no torch.nn.Module")
         wanted = ["parametrisation", "image_size", "sample_shape"]
         if missing := [name for name in wanted if not hasattr(module, name)]:
-            raise UserError(f"{self._where} lacks {', '.join(missing)}: see docs/custom-models.md")
+            raise UserError(
+                f"{self._where} lacks {', '.join(missing)}: see docs/how-to/custom-models.md"
+            )
         if module.parametrisation not in get_args(Parametrisation):
             raise UserError(
                 f"{self._where}: parametrisation came {module.parametrisation!r}; allowed: "

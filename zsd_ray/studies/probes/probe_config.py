@@ -1,4 +1,4 @@
-"""The configuration of probes: what `zsd-ray probe` reads (docs/probes.md)."""
+"""The configuration of probes: what `zsd-ray probe` reads (docs/reference/probes.md)."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ Kind = Literal["gaussian-noise", "gaussian-blur", "jpeg", "brightness", "contras
 
 
 class SuitePart(Section):
-    """Sections of a run (docs/configuration.md) that one part of a suite brings along."""
+    """Sections of a run (docs/reference/configuration.md) that one part of a suite brings along."""
 
     sections_of: ClassVar[type[Section] | None] = RunConfig
 
