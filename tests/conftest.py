@@ -26,6 +26,8 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Ray's own is 15: beside another process of tests, its workers would hardly run.
 os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("ZSD_RAY_VALIDATE", "1")
+os.environ.pop("ZSD_RAY_EVENT_LOG", None)
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 # Before any Ray: its workers have the environment that it was started in.
 for name in [name for name in os.environ if name.startswith("AWS_")]:

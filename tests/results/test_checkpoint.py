@@ -8,7 +8,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.pools import Pool
-from tests.support.validate import wanted_cells
 from zsd_ray.records.scores import WorkItem
 from zsd_ray.results.checkpoint import Checkpoint
 from zsd_ray.rules.anytime import AnytimePruning
@@ -32,6 +31,16 @@ def feed(elimination, pool, n=10**6):
                 item = WorkItem(0, draw, 1, classes)
                 elimination.add(item, pool.answer(item))
                 n -= 1
+
+
+def wanted_cells(elimination):
+    """Each (draw, class) that the next look waits for."""
+    return {
+        (draw, class_)
+        for first, n, classes in elimination.wanted()
+        for draw in range(first, first + n)
+        for class_ in classes
+    }
 
 
 @pytest.mark.parametrize("rule", [RULE, ANYTIME], ids=["paper", "anytime"])

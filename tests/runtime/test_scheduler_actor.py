@@ -1,6 +1,7 @@
 """The shell around the scheduler: pauses, silence, late voices, and its end and new beginning."""
 
 import asyncio
+import importlib
 import time
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import ray
 
+from tests.support.benchmark_programs import benchmarks
 from tests.support.pools import Pool
 from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.planning.plan import make_plan
@@ -16,6 +18,8 @@ from zsd_ray.runtime import scheduler_actor
 from zsd_ray.runtime.epochs import Claim
 from zsd_ray.runtime.scheduler_actor import SchedulerShell
 from zsd_ray.runtime.sink import Sink
+
+__all__ = ["benchmarks"]
 
 pytestmark = pytest.mark.end_to_end
 
@@ -253,6 +257,35 @@ def test_a_scheduler_that_begins_again_knows_what_was_written_and_saved(local_ra
         number = numbers[row["image_id"]]
         errors = [[pool.score(number, d, k) for d in range(4)] for k in range(10)]
         np.testing.assert_allclose(row["mean_scores"], np.mean(errors, axis=1), rtol=1e-6)
+
+
+def test_each_life_of_a_scheduler_keeps_a_log_of_its_own(
+    local_ray, tmp_path, pool, monkeypatch, benchmarks
+):
+    monkeypatch.setenv("ZSD_RAY_EVENT_LOG", str(tmp_path / "logs"))
+    plan = make_plan(configure(tmp_path))
+    sink = Sink.remote(plan.output, False, plan.config.storage)
+
+    async def life(n_micro_batches):
+        scheduler = shell(plan, sink)
+        micro_batch = await scheduler.exchange("w", 10, None)
+        for _ in range(n_micro_batches):
+            if micro_batch is None:
+                break
+            micro_batch = await scheduler.exchange("w", 10, pool.score_micro_batch(micro_batch))
+        await scheduler.drain()
+
+    asyncio.run(life(9))
+    (first,) = (tmp_path / "logs").iterdir()
+    asyncio.run(life(1000))
+    (second,) = set((tmp_path / "logs").iterdir()) - {first}
+    replay = importlib.import_module("replay_events").replay
+    assert not replay(first).state["finished"]
+    found = replay(second)
+    assert found.same
+    assert found.state["finished"]
+    decided = {decision.image_id for decision in found.decisions}
+    assert decided < set(plan.output.read_table("decisions")["image_id"].to_pylist())
 
 
 def test_the_sink_refuses_what_a_dead_schedulers_process_sent(local_ray, tmp_path):

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from tests.support import replay
 from tests.support.pools import Pool
 from tests.support.simulated_cluster import Cluster
-from tests.support.validate import validate
 from zsd_ray.records.cost import ONE_EACH, Cost
 from zsd_ray.records.scores import Candidates, ImageFailure, ImageRecord, MicroBatchScores
 from zsd_ray.rules.anytime import AnytimePruning
@@ -280,7 +279,7 @@ def test_an_image_failure_becomes_an_error_row_and_the_run_goes_on():
             )
             scores = MicroBatchScores.pack(micro_batch.id, answers, micro_batch.n_scores, 0.1)
             pending += scheduler.handle(ScoresArrived("w", scores))
-            validate(scheduler)
+            scheduler.validate()
             pending += scheduler.handle(WorkRequested("w"))
     assert scheduler.finished
     assert len(decisions) == 5
@@ -299,7 +298,7 @@ def test_an_idle_worker_takes_work_from_a_busy_ones_queue():
     (one,) = scheduler.handle(WorkRequested("first"))
     (two,) = scheduler.handle(WorkRequested("second"))
     assert one.micro_batch.items[0].image == two.micro_batch.items[0].image == 0
-    validate(scheduler)
+    scheduler.validate()
 
 
 def test_traced_images_keep_their_raw_draws():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.support.validate import validate
 from zsd_ray.records.scores import ImageFailure, MicroBatchScores
 from zsd_ray.scheduling.events import (
     Assign,
@@ -47,7 +46,7 @@ class Cluster:
                 case Decide(decision):
                     assert decision.image_id not in self.decisions, "decided twice"
                     self.decisions[decision.image_id] = decision
-        validate(self.scheduler)
+        self.scheduler.validate()
 
     def join(self, worker):
         self.held[worker] = []

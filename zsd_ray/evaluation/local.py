@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
+import warnings
 from collections.abc import Callable
 
 from zsd_ray.methods.method import texts
 from zsd_ray.models.registry import encode_prompts, load_model
+from zsd_ray.planning.observer import Observer
 from zsd_ray.planning.plan import Plan
 from zsd_ray.results.row_buffer import RowBuffer
 from zsd_ray.scheduling.counters import Counters
@@ -34,7 +37,8 @@ def run_local(plan: Plan, on_progress: Callable[[Counters, int], None]) -> Count
     """
     config = plan.config
     filesystem.configure(config.storage)
-    scheduler = plan.scheduler()
+    beginning = plan.beginning()
+    scheduler = beginning.scheduler()
     if scheduler.finished:
         return scheduler.counters
     demand(config, plan.dataset, plan.prompts, list(plan.todo))
@@ -43,10 +47,11 @@ def run_local(plan: Plan, on_progress: Callable[[Counters, int], None]) -> Count
     names = plan.classes.names
     scorer = make_scorer(config, plan.size, model, plan.dataset, conditioning, names)
     files = _Files(plan, scheduler)
+    observer = Observer(scheduler, beginning, f"{plan.session}-local", os.environ, warnings.warn)
     events: list[Event] = [WorkerJoined(_WORKER, scorer.batch_size), WorkRequested(_WORKER)]
     try:
         while events:
-            instructions = scheduler.handle(events.pop(0))
+            instructions = observer.handle(events.pop(0))
             for instruction in instructions:
                 match instruction:
                     case Decide(decision):
@@ -57,6 +62,7 @@ def run_local(plan: Plan, on_progress: Callable[[Counters, int], None]) -> Count
             files.write_due()
             on_progress(scheduler.counters, 1)
     finally:
+        observer.close()
         files.close()
     assert scheduler.finished
     return scheduler.counters

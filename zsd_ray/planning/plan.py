@@ -45,7 +45,8 @@ from zsd_ray.results.output import Output
 from zsd_ray.results.profile_file import read_profile
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.results.stored import Repairs, look
-from zsd_ray.rules.rule import Rule
+from zsd_ray.rules.rule import Pruning, Rule
+from zsd_ray.scheduling.beginning import Beginning
 from zsd_ray.scheduling.counters import Counters
 from zsd_ray.scheduling.scheduler import Scheduler
 from zsd_ray.stats.class_offset import SCALE_DRAWS
@@ -111,11 +112,14 @@ class Plan:
 
     @property
     def rule(self) -> Rule:
-        """Of every image. With a class offset its first look waits for what tells its scale."""
-        pruning = self.config.pruning
-        if self.has_offset:
-            pruning = pruning.not_before(SCALE_DRAWS)
-        return pruning.make(self.race.n_racing)
+        """Of every image."""
+        return self._pruning.make(self.race.n_racing)
+
+    @property
+    def _pruning(self) -> Pruning:
+        """With a class offset the first look waits for what tells an image's scale."""
+        pruning: Pruning = self.config.pruning
+        return pruning.not_before(SCALE_DRAWS) if self.has_offset else pruning
 
     @property
     def has_offset(self) -> bool:
@@ -180,9 +184,13 @@ class Plan:
         return [int(counts.min())], [int(counts.max())]
 
     def scheduler(self, shard: int = 0, n_shards: int = 1, first_id: int = 0) -> Scheduler:
-        """A scheduler of its share of the images, going on from what the output holds by now.
+        """The scheduler of a share of the images, as `beginning` says."""
+        return self.beginning(shard, n_shards, first_id).scheduler()
 
-        It may be made again in the middle of a session: rows and checkpoints are read anew.
+    def beginning(self, shard: int = 0, n_shards: int = 1, first_id: int = 0) -> Beginning:
+        """What the scheduler of a share begins with, going on from what the output holds by now.
+
+        It may be asked for again in the middle of a session: rows and checkpoints are read anew.
         """
         share = self.todo[shard::n_shards]
         columns = ["image_id", "label", "prediction", "error", "n_evaluations", "n_spent"]
@@ -203,22 +211,21 @@ class Plan:
             if number is None or number in done:
                 continue
             states[number] = state  # of two, the one that knows more
-        scheduler = Scheduler(
+        saved_counts = [c.counters for c in checkpoints if c.writer == f"{self.session}/{shard}"]
+        return Beginning(
             records=self.records,
             images=array("i", (n for n in share if n not in done and n not in states)),
-            rule=self.rule,
+            pruning=self._pruning,
+            n_racing=self.race.n_racing,
             n_classes=len(self.classes.names),
             cost=self.cost,
             traced=traced,
             keep_all_raw=keep_all_raw,
             states=states,
             first_id=first_id,
+            counters=Counters.of_session(rows, saved_counts),
             **self.race.of_images(share),
         )
-        scheduler.counters = Counters.of_session(
-            rows, [c.counters for c in checkpoints if c.writer == f"{self.session}/{shard}"]
-        )
-        return scheduler
 
     def _checkpoints(self) -> list[Checkpoint]:
         """What the schedulers of this run knew last; raises DamagedFile."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from zsd_ray.planning.observer import variables
 from zsd_ray.planning.plan import Plan
 from zsd_ray.records.errors import RunBrokenError, last_line
 from zsd_ray.runtime import resources
@@ -59,7 +61,7 @@ class _Run:
             "scheduling_strategy": NodeAffinitySchedulingStrategy(
                 ray.get_runtime_context().get_node_id(), soft=True
             ),
-            "runtime_env": {"env_vars": resources.NO_GPU},
+            "runtime_env": {"env_vars": resources.NO_GPU | variables(os.environ)},
         }
         config = plan.config
         self._sink: Any = Sink.options(**here).remote(  # type: ignore[attr-defined]

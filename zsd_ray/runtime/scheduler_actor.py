@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import time
 from collections import defaultdict, deque
@@ -13,6 +14,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError
 
+from zsd_ray.planning.observer import Observer
 from zsd_ray.planning.plan import Plan
 from zsd_ray.records.errors import last_line
 from zsd_ray.records.redaction import redact
@@ -81,12 +83,18 @@ class SchedulerShell:
         self._sink = sink
         # A part that this actor's last process sent is written, or never will be, before we look.
         self._claim = _claim(sink, shard)
-        self._scheduler = plan.scheduler(shard, n_shards, self._claim.first_id)
+        beginning = plan.beginning(shard, n_shards, self._claim.first_id)
+        self._scheduler = beginning.scheduler()
         self._buffer = RowBuffer(plan.config.output.flush_seconds)
         self._metrics = Metrics(redact(plan.config.output.path), self._scheduler.counters)
         self._workers: dict[str, int] = {}  # those that called, and their batch sizes
         self._lost: set[str] = set()
         self._notes: list[str] = []
+        # Of each process that plays this shard.
+        name = f"{plan.session}-{shard}-{self._claim.token}"
+        self._observer = Observer(
+            self._scheduler, beginning, name, os.environ, lambda line: self._notes.append(line)
+        )
         self._requests: dict[str, deque[asyncio.Future[MicroBatch | None]]] = defaultdict(deque)
         self._asked: dict[str, dict[int | None, asyncio.Future[MicroBatch | None]]]
         self._asked = defaultdict(dict)
@@ -194,7 +202,7 @@ class SchedulerShell:
 
     def _handle(self, event: Event) -> None:
         decisions: list[Decision] = []
-        for instruction in self._scheduler.handle(event):
+        for instruction in self._observer.handle(event):
             match instruction:
                 case Assign(worker, micro_batch):
                     if not self._in_flight[worker]:

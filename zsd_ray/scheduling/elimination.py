@@ -123,6 +123,11 @@ class Elimination:
             self._look()
 
     @property
+    def n_classes(self) -> int:
+        """Of the image, in the race or not."""
+        return len(self._draws)
+
+    @property
     def has_scores(self) -> bool:
         """Whether anything is known."""
         return self.n_draws > 0 or self.missing < self.target * len(self.classes)
@@ -161,6 +166,24 @@ class Elimination:
             n_spent=n_spent,
             seconds=seconds,
         )
+
+    def validate(self) -> None:
+        """Check what must hold between events; raises AssertionError with what does not."""
+        assert self.outcome is None, "it is decided"
+        alive = self.survivors
+        assert (np.diff(alive) > 0).all(), "survivors are not in order"
+        assert self.classes == _ints(alive), "the classes are not the survivors"
+        errors = self._errors
+        assert errors.shape == (len(self._drawn), len(alive)), (
+            "errors are of other classes or draws"
+        )
+        assert self.n_draws < self.target <= len(errors), "the next look is not ahead"
+        unknown = np.isnan(errors)
+        assert not unknown[: self.n_draws].any(), "the rule has seen scores that are not there"
+        assert unknown[self._known :].all(), "scores are known behind the last"
+        n_unknown = int(np.count_nonzero(unknown[self.n_draws : self.target]))
+        assert n_unknown > 0, "the next look waits for nothing"
+        assert self.missing == n_unknown, f"{self.missing} scores missing instead of {n_unknown}"
 
     def _columns(self, item: WorkItem) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """Where each class of an item is among the survivors, and whether it is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from zsd_ray.records.cost import Cost
 from zsd_ray.records.scores import WorkItem
@@ -109,9 +109,23 @@ class ImageQueues:
                 image.owner = None
                 self._list(number, None)
 
-    def holds(self, image: OpenImage) -> bool:
-        """Whether the image is listed where it will be found; for tests."""
-        return image.number in self._heaps.get(image.owner, ())
+    def validate(self, images: Iterable[OpenImage]) -> None:
+        """Check what must hold between events, of all that is listed, and that images are found.
+
+        Args:
+            images: some of the open ones.
+
+        Raises:
+            AssertionError: what does not hold.
+        """
+        listed = {owner: set(heap) for owner, heap in self._heaps.items()}
+        assert all(listed.values()), "an owner has an empty heap"
+        for number, owner in self._listed.items():
+            assert number in listed.get(owner, ()), f"image {number} is listed in no heap"
+        for image in images:
+            if image.queue and not image.strikes:
+                found = image.number in listed.get(image.owner, ())
+                assert found, f"nobody will find the queue of image {image.number}"
 
     def _first(self, owner: str | None) -> OpenImage | None:
         while (heap := self._heaps.get(owner)) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -92,6 +92,11 @@ class OpenImage:
             self._queue_up_to(self.elimination.target)
         self._count()
 
+    @property
+    def n_queued(self) -> int:
+        """Scores in the queue."""
+        return self._n_queued
+
     def answered(self, item: WorkItem, scores: ItemScores, seconds: float, size: int) -> None:
         """Feed the scores of an item in flight, and queue what the next look needs.
 
@@ -154,6 +159,33 @@ class OpenImage:
             return None
         state = self.elimination.state(self.record.image_id, self._spent, self._seconds)
         return replace(state, n_counted=self._counted)
+
+    def validate(self, flying: Sequence[WorkItem]) -> None:
+        """Check what must hold between events.
+
+        Args:
+            flying: the items of this image that workers have.
+
+        Raises:
+            AssertionError: what does not hold.
+        """
+        elimination = self.elimination
+        elimination.validate()
+        n_flying = sum(item.n_scores for item in flying)
+        assert self.in_flight == n_flying, f"{self.in_flight} in flight instead of {n_flying}"
+        n_queued = sum(item.n_scores for item in self.queue)
+        assert self._n_queued == n_queued, f"{self._n_queued} queued instead of {n_queued}"
+        ends = [item.first_draw + item.n_draws for item in (*flying, *self.queue)]
+        under_way = np.zeros((max(ends, default=0), elimination.n_classes), dtype=np.int32)
+        for item in (*flying, *self.queue):
+            draws = slice(item.first_draw, item.first_draw + item.n_draws)
+            under_way[draws, list(item.classes)] += 1
+        assert not (under_way > 1).any(), "a score is on its way twice"
+        for first, n, classes in elimination.wanted():
+            cells = under_way[first : first + n, list(classes)]
+            found = "a wanted score is neither queued nor in flight"
+            assert len(cells) == n, found
+            assert cells.all(), found
 
     def decision(
         self, worker: str, error: str | None = None, stop_reason: str = "error"

@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +70,7 @@ class Scheduler:
     """Runs the elimination of many images over workers that come and go.
 
     Args:
-        records: all images of the data set.
+        records: the images of the data set by number; of those in `images` and `states` at least.
         images: numbers of the images to decide, in this order.
         rule: the pruning rule of every image.
         n_classes: of each image; cost: of their scores.
@@ -85,7 +85,7 @@ class Scheduler:
 
     def __init__(
         self,
-        records: Sequence[ImageRecord],
+        records: Sequence[ImageRecord] | Mapping[int, ImageRecord],
         images: Sequence[int],
         rule: Rule,
         n_classes: int,
@@ -116,6 +116,8 @@ class Scheduler:
         self._suspects: deque[int] = deque()  # images over which a worker died
         self._workers = WorkerPool()
         self.counters = Counters()
+        self._n_restored = len(states or {})
+        self._n_closed = 0
         for number, state in (states or {}).items():
             self._queues.add(self._open_image(number, state))
 
@@ -183,6 +185,69 @@ class Scheduler:
         """How many workers could be busy now."""
         return self._workers.n_busy + math.ceil(self._evaluations_left / batch_size)
 
+    def images_of(self, worker: str) -> set[int]:
+        """Numbers of the images that a worker is busy with; none where it is not known."""
+        if worker not in self._workers:
+            return set()
+        return {i.image for m in self._workers[worker].in_flight.values() for i in m.items}
+
+    def validate(self, images: Iterable[int] | None = None) -> None:
+        """Check what must hold between events: the workers, the totals, and some images closely.
+
+        Args:
+            images: numbers of those, open or not; None: all.
+
+        Raises:
+            AssertionError: what does not hold.
+        """
+        workers = self._workers
+        workers.validate()
+        if images is None:
+            assert self._open.keys().isdisjoint(self._images[self._next :]), "opened twice"
+        given, known = self._next + self._n_restored, self._n_closed + len(self._open)
+        assert given == known, f"of {given} images {known} are open or decided"
+        chosen = self._open.keys() if images is None else self._open.keys() & set(images)
+        flying: dict[int, list[WorkItem]] = {number: [] for number in chosen}
+        n_flying = 0
+        for micro_batch in workers.micro_batches:
+            for item in micro_batch.items:
+                n_flying += item.n_scores if item.image in self._open else 0
+                if item.image in flying:
+                    flying[item.image].append(item)
+        in_flight = sum(image.in_flight for image in self._open.values())
+        assert in_flight == n_flying, f"{in_flight} scores in flight instead of {n_flying}"
+        n_queued = sum(image.n_queued for image in self._open.values())
+        assert self._backlog.n_scores == n_queued, (
+            f"{self._backlog.n_scores} scores in the backlog instead of {n_queued}"
+        )
+        for number, items in flying.items():
+            try:
+                self._open[number].validate(items)
+            except AssertionError as error:
+                raise AssertionError(f"image {number}: {error}") from error
+        self._queues.validate(self._open[number] for number in flying)
+        self._validate_suspects()
+        if workers.first_waiting is not None:
+            stuck = [i.number for i in self._open.values() if i.queue and not i.strikes]
+            assert not stuck, f"a worker waits, and so does the work of image {stuck[0]}"
+            assert not self.n_unopened, "a worker waits, and images are not opened"
+            assert not self.finished, "a worker waits for work that will not come"
+
+    def _validate_suspects(self) -> None:
+        """Check what must hold of images over which a worker died."""
+        assert len(self._suspects) == len(set(self._suspects)), "a suspect is listed twice"
+        trials = {image.trial: image for image in self._open.values() if image.trial is not None}
+        batches = {micro_batch.id: micro_batch for micro_batch in self._workers.micro_batches}
+        for id_, image in trials.items():
+            assert id_ in batches, f"the trial of image {image.number} is with no worker"
+            alone = {item.image for item in batches[id_].items} == {image.number}
+            assert alone, f"image {image.number} is not alone in its trial"
+        for image in self._open.values():
+            if image.strikes and image.queue and image.trial is None:
+                assert image.number in self._suspects, f"nobody will try image {image.number}"
+        proven = [name for name in self._workers.idle if self._workers[name].rows_per_second]
+        assert not (proven and self._suspects), "a suspect waits for a worker that is idle"
+
     def _arrive(self, name: str, scores: MicroBatchScores, out: list[Instruction]) -> None:
         micro_batch = self._workers.answered(name, scores)
         if micro_batch is None:
@@ -238,6 +303,7 @@ class Scheduler:
     ) -> None:
         del self._open[image.number]
         image.close()
+        self._n_closed += 1
         decision = image.decision(worker, error, stop_reason)
         self.counters.decided += 1
         self.counters.errors += error is not None

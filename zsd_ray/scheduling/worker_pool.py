@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -70,6 +71,12 @@ class WorkerPool:
     def n_busy(self) -> int:
         """Workers with something in flight."""
         return sum(bool(worker.in_flight) for worker in self._workers.values())
+
+    @property
+    def micro_batches(self) -> Iterator[MicroBatch]:
+        """All that is in flight."""
+        for worker in self._workers.values():
+            yield from worker.in_flight.values()
 
     def join(self, name: str, batch_size: int) -> None:
         """Add a worker; of one that is known, take the batch size."""
@@ -157,6 +164,25 @@ class WorkerPool:
             if id_ == micro_batch:
                 break
         return cost.slack * rows / worker.rows_per_second
+
+    def validate(self) -> None:
+        """Check what must hold between events; raises AssertionError with what does not."""
+        workers = self._workers
+        assert all(worker.requests >= 0 for worker in workers.values()), "a request answered twice"
+        free = {name for name, worker in workers.items() if worker.requests and not worker.aside}
+        assert self._waiting.keys() == free, "other workers wait than have requests"
+        idle = {name for name in free if not workers[name].in_flight}
+        assert self._idle.keys() == idle, "other workers are idle than have nothing in flight"
+        ids = [id_ for worker in workers.values() for id_ in worker.in_flight]
+        assert len(ids) == len(set(ids)), "a micro-batch is with two workers"
+        for name, worker in workers.items():
+            assert worker.in_flight or not worker.aside, f"{name} is kept aside for nothing"
+            for id_, micro_batch in worker.in_flight.items():
+                assert id_ == micro_batch.id, f"a micro-batch of {name} has two ids"
+        speed = sum(worker.rows_per_second for worker in workers.values())
+        # Sums of what came and went.
+        near = math.isclose(self.speed, speed, rel_tol=1e-6, abs_tol=1e-3)
+        assert near, f"{self.speed} rows a second instead of {speed}"
 
     def _wait(self, name: str) -> None:
         """List a worker where its requests will be seen."""
