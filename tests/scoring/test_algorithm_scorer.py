@@ -12,6 +12,7 @@ from zsd_ray.planning.defaults import with_defaults
 from zsd_ray.records.scores import ImageFailure, MicroBatch, WorkItem
 from zsd_ray.scoring import algorithm_scorer
 from zsd_ray.scoring.algorithm_scorer import AlgorithmScorer
+from zsd_ray.storage.store import Store
 
 NAMES = ["zero", "one", "two"]
 ITEMS = (WorkItem(0, 0, 2, (0, 1, 2)), WorkItem(1, 1, 1, (0, 2)), WorkItem(0, 2, 1, (1,)))
@@ -32,7 +33,9 @@ def make(tiny_model):
         }
         config = with_defaults(parse_config(RunConfig, tree))
         dataset = dataset or Pictures(3)
-        return AlgorithmScorer(config, denoiser, dataset, conditioning, NAMES, lambda: None)
+        return AlgorithmScorer(
+            config, denoiser, dataset, conditioning, NAMES, lambda: None, Store()
+        )
 
     return make
 

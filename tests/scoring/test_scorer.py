@@ -19,6 +19,7 @@ from zsd_ray.records.errors import UserError
 from zsd_ray.records.scores import ImageFailure, MicroBatch, WorkItem
 from zsd_ray.scoring import scorer as worker
 from zsd_ray.scoring.scorer import Scorer
+from zsd_ray.storage.store import Store
 
 PROMPTS = [f"a {noun} of a {name}" for name in ("cat", "dog", "bird") for noun in ("photo", "map")]
 SEED = 11
@@ -324,7 +325,7 @@ def test_a_worker_measures_its_batch_on_its_share_of_a_gpu(denoiser, gpus, share
     cluster = {"gpus_per_worker": gpus, "batch_size": "auto"}
     run = parse_config(RunConfig, {"method": PAPER, "cluster": cluster})
     rows = {name: of[:1] for name, of in denoiser.conditioning.items()}
-    assert worker.make_scorer(run, denoiser, Pictures(1), rows, ["one"]).batch_size == 8
+    assert worker.make_scorer(run, denoiser, Pictures(1), rows, ["one"], Store()).batch_size == 8
     assert asked == [share]
 
 

@@ -33,10 +33,10 @@ def with_class_offset(plan: Plan, run: Callable[[Plan], object]) -> Plan:
     if not isinstance(method, DiffusionClassifierMethod) or method.class_offset is None:
         return plan
     config = _config(plan.config, method)
-    stage = make_plan(config)
+    stage = make_plan(config, store=plan.store)
     if not stage.nothing_to_do:
         run(stage)
-    saved = open_run(config.output.path)
+    saved = open_run(config.output.path, plan.store)
     offset = offset_of(saved, read_scores(saved), method)
     evaluations = saved.record.totals["n_evaluations"]
     write_offset(plan.output, OffsetRecord.of(offset, plan.classes.names, evaluations))

@@ -22,7 +22,7 @@ from zsd_ray.results.fresh import free_path
 from zsd_ray.results.heartbeat import refuse_second_driver
 from zsd_ray.results.places import refuse_relative
 from zsd_ray.results.run_file import Status
-from zsd_ray.storage import filesystem
+from zsd_ray.storage.store import Store
 
 PLAN_SECONDS = 10.0
 """How long a store that does not answer is asked again before anything has begun."""
@@ -52,8 +52,11 @@ def run(
     wall = WallTime(began)
     refuse_relative(config.model_dump(mode="json"))
     # A mistyped endpoint should not be waited for as an outage is.
-    filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
-    return run_plan(make_plan(config), local, on_progress, on_warning, wall)
+    store = Store(config.storage)
+    with store.impatient(PLAN_SECONDS):
+        plan = make_plan(config, store=store)
+        _take_place(plan, on_warning)
+    return _work(plan, local, on_progress, on_warning, wall)
 
 
 def run_plan(
@@ -64,10 +67,24 @@ def run_plan(
     wall: WallTime | None = None,
 ) -> RunResult:
     """As `run`, of what was planned before."""
-    config, wall = plan.config, wall or WallTime()
-    refuse_second_driver(config.output.path, on_warning)
+    _take_place(plan, on_warning)
+    return _work(plan, local, on_progress, on_warning, wall or WallTime())
+
+
+def _take_place(plan: Plan, on_warning: OnWarning) -> None:
+    """Refuse an output that another process is at, or that cannot be written to."""
+    refuse_second_driver(plan.output.path, plan.store, on_warning)
     plan.output.prepare()
-    filesystem.configure(config.storage)
+
+
+def _work(
+    plan: Plan,
+    local: bool,
+    on_progress: OnProgress | None,
+    on_warning: OnWarning,
+    wall: WallTime,
+) -> RunResult:
+    """Do what is left of a plan, in a place that it has taken."""
     for line in plan.repairs.make(plan.output, plan.records):
         on_warning(line)
 
@@ -97,7 +114,7 @@ def run_plan(
     except KeyboardInterrupt:
         status = "interrupted"
         # Somebody waits: what is to be written now is tried, and not waited for.
-        filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
+        plan.store.seconds = PLAN_SECONDS
         raise
     finally:
         try:
@@ -125,6 +142,6 @@ def in_fresh_place(config: RunConfig) -> RunConfig:
     Raises:
         UserError: the output's store does not answer.
     """
-    filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
-    output = config.output.model_copy(update={"path": free_path(config.output.path)})
+    store = Store(config.storage, PLAN_SECONDS)
+    output = config.output.model_copy(update={"path": free_path(config.output.path, store)})
     return config.model_copy(update={"output": output})

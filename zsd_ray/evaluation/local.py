@@ -21,7 +21,6 @@ from zsd_ray.scheduling.events import (
 from zsd_ray.scheduling.scheduler import Scheduler
 from zsd_ray.scoring.model_check import demand
 from zsd_ray.scoring.scorer import make_scorer
-from zsd_ray.storage import filesystem
 
 _WORKER = "local"
 
@@ -32,15 +31,14 @@ def run_local(plan: Plan, on_progress: Callable[[Counters, int], None]) -> Count
     Args:
         on_progress: called after each micro-batch with the counters and the number of workers.
     """
-    config = plan.config
-    filesystem.configure(config.storage)
+    config, store = plan.config, plan.store
     scheduler = plan.scheduler()
     if scheduler.finished:
         return scheduler.counters
-    demand(config, plan.dataset, plan.prompts, list(plan.todo))
-    model = load_model(config.model)
-    conditioning = encode_prompts(config.model, texts(plan.prompts, config.method))
-    scorer = make_scorer(config, model, plan.dataset, conditioning, plan.classes.names)
+    demand(config, plan.dataset, plan.prompts, list(plan.todo), store)
+    model = load_model(config.model, store)
+    conditioning = encode_prompts(config.model, texts(plan.prompts, config.method), store)
+    scorer = make_scorer(config, model, plan.dataset, conditioning, plan.classes.names, store)
     files = _Files(plan, scheduler)
     events: list[Event] = [WorkerJoined(_WORKER, scorer.batch_size), WorkRequested(_WORKER)]
     try:

@@ -242,7 +242,7 @@ class Session:
         if self._plan.screen_evaluations is not None:
             found["other_model_evaluations_per_image"] = self._plan.screen_evaluations
         if config.screen is not None and config.screen.audit:
-            found |= read_audit(config.output.path, table)
+            found |= read_audit(self._plan.output, table)
         return found
 
     # ---- MLflow

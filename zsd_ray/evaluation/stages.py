@@ -84,6 +84,7 @@ def _level_plan(plan: Plan, number: int, above: Screen | None) -> Plan:
         _groups(plan.classes, level),
         choose_subset(plan.records, config.data.limit),
         plan.model_fingerprint,
+        plan.store,
         None if above is None else above.identity_part,
     )
     return stage if above is None else screened(stage, above)
@@ -98,6 +99,7 @@ def _audit_plan(plan: Plan, share: float) -> Plan:
         plan.classes,
         choose_share(plan.records, chosen, share, plan.config.seed),
         plan.model_fingerprint,
+        plan.store,
     )
 
 

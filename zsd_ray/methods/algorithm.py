@@ -10,7 +10,7 @@ Shapes: B rows, C channels, H x W of x, N prompts, n draws and k classes of a un
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -23,6 +23,7 @@ from zsd_ray.diffusion.parametrisation import to_epsilon
 from zsd_ray.diffusion.schedule import Array
 from zsd_ray.models.denoiser import Denoiser, PromptEncoder
 from zsd_ray.models.rows import RowNetwork
+from zsd_ray.storage.store import Store
 
 _MODULES = {
     "exact-likelihood": "zsd_ray.methods.exact_likelihood:ExactLikelihood",
@@ -77,6 +78,7 @@ class Bound:
     network: over all prompts, without gradients.
     rows: of every forward; the last one is padded.
     prompt_encoder: loads what encodes prompts; only for a model whose family can keep it.
+    store: how other models are reached.
     """
 
     denoiser: Denoiser
@@ -87,6 +89,7 @@ class Bound:
     rows: int
     seed: int
     prompt_encoder: Callable[[], PromptEncoder]
+    store: Store = field(default_factory=Store)
 
     @property
     def null(self) -> int:

@@ -48,6 +48,7 @@ from zsd_ray.scheduling.packer import Cost
 from zsd_ray.scheduling.scheduler import Scheduler
 from zsd_ray.scoring.cost import UNMEASURED, cost_of, evaluations_per_batch
 from zsd_ray.stats.class_offset import SCALE_DRAWS, ClassOffset
+from zsd_ray.storage.store import Store
 
 N_TRACED = 24
 """Images whose raw draws are kept for the report to choose from, whatever the output keeps."""
@@ -90,6 +91,11 @@ class Plan:
     candidates: CandidateTable | None = None
     screen_evaluations: float | None = None
     offset: ClassOffset | None = None
+
+    @property
+    def store(self) -> Store:
+        """How everything that the run reads and writes is reached."""
+        return self.output.store
 
     @property
     def n_images(self) -> int:
@@ -242,21 +248,23 @@ class Plan:
         return Checkpoint(scheduler.states(), writer, counters, self.identity)
 
 
-def make_plan(config: RunConfig, inputs: Inputs | None = None) -> Plan:
+def make_plan(config: RunConfig, inputs: Inputs | None = None, store: Store | None = None) -> Plan:
     """Check a configuration against the world: model files, data, classes, what the output holds.
 
     Nothing is written: `plan.output.prepare()` is what a run does next.
 
     Args:
         inputs: what other plans have read; None: nothing.
+        store: how everything is reached, also by the run; None: as the storage section says.
 
     Raises:
         UserError: what is wrong, in one line; nothing has been started.
     """
-    config = _with_profile(with_defaults(_as_before(config)))
+    store = store or Store(config.storage)
+    config = _with_profile(with_defaults(_as_before(config, store)), store)
     _check_offset(config)
-    check_model(config.model)
-    inputs = inputs or Inputs()
+    check_model(config.model, store)
+    inputs = inputs or Inputs(store)
     dataset = inputs.dataset(config.data)
     if isinstance(dataset, CaptionedDataset):
         _check_offset(config, captioned=True)
@@ -264,18 +272,18 @@ def make_plan(config: RunConfig, inputs: Inputs | None = None) -> Plan:
         classes = ClassList(dataset.captions.texts, None)
     else:
         labels = [record.label for record in dataset.records]
-        classes = resolve_classes(config.prompts.classes, dataset.label_names, labels)
+        classes = resolve_classes(config.prompts.classes, dataset.label_names, labels, store)
     chosen = choose_subset(dataset.records, config.data.limit)
     model = inputs.fingerprint(config.model)
     if config.screen is None:
-        return plan_stage(config, dataset, classes, chosen, model)
+        return plan_stage(config, dataset, classes, chosen, model, store)
     if config.screen.tree is not None:
-        tree = _checked_tree(config, config.screen.tree, config.screen.top, classes)
+        tree = _checked_tree(config, config.screen.tree, config.screen.top, classes, store)
         part = {"tree": tree.plain, "top": config.screen.top}
-        return replace(plan_stage(config, dataset, classes, chosen, model, part), tree=tree)
+        return replace(plan_stage(config, dataset, classes, chosen, model, store, part), tree=tree)
     assert config.screen.run is not None
-    screen = open_screen(config.screen.run, config.screen.top, classes.names)
-    plan = plan_stage(config, dataset, classes, chosen, model, screen.identity_part)
+    screen = open_screen(config.screen.run, config.screen.top, classes.names, store)
+    plan = plan_stage(config, dataset, classes, chosen, model, store, screen.identity_part)
     return screened(plan, screen)
 
 
@@ -285,6 +293,7 @@ def plan_stage(
     classes: ClassList,
     chosen: Sequence[int],
     model_fingerprint: str,
+    store: Store,
     screen: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Plan to decide some images among some classes: a run, or what a run does before.
@@ -299,15 +308,15 @@ def plan_stage(
     """
     assert not isinstance(config.prompts.templates, str)
     prompts = fill_templates(classes.names, config.prompts.templates)
-    check_prompts(config.model, prompts)
+    check_prompts(config.model, prompts, store)
     clip = None
     if isinstance(config.method, AlgorithmMethod):
         check_abilities(config.model, config.method)
-        clip = _clip(config.method)
+        clip = _clip(config.method, store)
         if config.method.null_prompt:
-            check_null_prompt(config.model, "method.guidance_scale", "1.0")
+            check_null_prompt(config.model, store, "method.guidance_scale", "1.0")
     elif config.method.null_prompt:
-        check_null_prompt(config.model)
+        check_null_prompt(config.model, store)
     parts = identity_parts(config, classes.names, classes.of_label, model_fingerprint, screen)
     candidates = None
     if isinstance(dataset, CaptionedDataset):
@@ -315,7 +324,7 @@ def plan_stage(
         parts["captions"] = identity_part(dataset.captions)
     if clip is not None:
         parts["method"]["clip"] = {"fingerprint": clip}
-    output = Output(config.output.path)
+    output = Output(config.output.path, store)
     previous = output.read_run()
     if previous is not None and previous.identity != hash_of(parts):
         changes = "; ".join(differences(previous.identity_parts, redacted(parts)))
@@ -408,9 +417,11 @@ def screened(plan: Plan, screen: Screen) -> Plan:
     return replace(plan, candidates=candidates, screen_evaluations=apart)
 
 
-def _checked_tree(config: RunConfig, path: str, top: int, classes: ClassList) -> ClassTree:
+def _checked_tree(
+    config: RunConfig, path: str, top: int, classes: ClassList, store: Store
+) -> ClassTree:
     """Read a tree, and check that the model can tell its groups apart."""
-    tree = read_tree(path, classes.names)
+    tree = read_tree(path, classes.names, store)
     n_groups = len(tree.levels[0].names)
     if top >= n_groups:
         raise UserError(
@@ -419,34 +430,35 @@ def _checked_tree(config: RunConfig, path: str, top: int, classes: ClassList) ->
         )
     for number, level in enumerate(tree.levels, start=1):
         try:
-            check_prompts(config.model, fill_templates(level.names, list(config.prompts.templates)))
+            prompts = fill_templates(level.names, list(config.prompts.templates))
+            check_prompts(config.model, prompts, store)
         except UserError as error:
             raise UserError(f"screen.tree, level {number}: {error}") from error
     return tree
 
 
-def _clip(method: AlgorithmMethod) -> str | None:
+def _clip(method: AlgorithmMethod, store: Store) -> str | None:
     """The fingerprint of the model that measures an algorithm's distances, if one does."""
     if not isinstance(method, NoiseDenoiseMethod | NoiseDenoiseVoteMethod) or not method.clip:
         return None
     try:
-        return fingerprint(ModelConfig(family="clip", **method.clip.model_dump()))
+        return fingerprint(ModelConfig(family="clip", **method.clip.model_dump()), store)
     except UserError as error:
         raise UserError(f"method.clip: {error}") from error
 
 
-def _as_before(config: RunConfig) -> RunConfig:
+def _as_before(config: RunConfig, store: Store) -> RunConfig:
     """In the dtype of the run that its output holds, where the configuration names none."""
-    previous = Output(config.output.path).read_run()
+    previous = Output(config.output.path, store).read_run()
     return as_before(config, previous.identity_parts if previous else None)
 
 
-def _with_profile(config: RunConfig) -> RunConfig:
+def _with_profile(config: RunConfig, store: Store) -> RunConfig:
     """Put the content of the file `method.profile` in its place."""
     method = config.method
     if isinstance(method, AlgorithmMethod) or method.profile is None:
         return config
-    profile = read_profile(method.profile)
+    profile = read_profile(method.profile, store)
     if profile is None:
         raise UserError(
             f"method.profile: there is no file {redact(method.profile)}; `zsd-ray fit` makes one"

@@ -19,6 +19,7 @@ from zsd_ray.records.scores import ImageFailure, ItemScores, WorkItem
 from zsd_ray.scoring.cost import UNMEASURED, evaluations_per_batch
 from zsd_ray.scoring.encoded_images import EncodedImages
 from zsd_ray.scoring.micro_batch_scorer import MicroBatchScorer
+from zsd_ray.storage.store import Store
 
 _Part = tuple[int, WorkItem, Unit]
 """A position in the micro-batch, the item there, and its unit."""
@@ -33,7 +34,7 @@ class AlgorithmScorer(MicroBatchScorer[_Part]):
     Args:
         conditioning: as methods/algorithm.py's `Bound` has it, on the CPU.
         names: of the classes.
-        prompt_encoder: as there.
+        prompt_encoder, store: as there.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class AlgorithmScorer(MicroBatchScorer[_Part]):
         conditioning: Conditioning,
         names: Sequence[str],
         prompt_encoder: Callable[[], PromptEncoder],
+        store: Store,
     ) -> None:
         super().__init__(dataset)
         assert isinstance(config.method, AlgorithmMethod)
@@ -65,6 +67,7 @@ class AlgorithmScorer(MicroBatchScorer[_Part]):
             rows=UNMEASURED if chosen == "auto" else chosen,
             seed=config.seed,
             prompt_encoder=prompt_encoder,
+            store=store,
         )
         self._algorithm: Algorithm = algorithm(self._bound, config.method)
         self._images = EncodedImages(denoiser, self._picture, with_pixels=True)

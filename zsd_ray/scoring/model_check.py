@@ -25,6 +25,7 @@ from zsd_ray.records.errors import UserError
 from zsd_ray.records.scores import ImageFailure, MicroBatch, WorkItem
 from zsd_ray.scoring.cost import UNMEASURED
 from zsd_ray.scoring.scorer import Bind, Scorer
+from zsd_ray.storage.store import Store
 
 N_DRAWS, N_CLASSES = 20, 32
 
@@ -54,6 +55,7 @@ def check_numbers(
     dataset: ImageDataset,
     prompts: list[str],
     images: list[int],
+    store: Store,
     on_image: Callable[[int], None] = lambda done: None,
 ) -> ModelCheck:
     """Score `images` on both paths: N_DRAWS draws for N_CLASSES classes, spread over all.
@@ -89,12 +91,14 @@ def check_numbers(
     passes: list[list[NDArray[np.float64]]] = []
     for model, bind in binds:
         before = len(images) * len(passes)
-        scored = _scores(config, model, bind, dataset, prompts, images, before, on_image)
+        scored = _scores(config, model, bind, dataset, prompts, images, store, before, on_image)
         passes.append(scored)
     return compare(*passes)
 
 
-def demand(config: RunConfig, dataset: ImageDataset, prompts: list[str], images: list[int]) -> None:
+def demand(
+    config: RunConfig, dataset: ImageDataset, prompts: list[str], images: list[int], store: Store
+) -> None:
     """Check what `model.max_difference` demands of a run, if anything.
 
     Raises:
@@ -102,7 +106,7 @@ def demand(config: RunConfig, dataset: ImageDataset, prompts: list[str], images:
     """
     if config.model.max_difference is None:
         return
-    refuse_difference(config, check_numbers(config, dataset, prompts, images[:N_CHECKED]))
+    refuse_difference(config, check_numbers(config, dataset, prompts, images[:N_CHECKED], store))
 
 
 def refuse_difference(config: RunConfig, found: ModelCheck) -> None:
@@ -135,15 +139,16 @@ def _scores(
     dataset: ImageDataset,
     prompts: list[str],
     images: list[int],
+    store: Store,
     before: int,
     on_image: Callable[[int], None],
 ) -> list[NDArray[np.float64]]:
     n_templates = len(config.prompts.templates)
     classes = tuple(range(len(prompts) // n_templates))
     scorer = Scorer(
-        cast(Denoiser, load_model(model)),
+        cast(Denoiser, load_model(model, store)),
         dataset,
-        encode_prompts(model, prompts),
+        encode_prompts(model, prompts, store),
         n_templates,
         config.draw_method.model_copy(
             update={"normaliser": "none"}

@@ -29,6 +29,7 @@ from zsd_ray.scoring.copies import Copies
 from zsd_ray.scoring.cost import UNMEASURED
 from zsd_ray.scoring.encoded_images import EncodedImages
 from zsd_ray.scoring.micro_batch_scorer import MicroBatchScorer
+from zsd_ray.storage.store import Store
 
 Bind = Callable[[Denoiser, Mapping[str, torch.Tensor], bool | None], RowNetwork]
 
@@ -39,6 +40,7 @@ def make_scorer(
     dataset: ImageDataset,
     conditioning: Conditioning,
     names: Sequence[str],
+    store: Store,
 ) -> MicroBatchScorer[Any]:
     """The scorer of a planned run's method, for its model and classes."""
     if isinstance(config.method, AlgorithmMethod):
@@ -48,7 +50,8 @@ def make_scorer(
             dataset,
             conditioning,
             names,
-            cache(lambda: load_prompt_encoder(config.model)),
+            cache(lambda: load_prompt_encoder(config.model, store)),
+            store,
         )
     n_templates, batch_size = len(config.prompts.templates), config.cluster.batch_size
     if config.method.name == "classifier":
