@@ -142,7 +142,7 @@ def started_scheduler(plan: Plan, names: list[str]) -> Iterator[Any]:
     """The scheduler actor with its sink, as the driver starts them for one shard."""
     kept = ray.put(plan)
     sink: Any = Sink.remote(  # type: ignore[attr-defined]
-        plan.output, plan.config.output.raw_scores, plan.config.storage
+        plan.output, plan.config.output.raw_scores
     )
     shared = ray.cloudpickle.dumps((kept, sink))
     scheduler: Any = SchedulerActor.remote(shared, 0, 1)  # type: ignore[attr-defined]

@@ -259,7 +259,7 @@ def test_a_fault_of_ours_gives_exit_code_70_and_a_run_that_failed(monkeypatch, c
     assert line.startswith("zsd-ray: error: unexpected KeyError: 'surprise'")
     (log,) = tmp_path.glob("zsd-ray-error-*.log")
     assert str(log) in line
-    assert "in run_plan" in log.read_text()
+    assert "in _work" in log.read_text()
     assert json.loads((out / "run.json").read_text())["status"] == "failed"
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.analysis.made_up_runs import write_run
 from zsd_ray.cli import main
 from zsd_ray.config.run import StorageConfig
-from zsd_ray.storage import filesystem
+from zsd_ray.storage.store import Store
 
 CONFIG = "configs/digits.yaml"
 
@@ -92,8 +92,8 @@ def test_bad_input_is_one_line_and_exit_code_2(digits, capsys, tmp_path):
 
 
 def test_an_output_on_an_object_store(s3, capsys):
-    filesystem.configure(StorageConfig(endpoint=s3.endpoint), retry_seconds=10)
-    url = write_run(f"{s3.url}/one", [("a", 0, 0, 4), ("b", 1, 0, 6)])
+    store = Store(StorageConfig(endpoint=s3.endpoint), retry_seconds=10)
+    url = write_run(f"{s3.url}/one", [("a", 0, 0, 4), ("b", 1, 0, 6)], store=store)
     assert main(["compare", url, url, f"--set=storage.endpoint={s3.endpoint}"]) == 0
     assert "50.0%" in capsys.readouterr().out
 

@@ -17,6 +17,7 @@ from zsd_ray.results.checkpoint import Checkpoint
 from zsd_ray.results.heartbeat import read_heartbeat
 from zsd_ray.results.image_parts import ImageParts
 from zsd_ray.results.output import Output
+from zsd_ray.storage.store import Store
 from zsd_ray.studies.fid.fid_file import FidEntry, RealStatistics, read_entries, write_entry
 from zsd_ray.studies.fid.moments import Moments
 from zsd_ray.studies.generation.generating import _check_output
@@ -81,7 +82,7 @@ def test_a_question_to_a_damaged_output_is_one_line(file, name, folder, capsys):
 @pytest.mark.parametrize("name", sorted(outputs.OF_FILE["progress.json"]))
 def test_a_heartbeat_that_cannot_be_understood_is_as_good_as_none(name, folder, capsys):
     outputs.OF_FILE["progress.json"][name](folder / "progress.json")
-    assert read_heartbeat(str(folder)) is None
+    assert read_heartbeat(str(folder), Store()) is None
     assert main(["status", str(folder)]) == 0
     assert "interrupted" in capsys.readouterr().out
 
@@ -99,7 +100,7 @@ def test_records_of_a_newer_version_can_be_looked_at(folder, capsys):
         tree = json.loads((folder / name).read_text())
         (folder / name).write_text(json.dumps(tree | {"colour": {"of": ["the", "sky"]}}))
     assert main(["status", str(folder)]) == 0
-    assert read_heartbeat(str(folder)) is not None
+    assert read_heartbeat(str(folder), Store()) is not None
 
 
 # ---- the records and parts of other commands

@@ -21,7 +21,7 @@ from tests.support.local_cluster import ROOT, SECONDS, local_cluster, wait_until
 from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.data.readers.digits import NAMES, Digits
 from zsd_ray.results.output import Output
-from zsd_ray.storage import filesystem
+from zsd_ray.storage.store import Store
 
 pytestmark = pytest.mark.end_to_end
 
@@ -151,8 +151,7 @@ def ray(cluster, *arguments):
 
 
 def output_of(bucket, name):
-    filesystem.configure(bucket.storage)  # a local run settled it otherwise
-    return Output(f"{bucket.url}/{name}")
+    return Output(f"{bucket.url}/{name}", Store(bucket.storage))
 
 
 def texts(bucket):

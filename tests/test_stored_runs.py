@@ -24,8 +24,9 @@ from zsd_ray.reports import html
 from zsd_ray.results import local_file
 from zsd_ray.results.output import Output, part_name
 from zsd_ray.scheduling.counters import Counters
+from zsd_ray.storage.store import Store
 
-INPUTS = Inputs()  # the digits are listed once, and the model is hashed once
+INPUTS = Inputs(Store())  # the digits are listed once, and the model is hashed once
 
 
 @pytest.fixture

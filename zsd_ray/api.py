@@ -18,9 +18,10 @@ from zsd_ray.models.registry import fingerprint
 from zsd_ray.planning.plan import make_plan
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.redaction import redact
+from zsd_ray.results.output import Output
 from zsd_ray.results.places import refuse_relative, refuse_relative_place
 from zsd_ray.runtime.pieces import DoAll, do_here
-from zsd_ray.storage import filesystem
+from zsd_ray.storage.store import Store
 from zsd_ray.studies.illustrations.illustration_file import Illustrations
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -63,14 +64,15 @@ def check_model(
 
     if n_images < 1:
         raise UserError(f"--images must be at least 1, but came {n_images}")
-    filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
-    plan = make_plan(config)
+    store = Store(config.storage, PLAN_SECONDS)
+    plan = make_plan(config, store=store)
     images = choose_subset(plan.dataset.records, n_images)
     found = check_numbers(
         plan.config,
         plan.dataset,
         plan.prompts,
         list(images),
+        store,
         lambda done: on_pass(done, 2 * len(images)),
     )
     refuse_difference(plan.config, found)
@@ -101,9 +103,9 @@ def illustrate(
     if n_images < 1:
         raise UserError(f"--images must be at least 1, but came {n_images}")
     refuse_relative_place("RUN", path)
-    run = open_run(path)
+    run = open_run(path, Store(storage or StorageConfig(), PLAN_SECONDS))
     config = run.config
-    filesystem.configure(storage or config.storage, retry_seconds=PLAN_SECONDS)
+    store = Store(storage or config.storage, PLAN_SECONDS)
     from zsd_ray.studies.illustrations import illustrating as engine
     from zsd_ray.studies.illustrations.illustration_page import render_illustrations
 
@@ -111,13 +113,14 @@ def illustrate(
     if not chosen:
         raise UserError(f"{run.name} has no image with a prediction yet; let it decide some")
     own = run.record.part("model", run.output.shown("run.json"))
-    if fingerprint(config.model) != own.get("fingerprint"):
+    if fingerprint(config.model, store) != own.get("fingerprint"):
         raise UserError(f"model.path {redact(config.model.path)} is not what {run.name} ran on")
     names = run.record.classes
-    found = engine.illustrate(config, names, chosen, engine.SETTINGS, run.name, on_part)
+    found = engine.illustrate(config, names, chosen, engine.SETTINGS, run.name, store, on_part)
+    output = Output(path, store)
     for name, content in found.files().items():
-        run.output.write_bytes(name, content)
-    run.output.write_bytes("illustrations.html", render_illustrations(found).encode())
+        output.write_bytes(name, content)
+    output.write_bytes("illustrations.html", render_illustrations(found).encode())
     return found
 
 
@@ -141,10 +144,10 @@ def generate(
     from zsd_ray.studies.generation import generating as engine
 
     refuse_relative(config.model_dump(mode="json"))
-    filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
-    job = engine.plan_images(config)
-    filesystem.configure(config.storage)
-    do_all = _do_all(local, config.cluster, config.storage, config.model.device)
+    store = Store(config.storage)
+    with store.impatient(PLAN_SECONDS):
+        job = engine.plan_images(config, store)
+    do_all = _do_all(local, config.cluster, config.model.device)
     return engine.generate(job, do_all, on_part, on_warning)
 
 
@@ -168,10 +171,10 @@ def fid(
     from zsd_ray.studies.fid import measuring as engine
 
     refuse_relative(config.model_dump(mode="json"))
-    filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
-    job = engine.plan_fid(config)
-    filesystem.configure(config.storage)
-    do_all = _do_all(local, config.cluster, config.storage, config.device)
+    store = Store(config.storage)
+    with store.impatient(PLAN_SECONDS):
+        job = engine.plan_fid(config, store)
+    do_all = _do_all(local, config.cluster, config.device)
     return engine.measure(job, do_all, on_images, on_warning)
 
 
@@ -230,13 +233,13 @@ def self_check(
     )
 
 
-def _do_all(local: bool, cluster: ClusterConfig, storage: StorageConfig, device: str) -> DoAll:
+def _do_all(local: bool, cluster: ClusterConfig, device: str) -> DoAll:
     """Who does independent pieces of work: this process, or a crew on Ray."""
     if local:
         return do_here
     from zsd_ray.runtime.crew import Crew
 
-    return Crew(cluster, storage, device)
+    return Crew(cluster, device)
 
 
 def train(

@@ -8,11 +8,12 @@ from zsd_ray.results.output import Output
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.results.schema import decisions_table
 from zsd_ray.results.totals import run_metrics
+from zsd_ray.storage.store import Store
 
 CLASSES = ["cat", "dog", "eel"]
 
 
-def write_run(path, rows, classes=CLASSES, data=None, n_images=None, **totals):
+def write_run(path, rows, classes=CLASSES, data=None, n_images=None, store=None, **totals):
     """Write rows of (image id, label, prediction or None for an error, evaluations)."""
     config = parse_config(
         RunConfig,
@@ -35,7 +36,7 @@ def write_run(path, rows, classes=CLASSES, data=None, n_images=None, **totals):
         )
         for image_id, label, prediction, n_evaluations in rows
     ]
-    output = Output(str(path))
+    output = Output(str(path), store or Store())
     output.prepare()
     output.write_decisions(decisions, raw_scores=False, part="part-0.parquet")
     parts = config.model_dump(mode="json")["data"]

@@ -15,6 +15,7 @@ from zsd_ray.analysis.weighting_fit import N_BUCKETS, fit_from_run, standardised
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.profile_file import read_profile
 from zsd_ray.stats.intervals import wilson
+from zsd_ray.storage.store import Store
 
 
 def rows_of(path, name):
@@ -54,7 +55,7 @@ def test_the_sd_is_that_of_the_draws_that_all_classes_had(request, run):
 def test_a_standardised_fit_takes_all_images_and_says_what_it_is_from(full_run, tmp_path):
     file = str(tmp_path / "s.json")
     found = fit_from_run(full_run, "standardised", file)
-    assert read_profile(file) == found.profile
+    assert read_profile(file, Store()) == found.profile
     decisions = rows_of(full_run, "decisions")
     record = json.loads(Path(full_run, "run.json").read_text())
     on = found.profile.fitted_on
@@ -138,7 +139,7 @@ def test_a_run_without_labels_can_be_standardised_and_not_learned_from(
 def test_without_a_place_the_file_lies_with_the_run(full_run, monkeypatch):
     written = []
     monkeypatch.setattr(
-        "zsd_ray.analysis.weighting_fit.write_profile", lambda path, _: written.append(path)
+        "zsd_ray.analysis.weighting_fit.write_profile", lambda path, *_: written.append(path)
     )
     assert fit_from_run(full_run, "learned").path == f"{full_run}/learned.json"
     assert written == [f"{full_run}/learned.json"]

@@ -8,6 +8,7 @@ from zsd_ray.config.identity import hash_of, identity_parts, resolved
 from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.records.errors import UserError
 from zsd_ray.settings.section import WHOLE
+from zsd_ray.storage.store import Store
 from zsd_ray.studies.fid.fid_config import FidConfig
 from zsd_ray.studies.probes.probe_config import ProbeConfig
 
@@ -85,7 +86,7 @@ def test_runs_of_earlier_versions_have_recorded_every_key():
     saved = parse_config(RunConfig, tree).model_dump(mode="json", context={WHOLE: True})
     assert saved["data"]["split"] == "test"
     config = parse_config(RunConfig, saved, saved=True)
-    assert changed(config, None, "li", []).pruning.rule == "li"
+    assert changed(config, None, "li", [], Store()).pruning.rule == "li"
 
 
 def test_the_identity_is_as_it_was():

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from zsd_ray.data.labels.class_tree import Level, parse_tree, read_tree
 from zsd_ray.records.errors import UserError
+from zsd_ray.storage.store import Store
 
 TREE = {"animal": {"pet": ["cat", "dog"], "wild": ["bear"]}, "vehicle": ["car", "bus"]}
 CLASSES = ("car", "cat", "bus", "dog", "bear")
@@ -170,7 +171,7 @@ def test_numbers_are_names() -> None:
 def test_a_file_is_read(tmp_path: Any) -> None:
     path = tmp_path / "tree.yaml"
     path.write_text(yaml.safe_dump(TREE))
-    assert read_tree(str(path), CLASSES) == parse_tree(TREE, CLASSES)
+    assert read_tree(str(path), CLASSES, Store()) == parse_tree(TREE, CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +183,6 @@ def test_a_file_that_is_no_tree_is_refused_by_name(
     path = tmp_path / "tree.yaml"
     path.write_bytes(content)
     with pytest.raises(UserError, match=rf"tree\.yaml.* ?{words}|{words}.*tree\.yaml"):
-        read_tree(str(path), CLASSES)
+        read_tree(str(path), CLASSES, Store())
     with pytest.raises(UserError, match=r"cannot read screen\.tree"):
-        read_tree(str(tmp_path / "nothing.yaml"), CLASSES)
+        read_tree(str(tmp_path / "nothing.yaml"), CLASSES, Store())

@@ -9,6 +9,7 @@ import fsspec
 import pytest
 
 from zsd_ray.records.errors import UserError
+from zsd_ray.storage.store import Store
 from zsd_ray.studies.cue_conflict.recorded_decisions import Answers, read_recorded
 
 HEADER = "subj,session,trial,rt,object_response,category,condition,imagename"
@@ -34,7 +35,7 @@ def row(answer: str, image: str, category: str | None = None) -> str:
 
 def test_a_file_is_read(write: Write) -> None:
     rows = [row("bird", "bird3-bear2"), row("na", "cat10-oven1"), row("oven", "cat1-oven12")]
-    (found,) = read_recorded([str(write(NAME.format("subject-01"), *rows))])
+    (found,) = read_recorded([str(write(NAME.format("subject-01"), *rows))], Store())
     assert found == Answers(
         "subject-01", ("bird", "cat", "cat"), ("bear", "oven", "oven"), ("bird", "na", "oven")
     )
@@ -53,7 +54,7 @@ def test_a_file_is_read(write: Write) -> None:
 def test_the_name_of_the_file_says_whose(
     write: Write, name: str, subject: str, is_person: bool
 ) -> None:
-    (found,) = read_recorded([str(write(name, row("cat", "cat1-oven1")))])
+    (found,) = read_recorded([str(write(name, row("cat", "cat1-oven1")))], Store())
     assert (found.subject, found.is_person) == (subject, is_person)
 
 
@@ -63,7 +64,7 @@ def test_sessions_of_a_subject_come_together_and_patterns_match(
     write("x_vgg_session_1.csv", row("cat", "cat1-oven1"))
     write("x_vgg_session_2.csv", row("oven", "cat2-oven1"))
     write("x_subject-02_session_1.csv", row("bear", "bear1-oven1"))
-    person, network = read_recorded([f"{tmp_path}/*.csv"])
+    person, network = read_recorded([f"{tmp_path}/*.csv"], Store())
     assert person.subject == "subject-02"
     assert network == Answers("vgg", ("cat", "cat"), ("oven", "oven"), ("cat", "oven"))
     everyone = Answers.together("all", [person, network])
@@ -74,12 +75,12 @@ def test_sessions_of_a_subject_come_together_and_patterns_match(
 def test_remote_files(write: Write, memory: str) -> None:
     path = write(NAME.format("vgg"), row("cat", "cat1-oven1"))
     fsspec.filesystem("memory").put(str(path), f"/bucket/data/{path.name}")
-    (found,) = read_recorded([f"{memory}/*.csv"])
+    (found,) = read_recorded([f"{memory}/*.csv"], Store())
     assert found.answers == ("cat",)
 
 
 def test_a_file_without_rows_has_no_answers(write: Write) -> None:
-    (found,) = read_recorded([str(write(NAME.format("vgg")))])
+    (found,) = read_recorded([str(write(NAME.format("vgg")))], Store())
     assert found == Answers("vgg", (), (), ())
 
 
@@ -113,7 +114,7 @@ def test_other_files_are_refused_in_one_line(
 ) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=words) as caught:
-        read_recorded([f"{tmp_path}/{name}"])
+        read_recorded([f"{tmp_path}/{name}"], Store())
     assert "\n" not in str(caught.value)
     assert name in str(caught.value)
 
@@ -126,33 +127,33 @@ def test_two_networks_of_one_name_are_refused(tmp_path: Path, write: Write, tria
         (tmp_path / folder).mkdir()
         write(f"{folder}/{NAME.format('alexnet')}", text)
     with pytest.raises(UserError, match=r"alexnet has decided cat2-oven1\.png in .*/a/.*/b/"):
-        read_recorded([f"{tmp_path}/a/*.csv", f"{tmp_path}/b/*.csv"])
+        read_recorded([f"{tmp_path}/a/*.csv", f"{tmp_path}/b/*.csv"], Store())
 
 
 def test_a_file_that_two_patterns_match_is_refused(tmp_path: Path, write: Write) -> None:
     path = write(NAME.format("vgg"), row("cat", "cat1-oven1"))
     with pytest.raises(UserError, match="is given twice"):
-        read_recorded([str(path), f"{tmp_path}/*.csv"])
+        read_recorded([str(path), f"{tmp_path}/*.csv"], Store())
 
 
 def test_other_images_of_a_subject_may_lie_elsewhere(tmp_path: Path, write: Write) -> None:
     (tmp_path / "b").mkdir()
     write(NAME.format("vgg"), row("cat", "cat1-oven1"))
     write(f"b/{NAME.format('vgg')}", row("cat", "cat1-cat2"))
-    (found,) = read_recorded([f"{tmp_path}/*.csv", f"{tmp_path}/b/*.csv"])
+    (found,) = read_recorded([f"{tmp_path}/*.csv", f"{tmp_path}/b/*.csv"], Store())
     assert found.textures == ("oven", "cat")
 
 
 def test_no_file_and_no_text_are_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no such file"):
-        read_recorded([f"{tmp_path}/x.csv"])
+        read_recorded([f"{tmp_path}/x.csv"], Store())
     (tmp_path / NAME.format("vgg")).write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="cannot read --decisions"):
-        read_recorded([f"{tmp_path}/*.csv"])
+        read_recorded([f"{tmp_path}/*.csv"], Store())
 
 
 def test_the_recorded_ones(shared_data: Path) -> None:
-    found = read_recorded([f"{shared_data}/cue-conflict/decisions/*.csv"])
+    found = read_recorded([f"{shared_data}/cue-conflict/decisions/*.csv"], Store())
     assert [each.subject for each in found] == [
         "resnet50",
         *(f"subject-{number:02}" for number in range(1, 11)),

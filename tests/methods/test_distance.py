@@ -12,6 +12,7 @@ from zsd_ray.methods.distance import make_distance
 from zsd_ray.methods.method import Sample
 from zsd_ray.models.files.clip_files import open_clip
 from zsd_ray.models.registry import load_model
+from zsd_ray.storage.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def made(denoiser):
 @torch.no_grad()
 def test_latent_is_the_mean_squared_difference_of_x(denoiser):
     denoised, rows, _ = made(denoiser)
-    distance = make_distance(denoiser, NoiseDenoiseMethod(distance="latent"))
+    distance = make_distance(denoiser, NoiseDenoiseMethod(distance="latent"), Store())
     found = distance(denoised, rows)
     for i in range(3):
         difference = (denoised[i] - rows.x_0[i]).numpy().astype(np.float64)
@@ -46,7 +47,7 @@ def test_pixel_is_that_of_the_decoded_image_inside_its_range(denoiser):
     denoised = 30 * denoised  # so that the decoder leaves the range
     decoded = denoiser.decode(denoised)
     assert decoded.abs().max() > 1
-    found = make_distance(denoiser, NoiseDenoiseMethod(distance="pixel"))(denoised, rows)
+    found = make_distance(denoiser, NoiseDenoiseMethod(distance="pixel"), Store())(denoised, rows)
     for i in range(3):
         difference = np.clip(decoded[i].numpy(), -1, 1) - pixels[i].numpy()
         assert float(found[i]) == pytest.approx(np.mean(difference.astype(float) ** 2), rel=1e-5)
@@ -58,7 +59,7 @@ def test_clip_is_two_less_twice_the_cosine_of_the_embeddings(denoiser, tmp_path)
     denoised, rows, pixels = made(denoiser)
     section = {"path": str(tmp_path / "clip")}
     method = NoiseDenoiseMethod(distance="clip", clip=section)
-    found = make_distance(denoiser, method)(denoised, rows)
+    found = make_distance(denoiser, method, Store())(denoised, rows)
     tower = open_clip().create_model(f"local-dir:{tmp_path / 'clip'}").eval()
     mean, std = (torch.tensor(of).view(1, 3, 1, 1) for of in ([0.5, 0.4, 0.3], [0.2, 0.25, 0.3]))
 

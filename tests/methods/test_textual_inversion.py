@@ -18,6 +18,7 @@ from zsd_ray.methods.method import Bound, Sample, Unit
 from zsd_ray.methods.textual_inversion import Token, shifted
 from zsd_ray.models.registry import encode_prompts, load_model, load_prompt_encoder
 from zsd_ray.models.rows import plain_rows
+from zsd_ray.storage.store import Store
 
 
 def showing(bound, embedding, number):
@@ -131,7 +132,7 @@ def digits():
         network=plain_rows(denoiser, conditioning),
         rows=6,
         seed=0,
-        prompt_encoder=lambda: load_prompt_encoder(config),
+        prompt_encoder=lambda: load_prompt_encoder(config, Store()),
     )
 
 

@@ -12,6 +12,7 @@ from zsd_ray.models.features.clip_embedding import load_embedding
 from zsd_ray.models.files.clip_files import open_clip
 from zsd_ray.models.registry import load_model
 from zsd_ray.records.errors import UserError
+from zsd_ray.storage.store import Store
 
 CPU = torch.device("cpu")
 
@@ -40,7 +41,7 @@ def test_an_image_of_the_models_own_size_is_embedded_as_the_baseline_does(folder
     pils, images = pictures(32)
     inputs = torch.stack([classifier.preprocess(image) for image in pils])
     theirs = classifier.scores(inputs, torch.eye(24)) / -100
-    ours = load_embedding(str(folder), None, CPU)(images)
+    ours = load_embedding(str(folder), None, CPU, Store())(images)
     assert ours.dtype == torch.float32
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(ours.norm(dim=1), torch.ones(3))
@@ -53,7 +54,7 @@ def test_others_are_resized_nearly_as_the_library_resizes_pictures(folder, size)
     pils, images = pictures(size)
     inputs = torch.stack([transform(image) for image in pils])
     theirs = model.eval().encode_image(inputs, normalize=True)
-    ours = load_embedding(str(folder), None, CPU)(images)
+    ours = load_embedding(str(folder), None, CPU, Store())(images)
     difference = (ours - theirs).norm(dim=1).max()
     apart = torch.cdist(theirs, theirs)[~torch.eye(3, dtype=bool)].min()
     assert difference < 0.05 * apart
@@ -61,13 +62,13 @@ def test_others_are_resized_nearly_as_the_library_resizes_pictures(folder, size)
 
 @torch.no_grad()
 def test_values_beyond_the_range_are_clipped(folder):
-    embed, (_, images) = load_embedding(str(folder), None, CPU), pictures(32)
+    embed, (_, images) = load_embedding(str(folder), None, CPU, Store()), pictures(32)
     torch.testing.assert_close(embed(5 * images), embed((5 * images).clamp(-1, 1)))
 
 
 def test_an_architecture_with_a_file_of_weights_and_none(folder, tmp_path):
     _, keys = clip_file(tmp_path / "file", "embedding-clip")
-    embed = load_embedding(keys["path"], keys["pretrained"], CPU)
+    embed = load_embedding(keys["path"], keys["pretrained"], CPU, Store())
     assert embed(pictures(32)[1]).shape == (3, 24)
     with pytest.raises(UserError, match=r"set model\.pretrained"):
-        load_embedding("ViT-B-32", None, CPU)
+        load_embedding("ViT-B-32", None, CPU, Store())

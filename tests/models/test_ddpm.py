@@ -11,6 +11,7 @@ from zsd_ray.diffusion.parametrisation import to_epsilon
 from zsd_ray.models.conditioning.labels import label_names
 from zsd_ray.models.registry import check_model, check_null_prompt, encode_prompts, load_model
 from zsd_ray.records.errors import UserError
+from zsd_ray.storage.store import Store
 
 NAMES = ["two", "zero", "one"]
 KINDS = {
@@ -125,8 +126,8 @@ def test_the_label_behind_those_that_have_names_is_of_no_class(tmp_path):
     ddpm(tmp_path / "ddpm", num_class_embeds=4)
     config = ModelConfig(family="ddpm", path=str(tmp_path / "ddpm"), device="cpu")
     with pytest.raises(UserError, match="always told a label"):
-        check_null_prompt(config)
+        check_null_prompt(config, Store())
     edit(config, "model_index.json", id2label={"0": "zero", "1": "one", "2": "two"})
-    check_null_prompt(config)
+    check_null_prompt(config, Store())
     assert encode_prompts(config, ["two", "", "zero"])["labels"].tolist() == [2, 3, 0]
     assert label_names(check_model(config), config) == ["zero", "one", "two"]

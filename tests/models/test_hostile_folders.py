@@ -12,6 +12,7 @@ from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.features.clip_embedding import load_embedding
 from zsd_ray.models.registry import check_model, encode_prompts, load_model
 from zsd_ray.records.errors import UserError
+from zsd_ray.storage.store import Store
 
 FAMILIES = {
     **{family: build for (family, _), build in BUILDERS.items() if family != "custom"},
@@ -154,7 +155,7 @@ def test_an_open_clip_folder_chooses_no_code_for_its_text(
     if message != "auto_map":
         (folder / "tokenizer_config.json").unlink()
     use = {
-        "distance": lambda: load_embedding(config.path, None, "cpu"),
+        "distance": lambda: load_embedding(config.path, None, "cpu", Store()),
         "classifier": lambda: encode_prompts(config, prompts),
     }
     with pytest.raises(UserError, match=message):

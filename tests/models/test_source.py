@@ -7,7 +7,7 @@ import pytest
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.files.source import fingerprint, resolve
 from zsd_ray.records.errors import UserError
-from zsd_ray.storage import filesystem
+from zsd_ray.storage.store import Store
 
 
 def test_a_model_at_a_url_is_fetched_whole_and_once(tiny_model, monkeypatch, tmp_path):
@@ -15,11 +15,11 @@ def test_a_model_at_a_url_is_fetched_whole_and_once(tiny_model, monkeypatch, tmp
     memory = fsspec.filesystem("memory")
     memory.put(f"{tiny_model}/", "/models/tiny/", recursive=True)
     memory.pipe_file("/models/tiny/notes.bin", b"not wanted")
-    folder = resolve(ModelConfig(path="memory://models/tiny"), ())
+    folder = resolve(ModelConfig(path="memory://models/tiny"), (), Store())
     assert fingerprint(folder) == fingerprint(tiny_model)
     assert not (folder / "notes.bin").exists()
     stamps = {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
-    assert resolve(ModelConfig(path="memory://models/tiny"), ()) == folder
+    assert resolve(ModelConfig(path="memory://models/tiny"), (), Store()) == folder
     assert stamps == {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
 
 
@@ -30,10 +30,10 @@ def test_files_that_are_gone_from_a_url_are_gone_here(tiny_model, monkeypatch, t
     expected = fingerprint(origin)
     index = origin / "unet" / "diffusion_pytorch_model.safetensors.index.json"
     index.write_text("{}")
-    folder = resolve(ModelConfig(path=f"file://{origin}"), ())
+    folder = resolve(ModelConfig(path=f"file://{origin}"), (), Store())
     assert (folder / "unet" / index.name).is_file()
     index.unlink()
-    folder = resolve(ModelConfig(path=f"file://{origin}"), ())
+    folder = resolve(ModelConfig(path=f"file://{origin}"), (), Store())
     assert not (folder / "unet" / index.name).exists()
     assert fingerprint(folder) == expected
 
@@ -59,10 +59,10 @@ class Listing:
 )
 def test_keys_that_leave_their_folder_write_nothing(name, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a" / "cache"))
-    store = Listing("model_index.json", name)
-    monkeypatch.setattr(filesystem, "open_filesystem", lambda url: (store, "b/model"))
+    listing = Listing("model_index.json", name)
+    monkeypatch.setattr(Store, "open", lambda self, url: (listing, "b/model"))
     with pytest.raises(UserError, match="may lie outside of its folder") as caught:
-        resolve(ModelConfig(path="s3://b/model"), ())
+        resolve(ModelConfig(path="s3://b/model"), (), Store())
     assert "x.json" in str(caught.value)
     assert list(tmp_path.rglob("*.json")) == []
 
@@ -71,12 +71,12 @@ def test_retrained_weights_of_the_same_size_are_fetched_again(tiny_model, monkey
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     origin = tmp_path / "origin"
     shutil.copytree(tiny_model, origin)
-    before = fingerprint(resolve(ModelConfig(path=f"file://{origin}"), ()))
+    before = fingerprint(resolve(ModelConfig(path=f"file://{origin}"), (), Store()))
     (weights,) = (origin / "vae").glob("*.safetensors")
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 1
     weights.write_bytes(content)
-    after = fingerprint(resolve(ModelConfig(path=f"file://{origin}"), ()))
+    after = fingerprint(resolve(ModelConfig(path=f"file://{origin}"), (), Store()))
     assert after == fingerprint(origin) != before
 
 
@@ -97,7 +97,7 @@ def test_large_files_are_told_apart_by_samples(tmp_path):
 def test_a_url_without_a_model_is_a_user_error(url, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(UserError, match=r"model\.path"):
-        resolve(ModelConfig(path=url), ())
+        resolve(ModelConfig(path=url), (), Store())
 
 
 def test_the_fingerprint_tells_weights_apart(tiny_model, tmp_path):

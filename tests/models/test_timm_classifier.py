@@ -13,6 +13,7 @@ from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.files.timm_files import fingerprint, timm
 from zsd_ray.models.registry import check_model, check_prompts, encode_prompts, load_model
 from zsd_ray.records.errors import UserError
+from zsd_ray.storage.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,8 @@ def test_the_model_of_a_folder_has_its_own_input(folder, tmp_path):
     torch.testing.assert_close(ours, their_scores(model, list(range(10))), rtol=1e-4, atol=1e-5)
     other = our_scores(ModelConfig(family="timm", path=str(folder), device="cpu"), NAMES)
     assert (ours - other).abs().max() > 1e-3
-    assert fingerprint(config) != fingerprint(ModelConfig(family="timm", path=str(folder)))
+    theirs = ModelConfig(family="timm", path=str(folder))
+    assert fingerprint(config, Store()) != fingerprint(theirs, Store())
 
 
 @pytest.fixture(scope="module")

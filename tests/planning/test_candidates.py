@@ -17,6 +17,7 @@ from zsd_ray.records.errors import UserError
 from zsd_ray.records.scores import Decision
 from zsd_ray.results.output import Output, part_name
 from zsd_ray.results.run_file import RunFile
+from zsd_ray.storage.store import Store
 
 CLASSES = ["cat", "dog", "emu", "fox", "gnu"]
 MODEL = {"fingerprint": "f"}
@@ -131,7 +132,7 @@ def test_images_that_are_not_of_this_run_are_passed_over(tmp_path: Any) -> None:
 
 def test_evaluations_of_another_model_are_not_this_ones(tmp_path: Any) -> None:
     rows = [decision(0, (3, 2, 1, 1, 1), (1.0,) * 5, n_screen_evaluations=100)]
-    screen = open_screen(str(write(tmp_path, rows).path), 2, CLASSES)
+    screen = open_screen(str(write(tmp_path, rows).path), 2, CLASSES, Store())
     same, other = (screen.candidates(records(1), model) for model in (MODEL, {"fingerprint": "g"}))
     assert same.of(0).n_evaluations == 108  # type: ignore[union-attr]
     assert other.of(0).n_evaluations is None  # type: ignore[union-attr]
@@ -141,7 +142,7 @@ def test_evaluations_of_another_model_are_not_this_ones(tmp_path: Any) -> None:
 def test_classes_are_matched_by_name(tmp_path: Any) -> None:
     rows = [decision(0, (9, 8, 1, 1, 1), (1.0,) * 5)]  # cat and dog
     ours = ["gnu", "dog", "emu", "cat", "fox"]
-    screen = open_screen(str(write(tmp_path, rows).path), 2, ours)
+    screen = open_screen(str(write(tmp_path, rows).path), 2, ours, Store())
     found = screen.candidates(records(1), MODEL).of(0)
     assert found is not None
     assert [ours[k] for k in found.classes] == ["dog", "cat"]
@@ -150,7 +151,7 @@ def test_classes_are_matched_by_name(tmp_path: Any) -> None:
 
 def refused(path: Any, classes: list[str] = CLASSES, top: int = 2) -> str:
     with pytest.raises(UserError) as caught:
-        open_screen(str(path), top, classes)
+        open_screen(str(path), top, classes, Store())
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -174,4 +175,4 @@ def test_what_is_no_screen_is_refused_with_the_reason(tmp_path: Any) -> None:
     twice = ["crane", "crane", "emu"]
     write(tmp_path, [], classes=twice)
     assert "in another order, and names crane more than once" in refused(tmp_path, twice[::-1])
-    assert open_screen(str(tmp_path), 2, twice).group_of.tolist() == [0, 1, 2]
+    assert open_screen(str(tmp_path), 2, twice, Store()).group_of.tolist() == [0, 1, 2]

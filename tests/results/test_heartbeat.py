@@ -13,6 +13,7 @@ from zsd_ray.results import heartbeat
 from zsd_ray.results.heartbeat import Heart, Heartbeat, read_heartbeat, refuse_second_driver
 from zsd_ray.results.output import Output
 from zsd_ray.results.progress import Progress
+from zsd_ray.storage.store import Store
 
 NOW = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
 PROGRESS = Progress(
@@ -46,13 +47,13 @@ class Sleeper:
 
 def refuse(path, sleeper, said=None):
     said = [] if said is None else said
-    refuse_second_driver(str(path), said.append, clock=lambda: NOW, sleep=sleeper)
+    refuse_second_driver(str(path), Store(), said.append, clock=lambda: NOW, sleep=sleeper)
 
 
 def test_what_is_written_is_read_again(tmp_path):
     beat = a_beat()
     write(tmp_path, beat)
-    assert read_heartbeat(f"{tmp_path}/") == beat
+    assert read_heartbeat(f"{tmp_path}/", Store()) == beat
     assert beat.age(NOW) == 5
     assert beat.age(NOW - timedelta(hours=1)) == 0  # its clock is ahead of ours
 
@@ -61,7 +62,7 @@ def test_what_is_written_is_read_again(tmp_path):
 def test_what_cannot_be_understood_is_as_good_as_not_there(tmp_path, text):
     if text is not None:
         (tmp_path / "progress.json").write_text(text)
-    assert read_heartbeat(str(tmp_path)) is None
+    assert read_heartbeat(str(tmp_path), Store()) is None
 
 
 # ---- two drivers
@@ -138,17 +139,17 @@ def test_no_run_no_wait(tmp_path):
 
 def test_a_heart_beats_until_it_is_stopped_and_says_how_it_ended(tmp_path):
     heart = Heart(Output(str(tmp_path)), "one", PROGRESS, seconds=0.01)
-    wait_until(lambda: read_heartbeat(str(tmp_path)))
-    first = read_heartbeat(str(tmp_path))
+    wait_until(lambda: read_heartbeat(str(tmp_path), Store()))
+    first = read_heartbeat(str(tmp_path), Store())
     assert (first.status, first.progress) == ("running", PROGRESS)
     heart.progress = replace(PROGRESS, n_decided=5)
-    wait_until(lambda: read_heartbeat(str(tmp_path)).progress.n_decided == 5)
-    assert read_heartbeat(str(tmp_path)).at > first.at
+    wait_until(lambda: read_heartbeat(str(tmp_path), Store()).progress.n_decided == 5)
+    assert read_heartbeat(str(tmp_path), Store()).at > first.at
     heart.stop("finished")
-    last = read_heartbeat(str(tmp_path))
+    last = read_heartbeat(str(tmp_path), Store())
     assert last.status == "finished"
     time.sleep(0.05)
-    assert read_heartbeat(str(tmp_path)) == last
+    assert read_heartbeat(str(tmp_path), Store()) == last
 
 
 class AwayOutput:

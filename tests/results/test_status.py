@@ -9,6 +9,7 @@ from zsd_ray.results.output import Output
 from zsd_ray.results.progress import Progress
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.results.run_status import read_status
+from zsd_ray.storage.store import Store
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 RUN = RunFile(
@@ -35,7 +36,7 @@ def beat(output, seconds_ago, **changes):
 def test_a_run_at_work(output):
     output.write_run(RUN)
     beat(output, seconds_ago=4)
-    status = read_status(output.path, NOW)
+    status = read_status(output.path, Store(), NOW)
     assert (status.status, status.silent, status.seconds_since) == ("running", False, 4)
     assert (status.n_decided, status.n_images, status.n_errors) == (10, 20, 2)
     assert status.accuracy == 0.75
@@ -47,13 +48,13 @@ def test_a_run_at_work(output):
 def test_before_a_run_has_begun_its_last_stage_is_shown(output):
     for name in ("tree-2", "tree-10", "decisions", "pilot"):
         Output(output.location(name)).write_run(RUN)
-    assert read_status(output.path, NOW).output == output.location("tree-10")
+    assert read_status(output.path, Store(), NOW).output == output.location("tree-10")
     Output(output.location("audit")).write_run(RUN)
     beat(Output(output.location("audit")), seconds_ago=4)
-    status = read_status(output.path, NOW)
+    status = read_status(output.path, Store(), NOW)
     assert (status.output, status.n_decided) == (output.location("audit"), 10)
     output.write_run(RUN)
-    assert read_status(output.path, NOW).output == output.path
+    assert read_status(output.path, Store(), NOW).output == output.path
 
 
 @pytest.mark.parametrize("seconds_ago", [75, -3600])
@@ -67,16 +68,16 @@ def test_a_run_on_a_machine_of_another_time_is_watched(output, seconds_ago):
         if len(slept) == 3:
             beat(output, seconds_ago - 3, pid_space="far away")
 
-    status = read_status(output.path, NOW, sleep)
+    status = read_status(output.path, Store(), NOW, sleep)
     assert (status.silent, status.n_workers, len(slept)) == (False, 3, 3)
-    status = read_status(output.path, NOW, slept.append)
+    status = read_status(output.path, Store(), NOW, slept.append)
     assert (status.silent, len(slept)) == (True, 3 + 8)
 
 
 def test_a_silent_run_has_no_rates(output):
     output.write_run(RUN)
     beat(output, seconds_ago=75)
-    status = read_status(output.path, NOW)
+    status = read_status(output.path, Store(), NOW)
     assert status.silent
     assert (status.n_decided, status.accuracy, status.seconds_since) == (10, 0.75, 75)
     assert (status.n_workers, status.images_per_second, status.seconds_left) == (None, None, None)
@@ -84,7 +85,7 @@ def test_a_silent_run_has_no_rates(output):
 
 def test_a_run_that_has_not_said_anything_yet(output):
     output.write_run(RUN)
-    status = read_status(output.path, NOW)
+    status = read_status(output.path, Store(), NOW)
     assert (status.status, status.silent, status.last_heard) == ("running", False, None)
     assert (status.n_decided, status.accuracy) == (5, None)
 
@@ -98,7 +99,7 @@ def test_what_has_ended_is_told_by_its_record(output, ending):
     ended = "2026-11-22T11:30:00+00:00"
     output.write_run(replace(RUN, status=ending, n_done=15, ended=ended, totals=totals))
     beat(output, seconds_ago=600)  # its last words did not get through
-    status = read_status(output.path, NOW)
+    status = read_status(output.path, Store(), NOW)
     assert (status.status, status.silent, status.ended) == (ending, False, ended)
     assert (status.n_decided, status.n_errors, status.accuracy) == (16, 1, 0.9)
     assert (status.evaluations_per_second, status.images_per_second) == (12, 0.5)
@@ -108,4 +109,4 @@ def test_what_has_ended_is_told_by_its_record(output, ending):
 
 def test_where_there_is_no_run(tmp_path):
     with pytest.raises(UserError, match=f"there is no run at {tmp_path}/x .*give the output.path"):
-        read_status(f"{tmp_path}/x")
+        read_status(f"{tmp_path}/x", Store())

@@ -18,7 +18,7 @@ from tests.support.mlflow_server import MlflowServer
 from tests.support.processes import actors, wait_until
 from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.results.output import Output
-from zsd_ray.storage import filesystem
+from zsd_ray.storage.store import Store
 
 pytestmark = pytest.mark.end_to_end
 
@@ -97,8 +97,7 @@ def test_a_run_survives_the_loss_of_each_of_its_parts(
         tracking={"mlflow": mlflow_server.url, "experiment": "chaos"},
     )
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
-    output = Output(f"{s3.url}/chaos")
-    filesystem.configure(s3.storage)
+    output = Output(f"{s3.url}/chaos", Store(s3.storage))
 
     counts = {}  # a part never changes
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from zsd_ray.config.run import ClusterConfig, StorageConfig
+from zsd_ray.config.run import ClusterConfig
 from zsd_ray.records.errors import RunBrokenError, UserError
 from zsd_ray.runtime.crew import Crew
 from zsd_ray.runtime.pieces import do_here
 
-CREW = Crew(ClusterConfig(workers=2), StorageConfig(retry_seconds=0))
+CREW = Crew(ClusterConfig(workers=2))
 
 
 def make_square(folder: Path):
@@ -56,7 +56,7 @@ def test_here_and_on_a_cluster_alike(local_ray, tmp_path):
 
 def test_a_worker_that_has_no_place_holds_nothing_up(local_ray, tmp_path):
     """Of two workers of 5 cores, 8 cores hold one."""
-    crew = Crew(ClusterConfig(workers=2, cpus_per_worker=5), StorageConfig(retry_seconds=0))
+    crew = Crew(ClusterConfig(workers=2, cpus_per_worker=5))
     assert list(crew(partial(make_square, tmp_path), pieces(range(6)))) == [0, 1, 4, 9, 16, 25]
 
 

@@ -10,6 +10,7 @@ from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.registry import check_null_prompt
 from zsd_ray.planning.plan import make_plan
 from zsd_ray.records.errors import UserError
+from zsd_ray.storage.store import Store
 
 NULL = {"normaliser": "null-prompt"}
 
@@ -73,7 +74,7 @@ def test_a_plan_counts_it(tmp_path):
 def test_what_is_always_told_a_label_has_no_null_prompt(family, kind, tmp_path):
     _, keys = BUILDERS[family, kind](tmp_path / "model")
     with pytest.raises(UserError, match=rf"family {family} is always told a label"):
-        check_null_prompt(ModelConfig(family=family, path=str(tmp_path / "model"), **keys))
+        check_null_prompt(ModelConfig(family=family, path=str(tmp_path / "model"), **keys), Store())
 
 
 @pytest.mark.parametrize(
@@ -88,4 +89,4 @@ def test_what_is_always_told_a_label_has_no_null_prompt(family, kind, tmp_path):
 )
 def test_what_reads_text_or_drops_labels_has_one(family, kind, tmp_path):
     _, keys = BUILDERS[family, kind](tmp_path / "model")
-    check_null_prompt(ModelConfig(family=family, path=str(tmp_path / "model"), **keys))
+    check_null_prompt(ModelConfig(family=family, path=str(tmp_path / "model"), **keys), Store())

@@ -134,7 +134,7 @@ def test_a_run_is_not_finished_before_its_rows_are_written(local_ray, tmp_path, 
 
 def test_a_worker_that_was_given_up_gets_no_work_and_changes_nothing(local_ray, tmp_path, pool):
     plan = make_plan(configure(tmp_path))
-    sink = Sink.remote(plan.output, False, plan.config.storage)
+    sink = Sink.remote(plan.output, False)
 
     async def scenario():
         scheduler = shell(plan, sink)
@@ -157,7 +157,7 @@ def test_a_worker_that_was_given_up_gets_no_work_and_changes_nothing(local_ray, 
 
 def test_a_call_that_ray_repeats_gets_the_same_answer(local_ray, tmp_path, pool):
     plan = make_plan(configure(tmp_path))
-    sink = Sink.remote(plan.output, False, plan.config.storage)
+    sink = Sink.remote(plan.output, False)
 
     async def scenario():
         scheduler = shell(plan, sink)
@@ -181,7 +181,7 @@ def test_a_call_that_ray_repeats_gets_the_same_answer(local_ray, tmp_path, pool)
 
 def test_silence_is_measured_against_a_workers_own_speed(local_ray, tmp_path, pool, monkeypatch):
     plan = make_plan(configure(tmp_path, n_images=400, hang_seconds=2))
-    sink = Sink.remote(plan.output, False, plan.config.storage)
+    sink = Sink.remote(plan.output, False)
     now = 1000.0
     monkeypatch.setattr(scheduler_actor.time, "monotonic", lambda: now)
 
@@ -218,7 +218,7 @@ def test_silence_is_measured_against_a_workers_own_speed(local_ray, tmp_path, po
 
 def test_a_scheduler_that_begins_again_knows_what_was_written_and_saved(local_ray, tmp_path, pool):
     plan = make_plan(configure(tmp_path))
-    sink = Sink.remote(plan.output, False, plan.config.storage)
+    sink = Sink.remote(plan.output, False)
 
     async def first_life():
         scheduler = shell(plan, sink)
@@ -290,7 +290,7 @@ def test_each_life_of_a_scheduler_keeps_a_log_of_its_own(
 
 def test_the_sink_refuses_what_a_dead_schedulers_process_sent(local_ray, tmp_path):
     plan = make_plan(configure(tmp_path))
-    sink = Sink.remote(plan.output, False, plan.config.storage)
+    sink = Sink.remote(plan.output, False)
     first = Claim(1, token=9)
     assert ray.get(sink.open.remote(0, first))
     ray.get(sink.checkpoint.remote(0, first, b"first"))

@@ -12,6 +12,7 @@ from zsd_ray.planning.defaults import with_defaults
 from zsd_ray.records.scores import ImageFailure, MicroBatch, WorkItem
 from zsd_ray.scoring import scorer as scoring
 from zsd_ray.scoring.binding import make_scorer
+from zsd_ray.storage.store import Store
 
 NAMES = ["zero", "one", "two"]
 ITEMS = (WorkItem(0, 0, 2, (0, 1, 2)), WorkItem(1, 1, 1, (0, 2)), WorkItem(0, 2, 1, (1,)))
@@ -33,7 +34,7 @@ def make(tiny_model):
         config = with_defaults(parse_config(RunConfig, tree))
         dataset = dataset or Pictures(3)
         size = config.size(len(NAMES))
-        return make_scorer(config, size, denoiser, dataset, conditioning, NAMES)
+        return make_scorer(config, size, denoiser, dataset, conditioning, NAMES, Store())
 
     return make
 

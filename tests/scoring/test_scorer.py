@@ -22,6 +22,7 @@ from zsd_ray.records.scores import ImageFailure, MicroBatch, WorkItem
 from zsd_ray.scoring import batch_size as sizes
 from zsd_ray.scoring.binding import denoiser_scorer
 from zsd_ray.scoring.binding import make_scorer as planned_scorer
+from zsd_ray.storage.store import Store
 
 PROMPTS = [f"a {noun} of a {name}" for name in ("cat", "dog", "bird") for noun in ("photo", "map")]
 SEED = 11
@@ -330,7 +331,7 @@ def test_a_worker_measures_its_batch_on_its_share_of_a_gpu(denoiser, gpus, share
     cluster = {"gpus_per_worker": gpus, "batch_size": "auto"}
     run = parse_config(RunConfig, {"method": PAPER, "cluster": cluster})
     rows = {name: of[:1] for name, of in denoiser.conditioning.items()}
-    scorer = planned_scorer(run, run.size(1), denoiser, Pictures(1), rows, ["one"])
+    scorer = planned_scorer(run, run.size(1), denoiser, Pictures(1), rows, ["one"], Store())
     assert scorer.batch_size == 8
     assert asked == [share]
 

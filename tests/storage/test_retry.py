@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 
 import aiohttp
 import pytest
@@ -11,7 +12,7 @@ from botocore.parsers import ResponseParserError
 from s3fs.errors import translate_boto_error
 
 from zsd_ray.records.errors import StoreError
-from zsd_ray.storage.retry import is_transient, patiently, set_patience, waiting
+from zsd_ray.storage.retry import is_transient, patiently, waiting
 
 
 def answer(status: int, code: str) -> botocore.ClientError:
@@ -99,7 +100,10 @@ def test_what_is_missing_forbidden_or_wrong_does_not(error: Exception) -> None:
 class Store:
     """Fails until a time on a clock that only sleeping moves."""
 
-    def __init__(self, back_at: float, error: Exception | None = None) -> None:
+    def __init__(
+        self, back_at: float, error: Exception | None = None, seconds: float = 900
+    ) -> None:
+        self.seconds = seconds
         self.now = 100.0
         self.back_at = 100.0 + back_at
         self.error = error or ConnectionResetError(errno.ECONNRESET, "connection reset")
@@ -117,11 +121,13 @@ class Store:
         self.now += seconds
 
     def ask(self) -> str:
-        return patiently(self, "the store of s3://b", clock=lambda: self.now, sleep=self.sleep)
+        return self.patiently(self, "the store of s3://b")
+
+    def patiently(self, call: Callable[[], str], name: str) -> str:
+        return patiently(call, lambda: self.seconds, name, clock=lambda: self.now, sleep=self.sleep)
 
 
 def test_it_asks_again_more_and_more_seldom_until_the_store_is_back() -> None:
-    set_patience(900)
     store = Store(back_at=300)
     assert store.ask() == "content"
     assert store.sleeps[0] <= 0.2
@@ -131,8 +137,7 @@ def test_it_asks_again_more_and_more_seldom_until_the_store_is_back() -> None:
 
 
 def test_it_gives_up_in_the_configured_time() -> None:
-    set_patience(20)
-    store = Store(back_at=1000)
+    store = Store(back_at=1000, seconds=20)
     with pytest.raises(StoreError) as caught:
         store.ask()
     assert sum(store.sleeps) == pytest.approx(20)
@@ -143,15 +148,13 @@ def test_it_gives_up_in_the_configured_time() -> None:
 
 
 def test_without_patience_there_is_one_attempt() -> None:
-    set_patience(0)
-    store = Store(back_at=1)
+    store = Store(back_at=1, seconds=0)
     with pytest.raises(StoreError):
         store.ask()
     assert store.sleeps == []
 
 
 def test_a_permanent_error_is_raised_at_once() -> None:
-    set_patience(900)
     store = Store(back_at=1, error=FileNotFoundError("gone"))
     with pytest.raises(FileNotFoundError, match="gone"):
         store.ask()
@@ -159,15 +162,13 @@ def test_a_permanent_error_is_raised_at_once() -> None:
 
 
 def test_calls_inside_each_other_give_up_once() -> None:
-    set_patience(20)
-    store = Store(back_at=1000)
+    store = Store(back_at=1000, seconds=20)
     with pytest.raises(StoreError, match="s3://b"):
-        patiently(store.ask, "outer", clock=lambda: store.now, sleep=store.sleep)
+        store.patiently(store.ask, "outer")
     assert sum(store.sleeps) == pytest.approx(20)
 
 
 def test_a_process_waits_from_the_first_failure_until_the_answer() -> None:
-    set_patience(900)
     store = Store(back_at=1)
     assert not waiting()
     store.ask()
@@ -178,16 +179,28 @@ def test_a_process_waits_from_the_first_failure_until_the_answer() -> None:
 
 
 def test_it_waits_no_more_when_it_gave_up() -> None:
-    set_patience(1)
     with pytest.raises(StoreError):
-        Store(back_at=9).ask()
+        Store(back_at=9, seconds=1).ask()
     assert not waiting()
 
 
 def test_a_reason_tells_no_password() -> None:
-    set_patience(0)
     url = "http://me:SECRET@host:9000/bucket"
-    store = Store(back_at=1, error=botocore.EndpointConnectionError(endpoint_url=url))
+    store = Store(back_at=1, error=botocore.EndpointConnectionError(endpoint_url=url), seconds=0)
     with pytest.raises(StoreError, match=r"http://\*\*\*@host:9000") as caught:
         store.ask()
     assert "SECRET" not in str(caught.value)
+
+
+def test_patience_may_end_while_it_waits() -> None:
+    store = Store(back_at=1000)
+    sleep = store.sleep
+
+    def sleep_and_lose_patience(seconds: float) -> None:
+        sleep(seconds)
+        store.seconds = 5
+
+    store.sleep = sleep_and_lose_patience  # type: ignore[method-assign]
+    with pytest.raises(StoreError):
+        store.ask()
+    assert sum(store.sleeps) == pytest.approx(5)

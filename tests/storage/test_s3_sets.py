@@ -14,11 +14,12 @@ from tests.support.s3_server import S3
 from tests.support.tars import write_tar
 from zsd_ray.config.data import DataConfig
 from zsd_ray.data.dataset import ImageDataset
+from zsd_ray.data.location import Location
 from zsd_ray.data.open import open_dataset
 from zsd_ray.data.readers.webdataset_reader import WebDataset
 from zsd_ray.records.errors import StoreError
-from zsd_ray.storage.filesystem import configure
 from zsd_ray.storage.retry import waiting
+from zsd_ray.storage.store import Store
 
 BY_RANGE = (
     "cifar10-official-cifar10_binary-",
@@ -28,15 +29,16 @@ BY_RANGE = (
 WHOLE = ("mnist-official-mnist_gz-", "svhn-official-svhn-")
 
 
-def opened(store: S3, name: str, tmp_path: Path) -> ImageDataset:
+def opened(store: S3, reach: Store, name: str, tmp_path: Path) -> ImageDataset:
     url = store.put_folder(WAYS[name].make(tmp_path / name), name)
-    return open_dataset(DataConfig.model_validate({"source": WAYS[name].source, "path": url}))
+    config = DataConfig.model_validate({"source": WAYS[name].source, "path": url})
+    return open_dataset(config, reach)
 
 
 @pytest.mark.parametrize("name", BY_RANGE + WHOLE)
-def test_arrays(store: S3, name: str, tmp_path: Path) -> None:
+def test_arrays(store: S3, name: str, tmp_path: Path, reach: Store) -> None:
     truth = WAYS[name].truth("test")
-    dataset = opened(store, name, tmp_path)
+    dataset = opened(store, reach, name, tmp_path)
     assert [record.label for record in dataset.records] == truth.labels
     for index in (8, 0, 3):
         np.testing.assert_array_equal(np.asarray(dataset.read(index)), truth.images[index])
@@ -52,9 +54,9 @@ def tars(store: S3, tmp_path: Path) -> str:
     return store.put_folder(tmp_path / "tars", "tars")
 
 
-def test_tars(tars: str) -> None:
+def test_tars(tars: str, reach: Store) -> None:
     for path in ("", "/part-*.tar", "/part-{000000..000001}.tar"):
-        dataset = WebDataset(f"{tars}{path}", "label")
+        dataset = WebDataset(Location(f"{tars}{path}", reach), "label")
         assert [record.label for record in dataset.records] == [0, 1]
         assert dataset.label_names == ["cat", "dog"]
         assert dataset.records[1].source == f"{tars}/part-000001.tar:a.ppm"
@@ -62,16 +64,18 @@ def test_tars(tars: str) -> None:
 
 
 def test_a_store_that_goes_away_is_waited_for_and_no_image_is_blamed(
-    store: S3, tars: str, tmp_path: Path
+    store: S3, tars: str, tmp_path: Path, reach: Store
 ) -> None:
-    sets = [WebDataset(tars, "label"), *(opened(store, name, tmp_path) for name in BY_RANGE)]
+    sets = [
+        WebDataset(Location(tars, reach), "label"),
+        *(opened(store, reach, name, tmp_path) for name in BY_RANGE),
+    ]
     before = [np.asarray(dataset.read(1)) for dataset in sets]
     store.stop()
-    configure(store.storage, retry_seconds=0.5)
-    for dataset in sets:
-        with pytest.raises(StoreError, match="did not answer"):
-            dataset.read(1)
-    configure(store.storage)
+    with reach.impatient(0.5):
+        for dataset in sets:
+            with pytest.raises(StoreError, match="did not answer"):
+                dataset.read(1)
     after: list[np.ndarray] = []
     reader = threading.Thread(
         target=lambda: after.extend(np.asarray(dataset.read(1)) for dataset in sets)

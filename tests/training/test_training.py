@@ -26,6 +26,7 @@ from tests.training.small import (
 from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
 from zsd_ray.models.registry import load_model
 from zsd_ray.records.errors import RunBrokenError, UserError
+from zsd_ray.storage.store import Store
 from zsd_ray.training.loop import Loop
 from zsd_ray.training.process import check
 
@@ -333,7 +334,7 @@ def test_names_in_another_order_than_the_labels_are_refused(tmp_path, folders, c
         {**TEXT_TO_IMAGE, "captions": {"names": [[c] for c in classes], "templates": ["{}"]}},
     ):
         with pytest.raises(UserError, match=words):
-            check(configure(tmp_path / "run", tree, data=data))
+            check(configure(tmp_path / "run", tree, data=data), Store())
 
 
 def test_mlflow_has_the_losses_and_the_grids(tmp_path):

@@ -41,5 +41,5 @@ def own_offset(run: SavedRun, method: DiffusionClassifierMethod) -> ClassOffset 
     """What a saved run took out of its scores, under the weighting of `method`; None: nothing."""
     if run.config.draw_method.class_offset is None:
         return None
-    stage = open_run(run.output.location(OFFSET_FOLDER))
+    stage = open_run(run.output.location(OFFSET_FOLDER), run.output.store)
     return offset_of(stage, read_scores(stage), method)

@@ -15,21 +15,24 @@ from zsd_ray.config.identity import resolved
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.totals import run_metrics
 from zsd_ray.stats.paired import Discordance, bootstrap, mcnemar
+from zsd_ray.storage.store import Store
 
 
-def compare(paths: Sequence[str], by_id: bool = False) -> Comparison:
+def compare(paths: Sequence[str], by_id: bool = False, store: Store | None = None) -> Comparison:
     """Compare the runs whose outputs are at `paths`, on what they have decided by now.
 
     Args:
         by_id: also where the runs' data sections differ, as those of two copies of a data set do;
             an image is the one with the same id.
+        store: how they are reached; None: as a plain `Store()` says.
 
     Raises:
         UserError: less than two runs, or runs of other classes or images.
     """
     if len(paths) < 2:
         raise UserError(f"compare needs two runs or more, but came {len(paths)}")
-    runs = [open_run(path) for path in paths]
+    store = store or Store()
+    runs = [open_run(path, store) for path in paths]
     for run in runs[1:]:
         _refuse_other_data(runs[0], run, by_id)
     tables = [run.rows() for run in runs]

@@ -38,6 +38,7 @@ from zsd_ray.results.totals import run_metrics
 from zsd_ray.settings.section import a_place, of_a_known_user, that_lasts
 from zsd_ray.stats.class_offset import SCALE_DRAWS, ClassOffset
 from zsd_ray.stats.paired import Discordance, bootstrap, mcnemar
+from zsd_ray.storage.store import Store
 
 BEYOND = "beyond-scores"
 """Stop reason of an image whose replay wants scores that were not saved."""
@@ -53,6 +54,7 @@ def rescore(
     overrides: Sequence[str] = (),
     output: str | None = None,
     class_offset: bool = False,
+    store: Store | None = None,
 ) -> Rescored:
     """Replay the run whose output is at `path`, as `settings.changed` says.
 
@@ -60,6 +62,7 @@ def rescore(
         class_offset: take out the model's bias for some classes, as all images of the run but the
             one that is decided tell it (stats/class_offset.py).
         output: write the decisions there, as a run's output.
+        store: how all of them are reached; None: as a plain `Store()` says.
 
     Raises:
         UserError: no such run, no raw scores in it, settings that saved scores cannot follow, or
@@ -68,13 +71,14 @@ def rescore(
     start = time.perf_counter()
     if output is not None:
         refuse_relative_place("--output", output)
-    run = open_run(path)
-    config = changed(run.config, weighting, rule, overrides)
+    store = store or Store()
+    run = open_run(path, store)
+    config = changed(run.config, weighting, rule, overrides, store)
     if output is not None:
         _check_place(output)
-    if output is not None and free_path(output) != output.rstrip("/"):
+    if output is not None and free_path(output, store) != output.rstrip("/"):
         raise UserError(f"there is something at {redact(output)}; choose another --output")
-    place = None if output is None else Output(output)
+    place = None if output is None else Output(output, store)
     scores = read_scores(run)
     offset = None
     if class_offset:

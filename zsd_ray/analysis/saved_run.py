@@ -13,6 +13,7 @@ from zsd_ray.records.redaction import reason, redact
 from zsd_ray.results.output import Output
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.results.schema import DECISIONS
+from zsd_ray.storage.store import Store
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,16 @@ class SavedRun:
             raise UserError(f"{table} of {self.name} cannot be read: {reason(error)}") from error
 
 
-def open_run(path: str) -> SavedRun:
+def open_run(path: str, store: Store | None = None) -> SavedRun:
     """Open the run whose output is at a folder or URL.
+
+    Args:
+        store: how it is reached; None: as a plain `Store()` says.
 
     Raises:
         UserError: there is none, or it cannot be read.
     """
-    output = Output(path)
+    output = Output(path, store or Store())
     record = output.read_run()
     if record is None:
         raise UserError(

@@ -12,12 +12,17 @@ from zsd_ray.records.errors import UserError
 from zsd_ray.records.redaction import redact
 from zsd_ray.results.profile_file import read_profile
 from zsd_ray.settings.tree import apply_override
+from zsd_ray.storage.store import Store
 
 _METHOD_KEYS = ("weighting", "profile")
 
 
 def changed(
-    config: RunConfig, weighting: str | None, rule: str | None, overrides: Sequence[str]
+    config: RunConfig,
+    weighting: str | None,
+    rule: str | None,
+    overrides: Sequence[str],
+    store: Store,
 ) -> RunConfig:
     """The configuration of a run with another weighting or rule.
 
@@ -26,6 +31,7 @@ def changed(
     Args:
         weighting: as method.weighting; rule: as pruning.rule. None: as the run has it.
         overrides: `pruning.KEY=VALUE`, `method.weighting=NAME` or `method.profile=FILE`.
+        store: how that file is reached.
 
     Raises:
         UserError: saved scores cannot follow, or the settings are none.
@@ -47,7 +53,7 @@ def changed(
     own, pruning = tree["pruning"], asked.get("pruning", {})
     # Keys of one rule mean nothing to another.
     tree["pruning"] = own | pruning if pruning.get("rule", own["rule"]) == own["rule"] else pruning
-    tree["method"] = _method(config, asked.get("method", {}))
+    tree["method"] = _method(config, asked.get("method", {}), store)
     return parse_config(RunConfig, tree, "the settings of the replay", saved=True)
 
 
@@ -64,7 +70,7 @@ def with_profile(
     return parse_config(RunConfig, tree, "the settings of the replay", saved=True)
 
 
-def _method(config: RunConfig, asked: Mapping[str, Any]) -> dict[str, Any]:
+def _method(config: RunConfig, asked: Mapping[str, Any], store: Store) -> dict[str, Any]:
     fixed = [key for key in asked if key not in _METHOD_KEYS]
     if fixed:
         raise UserError(
@@ -85,7 +91,7 @@ def _method(config: RunConfig, asked: Mapping[str, Any]) -> dict[str, Any]:
         return method
     file = asked.get("profile")
     if file is not None:
-        profile = read_profile(str(file))
+        profile = read_profile(str(file), store)
         if profile is None:
             raise UserError(f"there is no profile at {redact(str(file))}; `zsd-ray fit` makes one")
         method["fitted"] = profile.model_dump(mode="json")

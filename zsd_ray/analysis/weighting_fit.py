@@ -29,6 +29,7 @@ from zsd_ray.stats.time_fit import (
     informative,
     learned_weights,
 )
+from zsd_ray.storage.store import Store
 
 Array = NDArray[np.float64]
 
@@ -77,6 +78,7 @@ def fit_from_run(
     kind: Literal["standardised", "learned"],
     output: str | None = None,
     fit_share: float = 0.5,
+    store: Store | None = None,
 ) -> FittedWeighting:
     """Fit a weighting to the raw scores of the run at `path`, and write it to a file.
 
@@ -85,6 +87,7 @@ def fit_from_run(
     Args:
         output: the JSON file, a path or URL; None: KIND.json in the run's output.
         fit_share: of the images, for `learned`.
+        store: how both are reached; None: as a plain `Store()` says.
 
     Raises:
         UserError: there is no such run, or not what the fit needs.
@@ -92,14 +95,14 @@ def fit_from_run(
     if not 0 < fit_share < 1:
         raise UserError(f"--fit-share takes a number between 0 and 1, but came {fit_share:g}")
     refuse_relative_place("RUN" if output is None else "--output", output or path)
-    run = open_run(path)
+    run = open_run(path, store)
     images = _Images(run)
     profile = _standardised(images)
     if kind == "learned":
         fitted = {i for i in images.ids if images.labels[i] is not None and in_share(i, fit_share)}
         profile = _learned(images, profile, fitted, fit_share)
     place = output or run.output.location(f"{kind}.json")
-    write_profile(place, profile)
+    write_profile(place, profile, run.output.store)
     found = rescored(run, images.scores, with_profile(run.config, kind, profile))
     on = profile.fitted_on
     return FittedWeighting(

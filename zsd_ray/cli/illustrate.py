@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from zsd_ray.cli.options import Commands, add_json, add_storage
-from zsd_ray.cli.storage import configure_storage
+from zsd_ray.cli.storage import storage_section
 from zsd_ray.cli.terminal import make_console, print_json, quieten
 from zsd_ray.records.errors import EXIT_OK
 
@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
 
 def _illustrate(options: argparse.Namespace) -> int:
     quieten()
-    storage = configure_storage(options.overrides)
+    storage = storage_section(options.overrides)
     from zsd_ray.api import illustrate
     from zsd_ray.reports.progress_bar import ProgressBar
     from zsd_ray.studies.illustrations.illustration_page import illustration_lines

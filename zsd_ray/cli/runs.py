@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 
 from zsd_ray.cli.options import EXIT_CODES, Commands, add_config, add_json, add_storage
-from zsd_ray.cli.storage import configure_storage
+from zsd_ray.cli.storage import store_of
 from zsd_ray.cli.terminal import make_console, print_json, print_place, print_tracked, quieten, warn
 from zsd_ray.records.errors import EXIT_INCOMPLETE, EXIT_OK
 
@@ -124,8 +124,7 @@ def _status(options: argparse.Namespace) -> int:
     from zsd_ray.reports.status_lines import status_rows
     from zsd_ray.results.run_status import read_status
 
-    configure_storage(options.overrides)
-    status = read_status(options.output)
+    status = read_status(options.output, store_of(options.overrides))
     if options.json:
         print_json(asdict(status))
     else:

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict, astuple
 
 from zsd_ray.cli.options import Commands, add_html, add_json, add_set, add_storage
-from zsd_ray.cli.storage import configure_storage
+from zsd_ray.cli.storage import store_of
 from zsd_ray.cli.terminal import print_json, quieten, write_page
 from zsd_ray.records.errors import EXIT_OK
 
@@ -91,7 +91,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def _rescore(options: argparse.Namespace) -> int:
     quieten()
     storage = [text for text in options.overrides if text.startswith("storage.")]
-    configure_storage(storage)
+    store = store_of(storage)
     from zsd_ray.analysis.rescore import rescore
     from zsd_ray.reports.rescored import rescored_lines
 
@@ -103,6 +103,7 @@ def _rescore(options: argparse.Namespace) -> int:
         overrides,
         options.output,
         options.class_offset,
+        store,
     )
     if options.json:
         print_json(asdict(found))
@@ -113,11 +114,11 @@ def _rescore(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace) -> int:
     quieten()
-    configure_storage(options.overrides)
+    store = store_of(options.overrides)
     from zsd_ray.analysis.compare import compare
     from zsd_ray.reports.comparison_page import comparison_lines
 
-    found = compare(options.runs, options.by_id)
+    found = compare(options.runs, options.by_id, store)
     if options.html is not None:
         from zsd_ray.reports.comparison_page import render_comparison
 
@@ -131,12 +132,12 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _fit(options: argparse.Namespace) -> int:
     quieten()
-    configure_storage(options.overrides)
+    store = store_of(options.overrides)
     from zsd_ray.analysis.weighting_fit import fit_from_run
     from zsd_ray.reports.fitted import fitted_rows
     from zsd_ray.reports.lines import aligned
 
-    found = fit_from_run(options.run, options.kind, options.output, options.fit_share)
+    found = fit_from_run(options.run, options.kind, options.output, options.fit_share, store)
     if options.json:
         print_json(asdict(found) | {"profile": found.profile.model_dump(mode="json")})
         return EXIT_OK
@@ -149,11 +150,11 @@ def _fit(options: argparse.Namespace) -> int:
 
 def _calibrate(options: argparse.Namespace) -> int:
     quieten()
-    configure_storage(options.overrides)
+    store = store_of(options.overrides)
     from zsd_ray.studies.calibration.calibrating import calibrate
     from zsd_ray.studies.calibration.calibration_page import calibration_lines
 
-    found = calibrate(options.run, options.split)
+    found = calibrate(options.run, options.split, store)
     names = list(found.methods) if options.method == "all" else [options.method]
     if options.json:
         methods = {name: asdict(found.methods[name]) for name in names}

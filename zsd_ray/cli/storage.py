@@ -9,14 +9,14 @@ from zsd_ray.records.errors import UserError
 
 if TYPE_CHECKING:
     from zsd_ray.config.run import StorageConfig
+    from zsd_ray.storage.store import Store
 
 _SECONDS = 10.0
 
 
-def configure_storage(overrides: Sequence[str]) -> StorageConfig:
-    """Set the storage section that `--set storage.KEY=VALUE` describes; raises UserError."""
+def storage_section(overrides: Sequence[str]) -> StorageConfig:
+    """The storage section that `--set storage.KEY=VALUE` describes; raises UserError."""
     from zsd_ray.config.run import StorageConfig, parse_config
-    from zsd_ray.storage import filesystem
 
     tree = {}
     for override in overrides:
@@ -25,6 +25,11 @@ def configure_storage(overrides: Sequence[str]) -> StorageConfig:
         if section != "storage" or not key or not separator:
             raise UserError(f"--set takes storage.KEY=VALUE here, but came {override!r}")
         tree[key] = value
-    config = parse_config(StorageConfig, tree, "--set storage")
-    filesystem.configure(config, retry_seconds=_SECONDS)
-    return config
+    return parse_config(StorageConfig, tree, "--set storage")
+
+
+def store_of(overrides: Sequence[str]) -> Store:
+    """The store of that section, for somebody who waits for an answer; raises UserError."""
+    from zsd_ray.storage.store import Store
+
+    return Store(storage_section(overrides), _SECONDS)

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 
 from zsd_ray.cli.options import Commands, add_html, add_json, add_storage
-from zsd_ray.cli.storage import configure_storage
+from zsd_ray.cli.storage import store_of
 from zsd_ray.cli.terminal import print_json, quieten, write_page
 from zsd_ray.records.errors import EXIT_OK
 
@@ -41,11 +41,11 @@ def _add_task(commands: Commands, name: str, text: str) -> argparse.ArgumentPars
 
 def _pairs(options: argparse.Namespace) -> int:
     quieten()
-    configure_storage(options.overrides)
+    store = store_of(options.overrides)
     from zsd_ray.studies.pairs.pair_lines import pairs_lines
     from zsd_ray.studies.pairs.pairs_of_run import pairs
 
-    found = pairs(options.run)
+    found = pairs(options.run, store)
     if options.json:
         print_json(asdict(found))
     else:
@@ -55,11 +55,11 @@ def _pairs(options: argparse.Namespace) -> int:
 
 def _shape_bias(options: argparse.Namespace) -> int:
     quieten()
-    configure_storage(options.overrides)
+    store = store_of(options.overrides)
     from zsd_ray.studies.cue_conflict.shape_bias_of_run import cue_conflict
     from zsd_ray.studies.cue_conflict.shape_bias_page import render_shape_bias, shape_bias_lines
 
-    found = cue_conflict(options.run, options.decisions)
+    found = cue_conflict(options.run, options.decisions, store)
     shown = (found.observers, found.n_errors, found.n_open)
     if options.html is not None:
         write_page(options.html, render_shape_bias(found.run, *shown))

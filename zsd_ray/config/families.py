@@ -25,10 +25,10 @@ class Family:
         be a scheduler of flow matching; none: it has no `prediction_type`.
     schedule: keys that the scheduler's configuration needs where it has a `prediction_type`.
     keys: of ModelConfig, beyond those of every family.
-    checks: for models that are no pipeline folder: a module with `check(config) -> Path`, which
-        raises UserError, and `fingerprint(config) -> str`; where it takes labels, also
-        `check_prompts(config, prompts)`. They import torch only where a library's own list of
-        names needs it; what `check` returns is the `folder` of `load` and `encode_prompts`.
+    checks: for models that are no pipeline folder: a module with `check(config, store) -> Path`,
+        which raises UserError, and `fingerprint(config, store) -> str`; where it takes labels, also
+        `check_prompts(config, prompts, store)`. They import torch only where a library's own list
+        of names needs it; what `check` returns is the `folder` of `load` and `encode_prompts`.
     method: by which its models classify; those of `classifier` load a Classifier. Denoisers can do
         the algorithms of config/algorithms.py, too, as far as their `abilities` suffice.
     """

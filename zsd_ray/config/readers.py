@@ -18,7 +18,8 @@ class Reader:
     """A way of reading images.
 
     opens: "module:callable" that returns an ImageDataset, called with the values of `keys` in
-        order; keys: what it takes from the `data` section.
+        order, its path as a data/location.py `Location`.
+    keys: what it takes from the `data` section.
     """
 
     opens: str

@@ -54,15 +54,15 @@ class LayoutSpec(Section):
     def arguments(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
 
-    def open(self, config: DataConfig, spec: DatasetSpec) -> ImageDataset | None:
+    def open(
+        self, config: DataConfig, location: Location, spec: DatasetSpec
+    ) -> ImageDataset | None:
         """The data set, or None where it does not lie in this way; raises UserError."""
-        assert config.path is not None
         arguments = {
             key: _columns(getattr(config, key), value) if key in _COLUMNS else value
             for key, value in self.arguments.items()
         }
         read = self._function(spec)
-        location = Location(config.path)
         with location.user_errors(f"data.path {location.shown}"):
             dataset: ImageDataset | None = read(location, config.split, spec, **arguments)
         return dataset
@@ -209,8 +209,8 @@ def parse_spec(name: str, text: str) -> DatasetSpec:
     return parse_config(DatasetSpec, {"name": name, **tree}, where)
 
 
-def open_named(config: DataConfig) -> ImageDataset:
-    """Open a data set of the catalogue in the first layout that its files are found to have.
+def open_named(config: DataConfig, location: Location | None) -> ImageDataset:
+    """Open a data set of the catalogue in the first layout that its files at a location have.
 
     Labels are numbers in the order of `spec_of(config.source).classes`. That there are more or
     fewer images than the spec says is no error: subsets are common.
@@ -218,7 +218,7 @@ def open_named(config: DataConfig) -> ImageDataset:
     Raises:
         UserError: the files are in no layout that is read, or do not hold what they should.
     """
-    assert config.path is not None
+    assert location is not None
     spec = spec_of(config.source)
     if config.split not in spec.splits:
         raise UserError(
@@ -227,23 +227,20 @@ def open_named(config: DataConfig) -> ImageDataset:
         )
     layouts = _chosen(spec, config.layout)
     for name, layout in layouts.items():
-        dataset = layout.open(config, spec)
+        dataset = layout.open(config, location, spec)
         if dataset is not None:
             _check_columns(config, spec, name, layout)
-            _compare_split(config)
+            _compare_split(config, location)
             return dataset
-    shown = Location(config.path).shown
     looked = "; ".join(f"{name} needs {layout.needs}" for name, layout in layouts.items())
     raise UserError(
-        f"data.path {shown} holds no {spec.title} ({config.split} split) in a layout that is read: "
-        f"{looked}. {spec.get}"
+        f"data.path {location.shown} holds no {spec.title} ({config.split} split) in a layout "
+        f"that is read: {looked}. {spec.get}"
     )
 
 
-def _compare_split(config: DataConfig) -> None:
+def _compare_split(config: DataConfig, location: Location) -> None:
     """Warn where the path is called as another split: files that do not say theirs are all read."""
-    assert config.path is not None
-    location = Location(config.path)
     name = posixpath.basename(location.shown)
     said = {name.lower()} if location.kind() == "directory" else splits_in(name)
     others = {"test": {"train"}, "train": {"test", "val", "valid", "validation"}}[config.split]

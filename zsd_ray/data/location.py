@@ -15,7 +15,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from zsd_ray.records.errors import ImageError, StoreError, UserError
 from zsd_ray.records.redaction import redact
-from zsd_ray.storage import filesystem
+from zsd_ray.storage.filesystem import find_matching
+from zsd_ray.storage.store import Store
 
 T = TypeVar("T")
 
@@ -29,17 +30,24 @@ class Location:
         shown: the absolute path or the URL, without user, password and query.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, store: Store | None = None) -> None:
+        """Ask nothing yet; without a store it is reached as a plain `Store()` says."""
+        self._store = store or Store()
         is_url = "://" in path or "::" in path
         self._url = path if is_url else os.path.abspath(os.path.expanduser(path))
         self.shown = redact(self._url).rstrip("/") or "/"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_url": self._url, "shown": self.shown}
+        return {"_url": self._url, "shown": self.shown, "_store": self._store}
+
+    @classmethod
+    def of(cls, path: str | Location) -> Location:
+        """A location as it is; a path as one that needs no store of its own."""
+        return path if isinstance(path, Location) else cls(path)
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:
-        return filesystem.open_filesystem(self._url)
+        return self._store.open(self._url)
 
     @property
     def root(self) -> str:
@@ -80,14 +88,16 @@ class Location:
     def glob(self) -> list[str]:
         """Full paths of the files that this path matches as a pattern, sorted."""
         fs, root = self._opened
-        return self._ask(lambda: filesystem.find_matching(fs, root))
+        return self._ask(lambda: find_matching(fs, root))
 
     def join(self, name: str) -> str:
         return posixpath.join(self.root, name)
 
     def below(self, name: str) -> Location:
         """The place of this name, relative to this folder; "" and "." are the folder itself."""
-        return self if name in ("", ".") else Location(f"{self._url.rstrip('/')}/{name}")
+        if name in ("", "."):
+            return self
+        return Location(f"{self._url.rstrip('/')}/{name}", self._store)
 
     def show(self, path: str) -> str:
         """A full path as people would open it, without secrets."""
@@ -138,7 +148,7 @@ class Location:
 
     def reason(self, error: BaseException) -> str:
         """What `error` says, in one line that tells no secret of this location."""
-        return filesystem.reason_of(error, self._url)
+        return self._store.reason_of(error, self._url)
 
     @contextmanager
     def user_errors(self, what: str) -> Iterator[None]:
@@ -148,7 +158,7 @@ class Location:
         except UserError:
             raise
         except Exception as error:  # botocore, pyarrow and aiohttp share no base class
-            raise filesystem.user_error(f"cannot read {what}", error, self._url) from error
+            raise self._store.user_error(f"cannot read {what}", error, self._url) from error
 
     @contextmanager
     def image_errors(self, source: str) -> Iterator[None]:
@@ -167,7 +177,7 @@ class Location:
             raise ImageError(f"{source}: cannot be read ({self.reason(error)})") from error
 
     def _ask(self, call: Callable[[], T]) -> T:
-        return filesystem.ask(self._url, call)
+        return self._store.ask(self._url, call)
 
 
 def _is_visible(name: str) -> bool:

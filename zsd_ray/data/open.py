@@ -12,17 +12,22 @@ from zsd_ray.data.location import Location
 from zsd_ray.data.pictures.corruption import CorruptedDataset
 from zsd_ray.data.pictures.torchvision_pictures import TorchvisionDataset
 from zsd_ray.records.errors import UserError
+from zsd_ray.storage.store import Store
 
 
-def open_dataset(config: DataConfig) -> ImageDataset:
+def open_dataset(config: DataConfig, store: Store | None = None) -> ImageDataset:
     """List the images that `config` names.
+
+    Args:
+        store: how they are reached; None: as a plain `Store()` says.
 
     Raises:
         UserError: one line on what is wrong with the path or the files.
     """
-    dataset = open_named(config) if config.is_named else _read(config)
+    location = None if config.path is None else Location(config.path, store)
+    dataset = open_named(config, location) if config.is_named else _read(config, location)
     if not dataset.records:
-        at = "" if config.path is None else f" at data.path {Location(config.path).shown}"
+        at = "" if location is None else f" at data.path {location.shown}"
         raise UserError(f"data.source {config.source} holds no images{at}; choose another place")
     if config.compatible is not None:
         dataset = TorchvisionDataset(dataset)
@@ -31,10 +36,9 @@ def open_dataset(config: DataConfig) -> ImageDataset:
     return dataset
 
 
-def _read(config: DataConfig) -> ImageDataset:
+def _read(config: DataConfig, location: Location | None) -> ImageDataset:
     reader = READERS[config.source]
     module, _, name = reader.opens.partition(":")
-    opened: ImageDataset = getattr(import_module(module), name)(
-        *(getattr(config, key) for key in reader.keys)
-    )
+    values = (location if key == "path" else getattr(config, key) for key in reader.keys)
+    opened: ImageDataset = getattr(import_module(module), name)(*values)
     return opened

@@ -21,7 +21,7 @@ from zsd_ray.results.fresh import free_path
 from zsd_ray.results.heartbeat import refuse_second_driver
 from zsd_ray.results.places import refuse_relative
 from zsd_ray.results.run_file import Status
-from zsd_ray.storage import filesystem
+from zsd_ray.storage.store import Store
 
 PLAN_SECONDS = 10.0
 """How long a store that does not answer is asked again before anything has begun."""
@@ -51,8 +51,11 @@ def run(
     wall = WallTime(began)
     refuse_relative(config.model_dump(mode="json"))
     # A mistyped endpoint should not be waited for as an outage is.
-    filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
-    return run_plan(make_plan(config), local, on_progress, on_warning, wall)
+    store = Store(config.storage)
+    with store.impatient(PLAN_SECONDS):
+        plan = make_plan(config, store=store)
+        _take_place(plan, on_warning)
+    return _work(plan, local, on_progress, on_warning, wall)
 
 
 def run_plan(
@@ -63,14 +66,32 @@ def run_plan(
     wall: WallTime | None = None,
 ) -> RunResult:
     """As `run`, of what was planned before."""
-    wall = wall or WallTime()
-    _prepare(plan, on_warning)
+    _take_place(plan, on_warning)
+    return _work(plan, local, on_progress, on_warning, wall or WallTime())
+
+
+def _take_place(plan: Plan, on_warning: OnWarning) -> None:
+    """Refuse an output that another process is at, or that cannot be written to."""
+    refuse_second_driver(plan.output.path, plan.store, on_warning)
+    plan.output.prepare()
+
+
+def _work(
+    plan: Plan,
+    local: bool,
+    on_progress: OnProgress | None,
+    on_warning: OnWarning,
+    wall: WallTime,
+) -> RunResult:
+    """Do what is left of a plan, in a place that it has taken: its stages, and then itself."""
+    _repair(plan, on_warning)
     before: Plan | None = None
     for stage in stages_of(plan):
         own = stage.plan(plan, before)
         if own.has_work:
             with wall.stage():
-                _prepare(own, on_warning)
+                _take_place(own, on_warning)
+                _repair(own, on_warning)
                 progress = _stage_progress(own.config, on_progress)
                 _decide(own, local, progress, on_warning, WallTime())
         plan, before = replace(plan, race=stage.found(plan, own)), own
@@ -79,11 +100,8 @@ def run_plan(
     return _decide(plan, local, on_progress, on_warning, wall)
 
 
-def _prepare(plan: Plan, on_warning: OnWarning) -> None:
-    """Make the output of a run ready, and put right what is damaged there."""
-    refuse_second_driver(plan.config.output.path, on_warning)
-    plan.output.prepare()
-    filesystem.configure(plan.config.storage)
+def _repair(plan: Plan, on_warning: OnWarning) -> None:
+    """Put right what is damaged in the output."""
     for line in plan.repairs.make(plan.output, plan.records):
         on_warning(line)
 
@@ -96,7 +114,6 @@ def _decide(
     wall: WallTime,
 ) -> RunResult:
     """Decide the images of one run, or of a stage of it."""
-    config = plan.config
     session = Session(plan, on_progress, on_warning, wall)
     status: Status = "failed"
     result: RunResult | None = None
@@ -116,7 +133,7 @@ def _decide(
     except KeyboardInterrupt:
         status = "interrupted"
         # Somebody waits: what is to be written now is tried, and not waited for.
-        filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
+        plan.store.seconds = PLAN_SECONDS
         raise
     finally:
         try:
@@ -144,6 +161,6 @@ def in_fresh_place(config: RunConfig) -> RunConfig:
     Raises:
         UserError: the output's store does not answer.
     """
-    filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
-    output = config.output.model_copy(update={"path": free_path(config.output.path)})
+    store = Store(config.storage, PLAN_SECONDS)
+    output = config.output.model_copy(update={"path": free_path(config.output.path, store)})
     return config.model_copy(update={"output": output})

@@ -19,7 +19,7 @@ from zsd_ray.planning.plan import make_plan
 from zsd_ray.planning.plan_sample import plan_sample
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.plan_sample import PlanSample
-from zsd_ray.storage import filesystem
+from zsd_ray.storage.store import Store
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,10 @@ def forecast(
             f"--price takes the dollars that a GPU costs an hour, but came {price:g} with "
             f"cluster.gpus_per_worker {config.cluster.gpus_per_worker:g}; both must be above 0"
         )
-    filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
-    plan = make_plan(config)
-    bounds, first, levels = plan.bounds, plan_sample(plan, config), _noise_levels(plan.config)
+    store = Store(config.storage, PLAN_SECONDS)
+    plan = make_plan(config, store=store)
+    bounds, first = plan.bounds, plan_sample(plan, config)
+    levels = _noise_levels(plan.config, store)
     if pilot is None:
         return Forecast(bounds, first, levels)
     n_pilot = min(pilot, bounds.n_images)
@@ -101,11 +102,11 @@ def forecast(
     return Forecast(bounds, first, levels, estimate(bounds, rows, price), result.metrics)
 
 
-def _noise_levels(config: ResolvedConfig) -> NoiseLevels | None:
+def _noise_levels(config: ResolvedConfig, store: Store) -> NoiseLevels | None:
     method = config.method
     if not isinstance(method, DiffusionClassifierMethod) or not method.weighted:
         return None
-    found = schedule(config.model)
+    found = schedule(config.model, store)
     try:
         return None if found is None else noise_levels(found, method)
     except ValueError as error:

@@ -24,7 +24,6 @@ from zsd_ray.scheduling.events import (
 from zsd_ray.scheduling.scheduler import Scheduler
 from zsd_ray.scoring.binding import make_scorer
 from zsd_ray.scoring.model_check import demand
-from zsd_ray.storage import filesystem
 
 _WORKER = "local"
 
@@ -35,17 +34,16 @@ def run_local(plan: Plan, on_progress: Callable[[Counters, int], None]) -> Count
     Args:
         on_progress: called after each micro-batch with the counters and the number of workers.
     """
-    config = plan.config
-    filesystem.configure(config.storage)
+    config, store = plan.config, plan.store
     beginning = plan.beginning()
     scheduler = beginning.scheduler()
     if scheduler.finished:
         return scheduler.counters
-    demand(config, plan.dataset, plan.prompts, list(plan.todo))
-    model = load_model(config.model)
-    conditioning = encode_prompts(config.model, texts(plan.prompts, config.method))
+    demand(config, plan.dataset, plan.prompts, list(plan.todo), store)
+    model = load_model(config.model, store)
+    conditioning = encode_prompts(config.model, texts(plan.prompts, config.method), store)
     names = plan.classes.names
-    scorer = make_scorer(config, plan.size, model, plan.dataset, conditioning, names)
+    scorer = make_scorer(config, plan.size, model, plan.dataset, conditioning, names, store)
     files = _Files(plan, scheduler)
     observer = Observer(scheduler, beginning, f"{plan.session}-local", os.environ, warnings.warn)
     events: list[Event] = [WorkerJoined(_WORKER, scorer.batch_size), WorkRequested(_WORKER)]

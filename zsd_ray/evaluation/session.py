@@ -243,7 +243,7 @@ class Session:
         if apart is not None:
             found["other_model_evaluations_per_image"] = apart
         if config.screen is not None and config.screen.audit:
-            found |= read_audit(config.output.path, table)
+            found |= read_audit(self._plan.output, table)
         return found
 
     # ---- MLflow

@@ -89,11 +89,12 @@ class OffsetStage:
                 data=config.data.model_copy(
                     update={"limit": min(n_images, config.data.limit or n_images)}
                 ),
-            )
+            ),
+            store=run.store,
         )
 
     def found(self, run: Plan, own: Plan) -> Race:
-        saved = open_run(own.config.output.path)
+        saved = open_run(own.config.output.path, run.store)
         offset = offset_of(saved, read_scores(saved), run.config.draw_method)
         evaluations = saved.record.totals["n_evaluations"]
         write_offset(run.output, OffsetRecord.of(offset, run.classes.names, evaluations))
@@ -125,7 +126,9 @@ class LevelStage:
         )
         chosen = choose_subset(run.records, config.data.limit)
         groups = _groups(run.classes, level)
-        return plan_stage(config, run.dataset, groups, chosen, run.model_fingerprint, above)
+        return plan_stage(
+            config, run.dataset, groups, chosen, run.model_fingerprint, run.store, above
+        )
 
     def found(self, run: Plan, own: Plan) -> Race:
         if not self.last:
@@ -165,6 +168,7 @@ class AuditStage:
             run.classes,
             choose_share(run.records, chosen, self.share, config.seed),
             run.model_fingerprint,
+            run.store,
         )
 
     def found(self, run: Plan, own: Plan) -> Race:

@@ -11,13 +11,14 @@ from zsd_ray.config.algorithms import NoiseDenoiseMethod, NoiseDenoiseVoteMethod
 from zsd_ray.methods.class_rows import Rows
 from zsd_ray.models.denoiser import Decoder, Denoiser
 from zsd_ray.models.features.clip_embedding import load_embedding
+from zsd_ray.storage.store import Store
 
 Distance = Callable[[torch.Tensor, Rows], torch.Tensor]
 """Of denoised x, (B, C, H, W), from the images of their rows: (B,) float32."""
 
 
 def make_distance(
-    denoiser: Denoiser, config: NoiseDenoiseMethod | NoiseDenoiseVoteMethod
+    denoiser: Denoiser, config: NoiseDenoiseMethod | NoiseDenoiseVoteMethod, store: Store
 ) -> Distance:
     """The mean squared difference of what the configuration compares.
 
@@ -37,5 +38,5 @@ def make_distance(
     if config.distance == "pixel":
         return lambda x, rows: (decoded(x) - pixels(rows)).square().mean(dim=(1, 2, 3))
     assert config.clip is not None
-    embed = load_embedding(config.clip.path, config.clip.pretrained, denoiser.device)
+    embed = load_embedding(config.clip.path, config.clip.pretrained, denoiser.device, store)
     return lambda x, rows: (embed(decoded(x)) - embed(pixels(rows))).square().sum(dim=1)

@@ -25,6 +25,7 @@ from zsd_ray.diffusion.schedule import Array
 from zsd_ray.models.denoiser import Classifier, Denoiser, PromptEncoder
 from zsd_ray.models.rows import RowNetwork
 from zsd_ray.records.draws import Draws
+from zsd_ray.storage.store import Store
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Bound:
     network: over all prompts, without gradients.
     rows: of every forward; the last one is padded.
     prompt_encoder: loads what encodes prompts; only for a model whose family can keep it.
+    store: how other models are reached.
     """
 
     denoiser: Denoiser
@@ -84,6 +86,7 @@ class Bound:
     rows: int
     seed: int
     prompt_encoder: Callable[[], PromptEncoder]
+    store: Store = field(default_factory=Store)
 
     @property
     def null(self) -> int:

@@ -29,7 +29,7 @@ class NoiseDenoise(ClassRows):
     def __init__(self, bound: Bound, config: NoiseDenoiseMethod | NoiseDenoiseVoteMethod) -> None:
         super().__init__(bound)
         self._config = config
-        self._distance = make_distance(bound.denoiser, config)
+        self._distance = make_distance(bound.denoiser, config, bound.store)
 
     def times(self, numbers: range) -> Array:
         levels = self._config.noise_levels

@@ -20,6 +20,7 @@ from zsd_ray.models.denoiser import Denoiser
 from zsd_ray.models.files.model_json import read_object
 from zsd_ray.models.registry import check_model
 from zsd_ray.models.samplers import scheduler_file
+from zsd_ray.storage.store import Store
 
 _PATCH_SIZE = 2
 """Of the transformers that shift their times with the number of patches."""
@@ -28,10 +29,12 @@ _PATCH_SIZE = 2
 class LibrarySampler:
     """One scheduler, whose name `samplers.check_sampler` has checked, with so many steps."""
 
-    def __init__(self, config: ModelConfig, denoiser: Denoiser, name: str, n_steps: int) -> None:
+    def __init__(
+        self, config: ModelConfig, denoiser: Denoiser, name: str, n_steps: int, store: Store
+    ) -> None:
         import diffusers
 
-        settings = read_object(scheduler_file(check_model(config)))
+        settings = read_object(scheduler_file(check_model(config, store)))
         # `predict` leaves out the channels of a learned variance.
         settings.pop("variance_type", None)
         self._scheduler: Any = getattr(diffusers, name).from_config(settings)

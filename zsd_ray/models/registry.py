@@ -14,6 +14,7 @@ from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.files import pipeline_folder, source
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.redaction import redact
+from zsd_ray.storage.store import Store
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a check does not need it
     import torch
@@ -28,24 +29,27 @@ _FOLDER_KEYS = ("revision", "variant", "pickle")
 """Keys that say which files of a pipeline folder to read."""
 
 
-def check_model(config: ModelConfig) -> Path:
+def check_model(config: ModelConfig, store: Store | None = None) -> Path:
     """Find the model's files and check that they are whole and of its family; loads nothing.
+
+    Args:
+        store: how a URL is reached, here and below; None: as a plain `Store()` says.
 
     Raises:
         UserError: what is missing or does not fit, in one line.
     """
-    family = FAMILIES[config.family]
+    family, store = FAMILIES[config.family], store or Store()
     for key in (*_OWN_KEYS, *(_FOLDER_KEYS if family.checks else ())):
         if key not in family.keys and getattr(config, key) != ModelConfig.model_fields[key].default:
             raise UserError(f"model.{key} is of no use to model.family {config.family}; remove it")
     if family.checks:
-        return cast(Path, import_module(family.checks).check(config))
-    folder = source.resolve(config, (*family.components, *family.optional))
+        return cast(Path, import_module(family.checks).check(config, store))
+    folder = source.resolve(config, (*family.components, *family.optional), store)
     pipeline_folder.check(folder, family, config)
     return folder
 
 
-def check_prompts(config: ModelConfig, prompts: Sequence[str]) -> None:
+def check_prompts(config: ModelConfig, prompts: Sequence[str], store: Store | None = None) -> None:
     """Check that a checked model can tell classes by these prompts; loads no weights.
 
     Raises:
@@ -53,18 +57,18 @@ def check_prompts(config: ModelConfig, prompts: Sequence[str]) -> None:
     """
     family = FAMILIES[config.family]
     if family.takes == "labels" and family.checks:
-        import_module(family.checks).check_prompts(config, prompts)
+        import_module(family.checks).check_prompts(config, prompts, store or Store())
     elif family.takes == "labels":
         from zsd_ray.models.conditioning.labels import label_numbers
 
-        label_numbers(check_model(config), config, prompts)
+        label_numbers(check_model(config, store), config, prompts)
     elif family.takes == "either":
         from zsd_ray.models.files import custom_class
 
         custom_class.check_prompts(config, prompts)
 
 
-def label_numbers(config: ModelConfig, prompts: Sequence[str]) -> list[int]:
+def label_numbers(config: ModelConfig, prompts: Sequence[str], store: Store) -> list[int]:
     """Which of a checked model's own labels these prompts mean; none where it reads text.
 
     Raises:
@@ -78,12 +82,15 @@ def label_numbers(config: ModelConfig, prompts: Sequence[str]) -> list[int]:
     if family.takes == "text":
         return []
     names = import_module(family.checks or "zsd_ray.models.conditioning.labels")
-    numbers = names.label_numbers(check_model(config), config, prompts)
+    numbers = names.label_numbers(check_model(config, store), config, prompts)
     return sorted({number for number in numbers.ravel().tolist() if number >= 0})
 
 
 def check_null_prompt(
-    config: ModelConfig, wanted: str = "method.normaliser null-prompt", instead: str = "none"
+    config: ModelConfig,
+    store: Store,
+    wanted: str = "method.normaliser null-prompt",
+    instead: str = "none",
 ) -> None:
     """Check that a checked model can be told no class at all, by an empty prompt.
 
@@ -98,7 +105,7 @@ def check_null_prompt(
     if family.takes == "labels" and not family.checks:
         from zsd_ray.models.conditioning.labels import null_label
 
-        knows = null_label(check_model(config), config) is not None
+        knows = null_label(check_model(config, store), config) is not None
     elif family.takes == "either":
         from zsd_ray.models.files import custom_class
 
@@ -110,12 +117,12 @@ def check_null_prompt(
         )
 
 
-def fingerprint(config: ModelConfig) -> str:
+def fingerprint(config: ModelConfig, store: Store | None = None) -> str:
     """Hash the content of the model's files."""
     checks = FAMILIES[config.family].checks
     if checks:
-        return cast(str, import_module(checks).fingerprint(config))
-    return source.fingerprint(check_model(config))
+        return cast(str, import_module(checks).fingerprint(config, store or Store()))
+    return source.fingerprint(check_model(config, store))
 
 
 def hashed(config: ModelConfig) -> list[str]:
@@ -131,7 +138,7 @@ def hashed(config: ModelConfig) -> list[str]:
     return custom_class.hashed(config)
 
 
-def schedule(config: ModelConfig) -> Schedule | None:
+def schedule(config: ModelConfig, store: Store) -> Schedule | None:
     """The noise schedule of a checked model, from its configuration; imports the model's library.
 
     None: it is known once the model is loaded, as for a class of the user's own, or there is none.
@@ -140,16 +147,16 @@ def schedule(config: ModelConfig) -> Schedule | None:
         return None
     from zsd_ray.models.schedules import folder_schedule
 
-    return folder_schedule(check_model(config))[0]
+    return folder_schedule(check_model(config, store))[0]
 
 
-def load_model(config: ModelConfig) -> Denoiser | Classifier:
+def load_model(config: ModelConfig, store: Store | None = None) -> Denoiser | Classifier:
     """Load the model that `config` names, on its device and in its dtype.
 
     Raises:
         UserError: it does not fit its family, or its device is not there.
     """
-    folder = check_model(config)
+    folder = check_model(config, store)
     import torch
 
     from zsd_ray.models.files.loading import loading
@@ -186,7 +193,9 @@ def _say_slow(device: torch.device, config: ModelConfig) -> None:
         )
 
 
-def encode_prompts(config: ModelConfig, prompts: Sequence[str]) -> Conditioning:
+def encode_prompts(
+    config: ModelConfig, prompts: Sequence[str], store: Store | None = None
+) -> Conditioning:
     """Load what encodes prompts, encode them, and free it.
 
     Raises:
@@ -194,7 +203,7 @@ def encode_prompts(config: ModelConfig, prompts: Sequence[str]) -> Conditioning:
     """
     from zsd_ray.models.files.loading import loading
 
-    folder, device = check_model(config), device_of(config)
+    folder, device = check_model(config, store), device_of(config)
     with loading(f"the part of model.path {redact(config.path)} that reads prompts"):
         conditioning: Conditioning = _module(config).encode_prompts(folder, config, prompts, device)
     if device.type == "cuda":
@@ -204,11 +213,11 @@ def encode_prompts(config: ModelConfig, prompts: Sequence[str]) -> Conditioning:
     return conditioning
 
 
-def load_prompt_encoder(config: ModelConfig) -> PromptEncoder:
+def load_prompt_encoder(config: ModelConfig, store: Store) -> PromptEncoder:
     """Load what encodes prompts, to keep it; only for a family with the ability "tokens"."""
     from zsd_ray.models.files.loading import loading
 
-    folder, device = check_model(config), device_of(config)
+    folder, device = check_model(config, store), device_of(config)
     with loading(f"the part of model.path {redact(config.path)} that reads prompts"):
         encoder: PromptEncoder = _module(config).load_prompt_encoder(folder, config, device)
     return encoder

@@ -17,6 +17,7 @@ from zsd_ray.records.errors import StoreError, UserError, some
 from zsd_ray.records.redaction import redact
 from zsd_ray.records.scores import Candidates
 from zsd_ray.results.output import Output
+from zsd_ray.storage.store import Store
 
 _COLUMNS = [
     "image_id",
@@ -121,7 +122,7 @@ class Screen:
         return CandidateTable(best, self.group_of, n_evaluations if same else None, listed)
 
 
-def open_screen(path: str, top: int, classes: Sequence[str]) -> Screen:
+def open_screen(path: str, top: int, classes: Sequence[str], store: Store) -> Screen:
     """Open the run that `screen.run` names.
 
     Args:
@@ -130,7 +131,7 @@ def open_screen(path: str, top: int, classes: Sequence[str]) -> Screen:
     Raises:
         UserError: there is none, it is not finished, or it has other classes.
     """
-    output, what = Output(path), f"screen.run {redact(path)}"
+    output, what = Output(path, store), f"screen.run {redact(path)}"
     try:
         record = output.read_run()
     except UserError as error:

@@ -7,6 +7,7 @@ from zsd_ray.config.run import ModelConfig
 from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.data.open import open_dataset
 from zsd_ray.models.registry import fingerprint
+from zsd_ray.storage.store import Store
 
 
 class Inputs:
@@ -16,7 +17,8 @@ class Inputs:
     a model in an object store takes minutes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._datasets: dict[str, ImageDataset] = {}
         self._fingerprints: dict[str, str] = {}
 
@@ -24,12 +26,12 @@ class Inputs:
         """As `open_dataset`; raises UserError."""
         key = config.model_dump_json(exclude={"limit"})
         if key not in self._datasets:
-            self._datasets[key] = open_dataset(config)
+            self._datasets[key] = open_dataset(config, self._store)
         return self._datasets[key]
 
     def fingerprint(self, config: ModelConfig) -> str:
         """As `registry.fingerprint`, of a checked model."""
         key = config.model_dump_json()
         if key not in self._fingerprints:
-            self._fingerprints[key] = fingerprint(config)
+            self._fingerprints[key] = fingerprint(config, self._store)
         return self._fingerprints[key]

@@ -50,6 +50,7 @@ from zsd_ray.scheduling.beginning import Beginning
 from zsd_ray.scheduling.counters import Counters
 from zsd_ray.scheduling.scheduler import Scheduler
 from zsd_ray.stats.class_offset import SCALE_DRAWS
+from zsd_ray.storage.store import Store
 
 N_TRACED = 24
 """Images whose raw draws are kept for the report to choose from, whatever the output keeps."""
@@ -86,6 +87,11 @@ class Plan:
     race: Race
     repairs: Repairs
     tree: ClassTree | None = None
+
+    @property
+    def store(self) -> Store:
+        """How everything that the run reads and writes is reached."""
+        return self.output.store
 
     @property
     def n_images(self) -> int:
@@ -249,21 +255,23 @@ class Plan:
         return Checkpoint(scheduler.states(), writer, counters, self.identity)
 
 
-def make_plan(config: RunConfig, inputs: Inputs | None = None) -> Plan:
+def make_plan(config: RunConfig, inputs: Inputs | None = None, store: Store | None = None) -> Plan:
     """Check a configuration against the world: model files, data, classes, what the output holds.
 
     Nothing is written: `plan.output.prepare()` is what a run does next.
 
     Args:
         inputs: what other plans have read; None: nothing.
+        store: how everything is reached, also by the run; None: as the storage section says.
 
     Raises:
         UserError: what is wrong, in one line; nothing has been started.
     """
-    resolved = _with_profile(with_defaults(_as_before(config)))
+    store = store or Store(config.storage)
+    resolved = _with_profile(with_defaults(_as_before(config, store)), store)
     _check_offset(resolved)
-    check_model(resolved.model)
-    inputs = inputs or Inputs()
+    check_model(resolved.model, store)
+    inputs = inputs or Inputs(store)
     dataset = inputs.dataset(resolved.data)
     if isinstance(dataset, CaptionedDataset):
         _check_offset(resolved, captioned=True)
@@ -271,17 +279,17 @@ def make_plan(config: RunConfig, inputs: Inputs | None = None) -> Plan:
         classes = ClassList(dataset.captions.texts, None)
     else:
         labels = [record.label for record in dataset.records]
-        classes = resolve_classes(resolved.prompts.classes, dataset.label_names, labels)
+        classes = resolve_classes(resolved.prompts.classes, dataset.label_names, labels, store)
     chosen = choose_subset(dataset.records, resolved.data.limit)
     model = inputs.fingerprint(resolved.model)
     if resolved.screen is None:
-        return plan_stage(resolved, dataset, classes, chosen, model)
+        return plan_stage(resolved, dataset, classes, chosen, model, store)
     if resolved.screen.tree is not None:
-        tree = _checked_tree(resolved, resolved.screen.tree, resolved.screen.top, classes)
-        return plan_stage(resolved, dataset, classes, chosen, model, tree=tree)
+        tree = _checked_tree(resolved, resolved.screen.tree, resolved.screen.top, classes, store)
+        return plan_stage(resolved, dataset, classes, chosen, model, store, tree=tree)
     assert resolved.screen.run is not None
-    screen = open_screen(resolved.screen.run, resolved.screen.top, classes.names)
-    return plan_stage(resolved, dataset, classes, chosen, model, screen)
+    screen = open_screen(resolved.screen.run, resolved.screen.top, classes.names, store)
+    return plan_stage(resolved, dataset, classes, chosen, model, store, screen)
 
 
 def plan_stage(
@@ -290,6 +298,7 @@ def plan_stage(
     classes: ClassList,
     chosen: Sequence[int],
     model_fingerprint: str,
+    store: Store,
     screen: Screen | None = None,
     tree: ClassTree | None = None,
 ) -> Plan:
@@ -305,11 +314,11 @@ def plan_stage(
         UserError: the model cannot tell the classes apart, or the output is another run's.
     """
     prompts = fill_templates(classes.names, config.prompts.templates)
-    check_prompts(config.model, prompts)
+    check_prompts(config.model, prompts, store)
     check_abilities(config.model, config.method)
-    clip = _clip(config.method)
+    clip = _clip(config.method, store)
     if config.method.null_prompt:
-        check_null_prompt(config.model, *config.method.null_key)
+        check_null_prompt(config.model, store, *config.method.null_key)
     chooses = None if screen is None else screen.identity_part
     if tree is not None:
         assert config.screen is not None
@@ -321,7 +330,7 @@ def plan_stage(
         parts["captions"] = identity_part(dataset.captions)
     if clip is not None:
         parts["method"]["clip"] = {"fingerprint": clip}
-    output = Output(config.output.path)
+    output = Output(config.output.path, store)
     previous = output.read_run()
     if previous is not None and previous.identity != hash_of(parts):
         changes = "; ".join(differences(previous.identity_parts, redacted(parts)))
@@ -417,9 +426,11 @@ def screened(plan: Plan, screen: Screen) -> Plan:
     return replace(plan, race=race)
 
 
-def _checked_tree(config: ResolvedConfig, path: str, top: int, classes: ClassList) -> ClassTree:
+def _checked_tree(
+    config: ResolvedConfig, path: str, top: int, classes: ClassList, store: Store
+) -> ClassTree:
     """Read a tree, and check that the model can tell its groups apart."""
-    tree = read_tree(path, classes.names)
+    tree = read_tree(path, classes.names, store)
     n_groups = len(tree.levels[0].names)
     if top >= n_groups:
         raise UserError(
@@ -428,34 +439,35 @@ def _checked_tree(config: ResolvedConfig, path: str, top: int, classes: ClassLis
         )
     for number, level in enumerate(tree.levels, start=1):
         try:
-            check_prompts(config.model, fill_templates(level.names, config.prompts.templates))
+            prompts = fill_templates(level.names, config.prompts.templates)
+            check_prompts(config.model, prompts, store)
         except UserError as error:
             raise UserError(f"screen.tree, level {number}: {error}") from error
     return tree
 
 
-def _clip(method: Method) -> str | None:
+def _clip(method: Method, store: Store) -> str | None:
     """The fingerprint of the model that measures an algorithm's distances, if one does."""
     if not isinstance(method, NoiseDenoiseMethod | NoiseDenoiseVoteMethod) or not method.clip:
         return None
     try:
-        return fingerprint(ModelConfig(family="clip", **method.clip.model_dump()))
+        return fingerprint(ModelConfig(family="clip", **method.clip.model_dump()), store)
     except UserError as error:
         raise UserError(f"method.clip: {error}") from error
 
 
-def _as_before(config: RunConfig) -> RunConfig:
+def _as_before(config: RunConfig, store: Store) -> RunConfig:
     """In the dtype of the run that its output holds, where the configuration names none."""
-    previous = Output(config.output.path).read_run()
+    previous = Output(config.output.path, store).read_run()
     return as_before(config, previous.identity_parts if previous else None)
 
 
-def _with_profile(config: ResolvedConfig) -> ResolvedConfig:
+def _with_profile(config: ResolvedConfig, store: Store) -> ResolvedConfig:
     """Put the content of the file `method.profile` in its place."""
     method = config.method
     if not isinstance(method, DiffusionClassifierMethod) or method.profile is None:
         return config
-    profile = read_profile(method.profile)
+    profile = read_profile(method.profile, store)
     if profile is None:
         raise UserError(
             f"method.profile: there is no file {redact(method.profile)}; `zsd-ray fit` makes one"

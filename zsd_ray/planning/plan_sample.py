@@ -54,7 +54,7 @@ def _class(plan: Plan, number: int) -> ShownClass:
         name=plan.classes.names[number],
         prompts=prompts,
         labels=[DataLabel(label, None if names is None else names[label]) for label in labels],
-        model_labels=label_numbers(plan.config.model, prompts),
+        model_labels=label_numbers(plan.config.model, prompts, plan.store),
         n_images=plan.records.count_with(number),
         image_id=None if record is None else record.image_id,
         source=None if record is None else redact(record.source),

@@ -20,9 +20,10 @@ def audit_path(output_path: str) -> str:
     return f"{output_path.rstrip('/')}/audit"
 
 
-def read_audit(output_path: str, decisions: pa.Table) -> dict[str, Any]:
+def read_audit(output: Output, decisions: pa.Table) -> dict[str, Any]:
     """The figures of the audit that lies in a run's output."""
-    return audit_metrics(decisions, Output(audit_path(output_path)).read_table("decisions", _FULL))
+    audit = Output(audit_path(output.path), output.store)
+    return audit_metrics(decisions, audit.read_table("decisions", _FULL))
 
 
 def audit_metrics(decisions: pa.Table, full: pa.Table) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from zsd_ray.results.output import Output
 from zsd_ray.results.progress import Progress
 from zsd_ray.results.record_file import read_record
 from zsd_ray.results.run_file import Status
-from zsd_ray.storage import filesystem
+from zsd_ray.storage.store import Store
 
 BEAT_SECONDS = 5.0
 SILENT_SECONDS = 60.0
@@ -117,25 +117,27 @@ class Heart:
             self._output.write_bytes(_NAME, beat.to_json().encode())
 
 
-def read_heartbeat(path: str) -> Heartbeat | None:
+def read_heartbeat(path: str, store: Store) -> Heartbeat | None:
     """Return the last one of the output at `path`; None where there is none, or none to read.
 
     Raises:
         StoreError: its store does not answer.
     """
-    fs, root = filesystem.open_filesystem(path)
+    fs, root = store.open(path)
     try:
-        content = filesystem.ask(path, lambda: fs.cat_file(f"{root.rstrip('/')}/{_NAME}"))
+        content = store.ask(path, lambda: fs.cat_file(f"{root.rstrip('/')}/{_NAME}"))
         return Heartbeat.from_json(content)
     except (FileNotFoundError, IsADirectoryError, PermissionError, UserError):
         return None  # only a display: what cannot be understood is as good as not there
 
 
-def beats(path: str, last: Heartbeat, seconds: int, sleep: Callable[[float], None]) -> bool:
+def beats(
+    path: str, store: Store, last: Heartbeat, seconds: int, sleep: Callable[[float], None]
+) -> bool:
     """Whether another beat follows the last one within some seconds, by whatever clock."""
     for _ in range(seconds):
         sleep(1.0)
-        seen = read_heartbeat(path)
+        seen = read_heartbeat(path, store)
         if seen is not None and (seen.session, seen.at) != (last.session, last.at):
             return True
     return False
@@ -143,6 +145,7 @@ def beats(path: str, last: Heartbeat, seconds: int, sleep: Callable[[float], Non
 
 def refuse_second_driver(
     path: str,
+    store: Store,
     on_wait: Callable[[str], None],
     *,
     clock: Clock | None = None,
@@ -160,7 +163,7 @@ def refuse_second_driver(
     Raises:
         UserError: another driver is alive.
     """
-    last = read_heartbeat(path)
+    last = read_heartbeat(path, store)
     if last is None or not may_live(last):
         return
     now = (clock or _utc_now)()
@@ -171,7 +174,7 @@ def refuse_second_driver(
     )
     for _ in range(_WATCH_SECONDS):
         sleep(1.0)
-        seen = read_heartbeat(path)
+        seen = read_heartbeat(path, store)
         if seen is not None and seen.status != "running":
             return
         if seen is not None and (seen.session, seen.at) != (last.session, last.at):

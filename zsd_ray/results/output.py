@@ -10,7 +10,7 @@ import contextlib
 import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from itertools import count
@@ -27,7 +27,8 @@ from zsd_ray.results import local_file, part_file
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.results.schema import decisions_table, scores_table
 from zsd_ray.settings.documents import parse_json_object
-from zsd_ray.storage import filesystem
+from zsd_ray.storage.filesystem import is_s3, list_folder
+from zsd_ray.storage.store import Store
 
 T = TypeVar("T")
 
@@ -46,9 +47,12 @@ class Output:
     """One run's output. Picklable: each process opens the filesystem for itself.
 
     Every method that asks a store is patient with it, and raises StoreError in the end.
+
+    store: how it is reached; a plain `Store()` does for a folder of this machine.
     """
 
     path: str
+    store: Store = field(default_factory=Store, compare=False, repr=False)
 
     @property
     def is_local(self) -> bool:
@@ -56,11 +60,11 @@ class Output:
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:
-        fs, root = filesystem.open_filesystem(self.path)
+        fs, root = self.store.open(self.path)
         return fs, root.rstrip("/")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path}
+        return {"path": self.path, "store": self.store}
 
     def location(self, name: str) -> str:
         """The path or URL of something in this output, as people would open it."""
@@ -78,7 +82,7 @@ class Output:
         """
         try:
             fs, root = self._opened
-            if not filesystem.is_s3(fs):  # it has no folders, and s3fs would make the bucket
+            if not is_s3(fs):  # it has no folders, and s3fs would make the bucket
                 self._ask(lambda: fs.makedirs(root, exist_ok=True))
             probe = f".writable-{uuid.uuid4().hex[:8]}"
             self.write_bytes(probe, b"")
@@ -264,7 +268,7 @@ class Output:
         try:
             local_file.write_whole(path, content)
         except OSError as error:
-            why = filesystem.reason_of(error, path)
+            why = self.store.reason_of(error, path)
             raise WriteError(f"{self.shown(name)} cannot be written ({why})") from error
 
     def read_bytes(self, name: str) -> bytes | None:
@@ -316,17 +320,17 @@ class Output:
 
     def _parts(self, name: str) -> list[str]:
         fs, root = self._opened
-        found = self._ask(lambda: filesystem.list_folder(fs, f"{root}/{name}"))
+        found = self._ask(lambda: list_folder(fs, f"{root}/{name}"))
         return [path for path in found if path.endswith(".parquet")]
 
     def _ask(self, call: Callable[[], T]) -> T:
-        return filesystem.ask(self.path, call)
+        return self.store.ask(self.path, call)
 
     def _user_error(self, what: str, error: Exception) -> UserError:
         shown = f"output.path {redact(self.path)} {what}"
         if isinstance(error, FileNotFoundError) and not self.is_local:
             return UserError(f"{shown}: there is no such bucket; make it, or choose another")
-        return filesystem.user_error(shown, error, self.path, "; choose another")
+        return self.store.user_error(shown, error, self.path, "; choose another")
 
 
 def _schema(name: str, columns: Sequence[str]) -> pa.Schema:

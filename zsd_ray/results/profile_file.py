@@ -11,10 +11,10 @@ from zsd_ray.records.errors import UserError
 from zsd_ray.records.redaction import redact
 from zsd_ray.results.output import Output
 from zsd_ray.settings.documents import parse_json_object
-from zsd_ray.storage import filesystem
+from zsd_ray.storage.store import Store
 
 
-def read_profile(path: str) -> TimeProfile | None:
+def read_profile(path: str, store: Store) -> TimeProfile | None:
     """Read a profile; None where there is no such file.
 
     Raises:
@@ -22,35 +22,35 @@ def read_profile(path: str) -> TimeProfile | None:
     """
     shown = redact(path)
     try:
-        fs, name = filesystem.open_filesystem(path)
-        content = filesystem.ask(path, lambda: bytes(fs.cat_file(name)))
+        fs, name = store.open(path)
+        content = store.ask(path, lambda: bytes(fs.cat_file(name)))
     except FileNotFoundError:
         return None
     except Exception as error:  # each filesystem has errors of its own
-        raise filesystem.user_error(f"the profile {shown} cannot be read", error, path) from error
+        raise store.user_error(f"the profile {shown} cannot be read", error, path) from error
     return parse_config(TimeProfile, parse_json_object(content, shown), shown)
 
 
-def write_profile(path: str, profile: TimeProfile) -> None:
+def write_profile(path: str, profile: TimeProfile, store: Store) -> None:
     """Write a profile, whole or not at all; only another profile is replaced.
 
     Raises:
         UserError: the place cannot be written to, or something else is there.
     """
-    _refuse_other(path)
+    _refuse_other(path, store)
     folder, name = os.path.split(path)
     text = json.dumps(profile.model_dump(mode="json"), indent=1) + "\n"
     try:
-        Output(folder or ".").write_bytes(name, text.encode())
+        Output(folder or ".", store).write_bytes(name, text.encode())
     except Exception as error:  # likewise
         what = f"the profile {redact(path)} cannot be written"
-        raise filesystem.user_error(what, error, path) from error
+        raise store.user_error(what, error, path) from error
 
 
-def _refuse_other(path: str) -> None:
+def _refuse_other(path: str, store: Store) -> None:
     try:
         if "://" in path or os.path.isfile(path):
-            read_profile(path)
+            read_profile(path, store)
     except UserError as error:
         raise UserError(
             f"the profile {redact(path)} cannot be written: what is there is no profile, and is "

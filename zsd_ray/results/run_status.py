@@ -21,7 +21,8 @@ from zsd_ray.results.heartbeat import (
 )
 from zsd_ray.results.output import Output
 from zsd_ray.results.run_file import RunFile
-from zsd_ray.storage import filesystem
+from zsd_ray.storage.filesystem import list_folder
+from zsd_ray.storage.store import Store
 
 _LOOK_SECONDS = 8  # more than one beat
 
@@ -59,7 +60,10 @@ class RunStatus:
 
 
 def read_status(
-    path: str, now: datetime | None = None, sleep: Callable[[float], None] = time.sleep
+    path: str,
+    store: Store,
+    now: datetime | None = None,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> RunStatus:
     """Look at the run whose output is at `path`, or at what comes before it while it has not begun.
 
@@ -68,22 +72,22 @@ def read_status(
     Raises:
         UserError: there is none, or it cannot be read.
     """
-    output = Output(path)
+    output = Output(path, store)
     run = output.read_run()
     if run is None:
-        before = _stages(path)
+        before = _stages(path, store)
         if not before:
             raise UserError(
                 f"there is no run at {redact(path)} (no run.json); give the output.path of a run"
             )
-        return read_status(output.location(before[-1]), now, sleep)
-    beat = read_heartbeat(path)
+        return read_status(output.location(before[-1]), store, now, sleep)
+    beat = read_heartbeat(path, store)
     now = now or datetime.now(UTC)
     since = beat.age(now) if beat else None
     running = run.status == "running"
-    silent = running and beat is not None and _is_silent(path, beat, now, sleep)
+    silent = running and beat is not None and _is_silent(path, store, beat, now, sleep)
     if running and not silent and since is not None and since >= SILENT_SECONDS:
-        beat, since = read_heartbeat(path) or beat, 0.0  # its clock is behind ours
+        beat, since = read_heartbeat(path, store) or beat, 0.0  # its clock is behind ours
     return RunStatus(
         output=redact(path),
         status=run.status,
@@ -100,7 +104,9 @@ def read_status(
     )
 
 
-def _is_silent(path: str, beat: Heartbeat, now: datetime, sleep: Callable[[float], None]) -> bool:
+def _is_silent(
+    path: str, store: Store, beat: Heartbeat, now: datetime, sleep: Callable[[float], None]
+) -> bool:
     """Whether a run that should be running gives no sign of life.
 
     Its clock is another machine's, so an age that cannot be is looked into.
@@ -108,13 +114,13 @@ def _is_silent(path: str, beat: Heartbeat, now: datetime, sleep: Callable[[float
     age = (now - datetime.fromisoformat(beat.at)).total_seconds()
     if -BEAT_SECONDS <= age < SILENT_SECONDS:
         return False
-    return not may_live(beat) or not beats(path, beat, _LOOK_SECONDS, sleep)
+    return not may_live(beat) or not beats(path, store, beat, _LOOK_SECONDS, sleep)
 
 
-def _stages(path: str) -> list[str]:
+def _stages(path: str, store: Store) -> list[str]:
     """The runs of its own that a run has in its output, in their order (screen, audit)."""
-    fs, root = filesystem.open_filesystem(path)
-    found = filesystem.ask(path, lambda: filesystem.list_folder(fs, root.rstrip("/")))
+    fs, root = store.open(path)
+    found = store.ask(path, lambda: list_folder(fs, root.rstrip("/")))
     names = [posixpath.basename(entry.rstrip("/")) for entry in found]
     levels = [name for name in names if name.startswith("tree-")]
     order = [*sorted(levels, key=lambda name: (len(name), name)), "audit"]

@@ -9,12 +9,11 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from zsd_ray.config.run import ClusterConfig, StorageConfig
+from zsd_ray.config.run import ClusterConfig
 from zsd_ray.records.errors import RunBrokenError, last_line
 from zsd_ray.runtime import resources
 from zsd_ray.runtime.cluster import cluster
 from zsd_ray.runtime.pieces import Work
-from zsd_ray.storage import filesystem
 
 _IN_FLIGHT = 2
 """Pieces a worker has: it does one while the next waits at its door."""
@@ -27,8 +26,7 @@ _RETRIES = 3
 class _Worker:
     """Does pieces; where its process or node is lost, Ray starts it elsewhere and asks again."""
 
-    def __init__(self, make: bytes, storage: StorageConfig, gpus: float, device: str) -> None:
-        filesystem.configure(storage)
+    def __init__(self, make: bytes, gpus: float, device: str) -> None:
         self._make = make
         self._gpus, self._device = gpus, device
         self._work: Work[Any, Any] | None = None
@@ -49,7 +47,6 @@ class Crew:
     """A `DoAll` on a Ray cluster: as many workers as there are pieces for, up to workers.max."""
 
     config: ClusterConfig
-    storage: StorageConfig
     device: str = "auto"
 
     def __call__(self, make: Callable[[], Work[Any, Any]], pieces: Sequence[Any]) -> Iterator[Any]:
@@ -70,7 +67,7 @@ class Crew:
             given = resources.options(self.config.gpus_per_worker, self.config.cpus_per_worker)
             workers = [
                 _Worker.options(**given).remote(  # type: ignore[attr-defined]
-                    shared, self.storage, self.config.gpus_per_worker, self.device
+                    shared, self.config.gpus_per_worker, self.device
                 )
                 for _ in range(n_workers)
             ]

@@ -65,7 +65,7 @@ class _Run:
         }
         config = plan.config
         self._sink: Any = Sink.options(**here).remote(  # type: ignore[attr-defined]
-            plan.output, config.output.raw_scores, config.storage
+            plan.output, config.output.raw_scores
         )
         # A scheduler that is started again reads both, so the driver keeps them. As bytes, because
         # Ray cannot know that and prints a line about it.

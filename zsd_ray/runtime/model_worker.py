@@ -18,7 +18,8 @@ from zsd_ray.records.redaction import redact
 from zsd_ray.records.scores import MicroBatch
 from zsd_ray.runtime import resources
 from zsd_ray.runtime.gauges import WorkerMetrics
-from zsd_ray.storage import filesystem, retry
+from zsd_ray.storage import retry
+from zsd_ray.storage.store import Store
 
 if TYPE_CHECKING:
     from zsd_ray.models.denoiser import Conditioning
@@ -36,8 +37,8 @@ class ModelWorker:
     state."""
 
     def __init__(self, config: ResolvedConfig, fingerprint: str) -> None:
-        filesystem.configure(config.storage)
         self._config = config
+        self._store = Store(config.storage)
         self._fingerprint = fingerprint
         self._metrics = WorkerMetrics(redact(config.output.path))
         self._scorer: Scorer
@@ -57,14 +58,14 @@ class ModelWorker:
         from zsd_ray.models import registry
 
         config = self._config
-        if registry.fingerprint(config.model) != self._fingerprint:
+        if registry.fingerprint(config.model, self._store) != self._fingerprint:
             raise UserError(
                 f"model.path {config.model.path} has other files here than at the driver"
             )
 
         resources.check_gpu(config.cluster.gpus_per_worker, config.model.device)
         torch.set_num_threads(config.cluster.cpus_per_worker)
-        self._model = registry.load_model(config.model)
+        self._model = registry.load_model(config.model, self._store)
         node: str = ray.get_runtime_context().get_node_id()
         return node
 
@@ -87,8 +88,9 @@ class ModelWorker:
         from zsd_ray.scoring.model_check import demand
 
         config = self._config
-        demand(config, dataset, prompts, images)
-        encoded = registry.encode_prompts(config.model, texts(prompts, config.method))
+        demand(config, dataset, prompts, images, self._store)
+        told = texts(prompts, config.method)
+        encoded = registry.encode_prompts(config.model, told, self._store)
         return encoded, self._take_notes()
 
     def bind(self, dataset: Any, conditioning: Conditioning, names: Sequence[str]) -> list[str]:
@@ -97,7 +99,9 @@ class ModelWorker:
 
         config = self._config
         size = config.size(len(names))
-        self._scorer = make_scorer(config, size, self._model, dataset, conditioning, names)
+        self._scorer = make_scorer(
+            config, size, self._model, dataset, conditioning, names, self._store
+        )
         return self._take_notes()
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]

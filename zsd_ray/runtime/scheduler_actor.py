@@ -33,7 +33,6 @@ from zsd_ray.scheduling.events import (
     WorkerLost,
     WorkRequested,
 )
-from zsd_ray.storage import filesystem
 
 IDLE_SECONDS = 5.0
 """A worker that waited this long for work may be released."""
@@ -77,7 +76,6 @@ class SchedulerShell:
     """
 
     def __init__(self, plan: Plan, sink: Any, shard: int, n_shards: int) -> None:
-        filesystem.configure(plan.config.storage)
         self._plan = plan
         self._shard = shard
         self._sink = sink

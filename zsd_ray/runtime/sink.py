@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ray
 
-from zsd_ray.config.run import StorageConfig
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.output import Output
 from zsd_ray.results.row_buffer import Part
 from zsd_ray.runtime.epochs import Claim, Epochs
-from zsd_ray.storage import filesystem
 
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
@@ -21,8 +19,7 @@ class Sink:
     does no harm.
     """
 
-    def __init__(self, output: Output, raw_scores: bool, storage: StorageConfig) -> None:
-        filesystem.configure(storage)
+    def __init__(self, output: Output, raw_scores: bool) -> None:
         self._output = output
         self._raw_scores = raw_scores
         self._epochs = Epochs()

@@ -23,7 +23,7 @@ from zsd_ray.records.redaction import redact
 from zsd_ray.results.output import Output
 from zsd_ray.runtime import resources
 from zsd_ray.runtime.cluster import cluster
-from zsd_ray.storage import filesystem
+from zsd_ray.storage.store import Store
 from zsd_ray.training.news import News, Steps
 from zsd_ray.training.ranks import Ranks
 from zsd_ray.training.training_session import RECORD
@@ -167,21 +167,21 @@ def _work(arguments: dict[str, Any]) -> None:
     from zsd_ray.training.process import train_here
 
     config, mailbox = arguments["config"], arguments["mailbox"]
-    filesystem.configure(config.storage)
+    store = Store(config.storage)
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     context = get_context()
     ranks = Ranks(context.get_world_rank(), context.get_world_size())
     try:
-        _check_output(config)
-        train_here(config, mailbox.tell.remote, ranks, get_device())
+        _check_output(config, store)
+        train_here(config, mailbox.tell.remote, ranks, get_device(), store)
     except (UserError, RunBrokenError, StoreError) as failure:
         # Not raised, for Ray Train would try again; the driver ends those that wait for this one.
         ray.get(mailbox.fail.remote(failure))
 
 
-def _check_output(config: TrainConfig) -> None:
+def _check_output(config: TrainConfig, store: Store) -> None:
     """Refuse a folder that this node does not share with the driver, who wrote its record there."""
-    if Output(config.output.path).read_bytes(RECORD) is None:
+    if Output(config.output.path, store).read_bytes(RECORD) is None:
         raise UserError(
             f"output.path {redact(config.output.path)} is not the same folder on every node; give "
             "one that is, or a URL"

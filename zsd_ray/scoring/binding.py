@@ -20,6 +20,7 @@ from zsd_ray.models.rows import RowNetwork, plain_rows, row_network, wrapper
 from zsd_ray.records.cost import RunSize
 from zsd_ray.scoring.batch_size import measured_rows
 from zsd_ray.scoring.scorer import Scorer
+from zsd_ray.storage.store import Store
 
 Bind = Callable[[Denoiser, Mapping[str, torch.Tensor], bool | None], RowNetwork]
 """Makes a denoiser a network over rows, compiled (None: where there is CUDA) or not."""
@@ -32,6 +33,7 @@ def make_scorer(
     dataset: ImageDataset,
     conditioning: Conditioning,
     names: Sequence[str],
+    store: Store,
 ) -> Scorer:
     """The scorer of a planned run's method, for its model and classes."""
     section, rows = config.method, config.cluster.batch_size
@@ -50,7 +52,8 @@ def make_scorer(
         config.seed,
         rows,
         config.model.compile,
-        prompt_encoder=cache(lambda: load_prompt_encoder(config.model)),
+        prompt_encoder=cache(lambda: load_prompt_encoder(config.model, store)),
+        store=store,
         gpu_share=min(1.0, config.cluster.gpus_per_worker or 1.0),
     )
 
@@ -85,6 +88,7 @@ def denoiser_scorer(
     compile: bool | None,
     bind: Bind | None = None,
     prompt_encoder: Callable[[], PromptEncoder] | None = None,
+    store: Store | None = None,
     gpu_share: float = 1.0,
 ) -> Scorer:
     """The scorer of a method over a denoiser.
@@ -113,6 +117,7 @@ def denoiser_scorer(
         rows=UNMEASURED if rows == "auto" else rows,
         seed=seed,
         prompt_encoder=prompt_encoder or _no_encoder,
+        store=store or Store(),
     )
     if measure:
         method: DiffusionClassifier = method_class(section)(bound, section)

@@ -23,6 +23,7 @@ from zsd_ray.models.rows import RowNetwork, plain_rows, row_network
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.scores import ImageFailure, MicroBatch, WorkItem
 from zsd_ray.scoring.binding import Bind, denoiser_scorer
+from zsd_ray.storage.store import Store
 
 N_DRAWS, N_CLASSES = 20, 32
 
@@ -52,6 +53,7 @@ def check_numbers(
     dataset: ImageDataset,
     prompts: list[str],
     images: list[int],
+    store: Store,
     on_image: Callable[[int], None] = lambda done: None,
 ) -> ModelCheck:
     """Score `images` on both paths: N_DRAWS draws for N_CLASSES classes, spread over all.
@@ -87,13 +89,17 @@ def check_numbers(
     passes: list[list[NDArray[np.float64]]] = []
     for model, bind in binds:
         before = len(images) * len(passes)
-        scored = _scores(config, model, bind, dataset, prompts, images, before, on_image)
+        scored = _scores(config, model, bind, dataset, prompts, images, store, before, on_image)
         passes.append(scored)
     return compare(*passes)
 
 
 def demand(
-    config: ResolvedConfig, dataset: ImageDataset, prompts: list[str], images: list[int]
+    config: ResolvedConfig,
+    dataset: ImageDataset,
+    prompts: list[str],
+    images: list[int],
+    store: Store,
 ) -> None:
     """Check what `model.max_difference` demands of a run, if anything.
 
@@ -102,7 +108,7 @@ def demand(
     """
     if config.model.max_difference is None:
         return
-    refuse_difference(config, check_numbers(config, dataset, prompts, images[:N_CHECKED]))
+    refuse_difference(config, check_numbers(config, dataset, prompts, images[:N_CHECKED], store))
 
 
 def refuse_difference(config: ResolvedConfig, found: ModelCheck) -> None:
@@ -135,6 +141,7 @@ def _scores(
     dataset: ImageDataset,
     prompts: list[str],
     images: list[int],
+    store: Store,
     before: int,
     on_image: Callable[[int], None],
 ) -> list[NDArray[np.float64]]:
@@ -145,11 +152,11 @@ def _scores(
     names = [""] * len(classes)
     templates = ["{}"] * n_templates  # how many there are is all that counts
     scorer = denoiser_scorer(
-        cast(Denoiser, load_model(model)),
+        cast(Denoiser, load_model(model, store)),
         section,
         config.size(len(classes)),
         dataset,
-        encode_prompts(model, prompts),
+        encode_prompts(model, prompts, store),
         names,
         templates,
         config.seed,

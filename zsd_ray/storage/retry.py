@@ -9,7 +9,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
 
-from zsd_ray.config.run import StorageConfig
 from zsd_ray.records.errors import StoreError
 from zsd_ray.records.redaction import reason
 
@@ -27,25 +26,22 @@ _PASSING_CODES = {
 _TOO_MANY_REQUESTS, _SERVER_ERROR, _NOT_IMPLEMENTED = 429, 500, 501
 
 
-class _Patience:
-    """This process's: how long it asks again, and how many of its calls do so just now."""
+class _Waiting:
+    """How many of this process's calls are waiting for a store just now.
+
+    The one thing that is kept per process: what is seen of it, and nothing that is set.
+    """
 
     def __init__(self) -> None:
-        self.seconds = StorageConfig().retry_seconds
-        self.n_waiting = 0
+        self.n_calls = 0
         self.lock = threading.Lock()
 
-    def wait(self, change: int) -> None:
+    def add(self, change: int) -> None:
         with self.lock:
-            self.n_waiting += change
+            self.n_calls += change
 
 
-_patience = _Patience()
-
-
-def set_patience(seconds: float) -> None:
-    """Let every later call of this process ask again for so long."""
-    _patience.seconds = seconds
+_waiting = _Waiting()
 
 
 def waiting() -> bool:
@@ -53,11 +49,12 @@ def waiting() -> bool:
 
     Such a process is not hung.
     """
-    return _patience.n_waiting > 0
+    return _waiting.n_calls > 0
 
 
 def patiently(
     call: Callable[[], T],
+    seconds: Callable[[], float],
     store: str = "the store",
     *,
     clock: Callable[[], float] = time.monotonic,
@@ -68,10 +65,11 @@ def patiently(
     `call` may run several times: what it did before it failed must not matter.
 
     Args:
+        seconds: tells how long it is asked again; asked after each failure, for it may change.
         store: what the message calls it.
 
     Raises:
-        StoreError: it did not answer for the configured seconds, counted from its first failure: a
+        StoreError: it did not answer for those seconds, counted from its first failure: a
             transfer may take as long as it likes.
         Exception: whatever else `call` raises, at once.
     """
@@ -87,8 +85,8 @@ def patiently(
                 now = clock()
                 if since is None:
                     since = now
-                    _patience.wait(+1)
-                left = since + _patience.seconds - now
+                    _waiting.add(+1)
+                left = since + seconds() - now
                 if left <= 0:
                     raise StoreError(
                         f"{store} did not answer for {now - since:.0f} s ({reason(error)}); "
@@ -100,7 +98,7 @@ def patiently(
             longest = min(2 * longest, _LONGEST_SLEEP)
     finally:
         if since is not None:
-            _patience.wait(-1)
+            _waiting.add(-1)
 
 
 def is_transient(error: BaseException) -> bool:

@@ -26,6 +26,7 @@ from zsd_ray.records.errors import ImageError, UserError
 from zsd_ray.records.redaction import redact
 from zsd_ray.results.output import Output
 from zsd_ray.settings.section import WHOLE
+from zsd_ray.storage.store import Store
 from zsd_ray.training.batches import Epochs, TrainingImages
 from zsd_ray.training.loop import Loop
 from zsd_ray.training.news import News
@@ -41,7 +42,7 @@ _TASKS = {
 }
 
 
-def check(config: TrainConfig) -> str:
+def check(config: TrainConfig, store: Store) -> str:
     """Find everything wrong that can be found before anything starts or is written.
 
     Returns:
@@ -50,7 +51,7 @@ def check(config: TrainConfig) -> str:
     Raises:
         UserError: what it is, in one line.
     """
-    dataset = open_dataset(config.data)
+    dataset = open_dataset(config.data, store)
     rows = choose_subset(dataset.records, config.data.limit)
     _labels(config, dataset, rows)
     if isinstance(config, ClassifierTraining):
@@ -65,7 +66,7 @@ def check(config: TrainConfig) -> str:
                 f"{config.cluster.workers} workers; lower cluster.workers"
             )
     found = identity(config, dataset, rows)
-    output = Output(config.output.path)
+    output = Output(config.output.path, store)
     output.prepare()
     Checkpoint(output, found).read()
     return found
@@ -76,22 +77,25 @@ def train_here(
     on_news: Callable[[News], None],
     ranks: Ranks = Ranks(),  # noqa: B008 - it is frozen
     device: torch.device | None = None,
+    store: Store | None = None,
 ) -> None:
     """Train as one of `ranks`, or alone, in this process; goes on from the last checkpoint.
 
     Args:
         device: None for the GPU where there is one.
+        store: how everything is reached; None: as the storage section says.
 
     Raises:
         UserError: an image cannot be read, or the architecture does not take its arguments.
         RunBrokenError: the loss is not finite.
         StoreError: the store of the data or of the output does not answer.
     """
+    store = store or Store(config.storage)
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dataset = open_dataset(config.data)
+    dataset = open_dataset(config.data, store)
     rows = choose_subset(dataset.records, config.data.limit)
     task = make_task(config, read_images(config, dataset, rows), device)
-    checkpoint = Checkpoint(Output(config.output.path), identity(config, dataset, rows))
+    checkpoint = Checkpoint(Output(config.output.path, store), identity(config, dataset, rows))
     Loop(config, task, checkpoint, ranks, device, on_news).run()
 
 

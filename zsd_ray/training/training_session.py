@@ -16,7 +16,7 @@ from zsd_ray.records.errors import DamagedFile
 from zsd_ray.records.redaction import redacted
 from zsd_ray.results.output import Output
 from zsd_ray.results.tracking.tracker import TrackedRun, Tracker, start_tracker, tracked_before
-from zsd_ray.storage import filesystem
+from zsd_ray.storage.store import Store
 from zsd_ray.training import process as work
 from zsd_ray.training.news import Grid, News, Steps
 
@@ -53,10 +53,10 @@ def train(
         RunBrokenError, StoreError: it cannot go on; the same call does later.
     """
     # A mistyped endpoint should not be waited for as an outage is.
-    filesystem.configure(config.storage, retry_seconds=_CHECK_SECONDS)
-    identity = work.check(config)
-    filesystem.configure(config.storage)
-    session = _Session(config, identity, on_progress, on_warning)
+    store = Store(config.storage)
+    with store.impatient(_CHECK_SECONDS):
+        identity = work.check(config, store)
+    session = _Session(config, store, identity, on_progress, on_warning)
     status: Literal["FINISHED", "FAILED", "KILLED"] = "FAILED"
     try:
         execute(config, session.take)
@@ -75,6 +75,7 @@ class _Session:
     def __init__(
         self,
         config: TrainConfig,
+        store: Store,
         identity: str,
         on_progress: OnProgress,
         on_warning: Callable[[str], None],
@@ -83,7 +84,7 @@ class _Session:
         self._identity = identity
         self._on_progress = on_progress
         self._on_warning = on_warning
-        self._output = Output(config.output.path)
+        self._output = Output(config.output.path, store)
         self._start = time.monotonic()
         self._first: float | None = None
         self._n_images = self._n_steps = 0

@@ -10,10 +10,9 @@ from tests.support.tiny_models import CLASSIFIER_BUILDERS, ddpm
 from zsd_ray.api import fid, generate
 from zsd_ray.cli import main
 from zsd_ray.config.data import DataConfig
-from zsd_ray.config.run import StorageConfig, parse_config
+from zsd_ray.config.run import parse_config
 from zsd_ray.data.open import open_dataset
 from zsd_ray.records.errors import UserError
-from zsd_ray.storage import filesystem
 from zsd_ray.studies.fid.fid_config import FidConfig
 from zsd_ray.studies.generation import generating as engine
 from zsd_ray.studies.generation.generate_config import GenerateConfig
@@ -233,13 +232,10 @@ def test_a_set_on_an_object_store_is_made_read_and_measured_there(s3, models):
         "output": {"path": f"{s3.url}/fid"},
         "tracking": {"mlflow": "off"},
     }
-    try:
-        assert [generate(wanted, local=True).n_evaluations for _ in range(2)] == [8, 0]
-        for _ in range(2):  # the second time, the real images' statistics come from the store
-            entry = fid(parse_config(FidConfig, tree), local=True, on_warning=list).entry
-            assert (entry.n_generated, entry.fid) == (4, pytest.approx(0, abs=1e-4))
-    finally:
-        filesystem.configure(StorageConfig())
+    assert [generate(wanted, local=True).n_evaluations for _ in range(2)] == [8, 0]
+    for _ in range(2):  # the second time, the real images' statistics come from the store
+        entry = fid(parse_config(FidConfig, tree), local=True, on_warning=list).entry
+        assert (entry.n_generated, entry.fid) == (4, pytest.approx(0, abs=1e-4))
     assert {"fid/fid.json", "set/grid.png"} < set(s3.keys())
 
 

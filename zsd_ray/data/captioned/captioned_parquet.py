@@ -8,6 +8,7 @@ from typing import IO
 import pyarrow as pa
 
 from zsd_ray.data.captioned.captions import CaptionTable
+from zsd_ray.data.location import Location
 from zsd_ray.data.readers.arrow_kinds import is_list_of_text, plain
 from zsd_ray.data.readers.parquet_file import open_file
 from zsd_ray.data.readers.parquet_groups import read_groups
@@ -16,7 +17,7 @@ from zsd_ray.records.errors import UserError
 
 
 def open_parquet(
-    path: str,
+    path: str | Location,
     image_column: str,
     label_column: str | None,
     caption_column: str | None,
@@ -44,7 +45,11 @@ class CaptionedParquet(ParquetDataset):
     """
 
     def __init__(
-        self, path: str, image_column: str, label_column: str | None, caption_column: str
+        self,
+        path: str | Location,
+        image_column: str,
+        label_column: str | None,
+        caption_column: str,
     ) -> None:
         super().__init__(path, image_column, label_column)
         places: list[int | None] = [record.label for record in self.records]

@@ -42,9 +42,9 @@ class ClevrBinding:
 
     label_names = None
 
-    def __init__(self, path: str, task: str | None) -> None:
+    def __init__(self, path: str | Location, task: str | None) -> None:
         asked = find_task(task, "clevr-binding")
-        self._location = Location(path)
+        self._location = Location.of(path)
         shown = self._location.shown
         with self._location.user_errors(f"data.path {shown}"):
             files = self._location.files()

@@ -30,8 +30,8 @@ class Winoground:
 
     label_names = None
 
-    def __init__(self, path: str) -> None:
-        self._location = Location(path)
+    def __init__(self, path: str | Location) -> None:
+        self._location = Location.of(path)
         shown = self._location.shown
         with self._location.user_errors(f"examples.jsonl of data.path {shown}"):
             content = self._location.read_bytes(self._location.join("examples.jsonl")).decode()

@@ -11,6 +11,7 @@ from typing import Any
 from zsd_ray.data.location import Location
 from zsd_ray.records.errors import UserError, some
 from zsd_ray.settings.documents import parse_yaml
+from zsd_ray.storage.store import Store
 
 _MOST_LEVELS = 20
 
@@ -55,13 +56,13 @@ class ClassTree:
         return fewest, most
 
 
-def read_tree(path: str, classes: Sequence[str]) -> ClassTree:
+def read_tree(path: str, classes: Sequence[str], store: Store) -> ClassTree:
     """Read a tree over the classes of a run.
 
     Raises:
         UserError: the file cannot be read, or is no tree whose leaves are these classes.
     """
-    location = Location(path)
+    location = Location(path, store)
     what = f"screen.tree {location.shown}"
     with location.user_errors(what):
         text = location.read_bytes(location.root).decode("utf-8-sig")

@@ -12,6 +12,7 @@ from zsd_ray.data.labels.name_file import parse_names
 from zsd_ray.data.labels.spelling import check_spelling
 from zsd_ray.data.location import Location
 from zsd_ray.records.errors import UserError, some
+from zsd_ray.storage.store import Store
 
 _MOST_BARE_LABELS = 1_000_000
 
@@ -37,6 +38,7 @@ def resolve_classes(
     classes: Sequence[str] | Mapping[str, str] | str | None,
     label_names: Sequence[str] | None,
     labels_seen: Iterable[int | None],
+    store: Store | None = None,
 ) -> ClassList:
     """Bring prompts.classes and the data's labels together.
 
@@ -46,11 +48,14 @@ def resolve_classes(
     name: its order is the class order; keys are the data's label names, or label numbers as text;
     keys beyond are further classes.
 
+    Args:
+        store: how a text file is reached; None: as a plain `Store()` says.
+
     Raises:
         UserError: the two do not fit, or there are fewer than two classes.
     """
     if isinstance(classes, str):
-        classes = read_names(classes)
+        classes = read_names(classes, store)
     if classes is None:
         if label_names is None:
             raise UserError("the data has no class names of its own; set prompts.classes")
@@ -83,13 +88,13 @@ def _say_same(names: Sequence[str]) -> None:
         )
 
 
-def read_names(path: str) -> list[str]:
+def read_names(path: str, store: Store | None = None) -> list[str]:
     """Read class names from a text file, one a line; lines that begin with # are left out.
 
     Raises:
         UserError: the file cannot be read, is not UTF-8, holds no name, or a blank line before one.
     """
-    location = Location(path)
+    location = Location(path, store)
     what = f"prompts.classes {location.shown}"
     with location.user_errors(what):
         text = location.read_bytes(location.root).decode("utf-8-sig")

@@ -47,8 +47,8 @@ class FolderDataset:
     records: RecordTable
     label_names: Sequence[str] | None
 
-    def __init__(self, path: str) -> None:
-        self._location = Location(path)
+    def __init__(self, path: str | Location) -> None:
+        self._location = Location.of(path)
         shown = self._location.shown
         with self._location.user_errors(f"data.path {shown}"):
             names = _list(self._location)

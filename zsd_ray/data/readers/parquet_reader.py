@@ -52,7 +52,7 @@ class ParquetDataset:
         label_column: str | None,
         files: Sequence[Shard] | None = None,
     ) -> None:
-        self._location = path if isinstance(path, Location) else Location(path)
+        self._location = Location.of(path)
         self._images = ImageColumn(image_column)
         self._groups: list[tuple[str, int]] = []  # file, and number of the row group in it
         self._starts: list[int] = []  # row group -> number of its first record

@@ -57,7 +57,7 @@ class WebDataset:
         label_column: str | None,
         tars: Sequence[Shard] | None = None,
     ) -> None:
-        self._location = path if isinstance(path, Location) else Location(path)
+        self._location = Location.of(path)
         shown = self._location.shown
         if tars is None:
             with self._location.user_errors(f"data.path {shown}"):

@@ -18,8 +18,9 @@ from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.denoiser import Conditioning
 from zsd_ray.models.features.probe_features import FeatureExtractor
 from zsd_ray.models.files.loading import refuse_not_finite
-from zsd_ray.models.files.probe_files import WEIGHTS, label_numbers, read, under
+from zsd_ray.models.files.probe_files import WEIGHTS, label_numbers, read, under_here
 from zsd_ray.records.errors import UserError
+from zsd_ray.storage.store import Store
 
 
 class Probe:
@@ -28,12 +29,13 @@ class Probe:
     def __init__(self, folder: Path, config: ModelConfig, device: torch.device) -> None:
         about = read(folder)
         self._features = FeatureExtractor.load(
-            under(folder, config),
+            under_here(folder, config),
             about.prompt,
             [about.t],
             [about.block],
             [about.pooling_section],
             about.seed,
+            store=Store(),  # its files are in a folder of this machine by now
         )
         self._cell = Cell(about.t, about.block, pooling_name(about.pooling_section))
         self._weights = folder / WEIGHTS

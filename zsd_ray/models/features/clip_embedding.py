@@ -10,15 +10,17 @@ from torch.nn.functional import interpolate, normalize
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.families.clip import load_image_tower
 from zsd_ray.models.files.clip_files import check
+from zsd_ray.storage.store import Store
 
 
 def load_embedding(
-    path: str, pretrained: str | None, device: torch.device
+    path: str, pretrained: str | None, device: torch.device, store: Store
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """Load a model's image tower.
 
     Args:
         path, pretrained: as model.path and model.pretrained of family clip.
+        store: how a URL is reached.
 
     Returns:
         A function of images, (B, 3, S, S) in [-1, 1], to embeddings of length 1, (B, D) float32.
@@ -29,7 +31,7 @@ def load_embedding(
         UserError: there is no such model.
     """
     config = ModelConfig(family="clip", path=path, pretrained=pretrained)
-    tower, size, *scaling = load_image_tower(check(config), config, device)
+    tower, size, *scaling = load_image_tower(check(config, store), config, device)
     mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in scaling)
 
     @torch.no_grad()

@@ -19,6 +19,7 @@ from zsd_ray.diffusion.draws import noise
 from zsd_ray.models.conditioning.fixed_conditioning import told
 from zsd_ray.models.denoiser import Conditioning, Denoiser, ShowsFeatures
 from zsd_ray.models.registry import load_model
+from zsd_ray.storage.store import Store
 
 
 class FeatureExtractor:
@@ -66,10 +67,12 @@ class FeatureExtractor:
         poolings: Sequence[Pooling],
         seed: int,
         n_rows: int = 1,
+        *,
+        store: Store,
     ) -> FeatureExtractor:
         """Load a checked model, and encode the prompt that it is told."""
-        conditioning = told(model, prompt)
-        denoiser = cast(Denoiser, load_model(model))
+        conditioning = told(model, prompt, store)
+        denoiser = cast(Denoiser, load_model(model, store))
         return cls(denoiser, conditioning, timesteps, blocks, poolings, seed, n_rows)
 
     @torch.inference_mode()

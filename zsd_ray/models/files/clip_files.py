@@ -15,6 +15,7 @@ from zsd_ray.models.files.network_config import check_network
 from zsd_ray.models.files.single_file import Layout, nearest
 from zsd_ray.models.files.weight_files import Shapes, check_file, check_whole
 from zsd_ray.records.errors import UserError
+from zsd_ray.storage.store import Store
 
 LAYOUT = Layout(
     config="open_clip_config.json",
@@ -24,7 +25,7 @@ LAYOUT = Layout(
 """As open_clip's `push_to_hf_hub.save_for_hf` writes it; it looks for these, in this order."""
 
 
-def check(config: ModelConfig) -> Path:
+def check(config: ModelConfig, store: Store) -> Path:
     """The folder of a model, or the file of an architecture's weights.
 
     A published tag is fetched here, so that a network that is away is found out at once.
@@ -32,7 +33,7 @@ def check(config: ModelConfig) -> Path:
     Raises:
         UserError: there is no such model, or its weights may not be loaded.
     """
-    folder = checkpoint.folder(config, LAYOUT)
+    folder = checkpoint.folder(config, LAYOUT, store)
     if folder is not None:
         shapes = check_whole([checkpoint.weights_in(folder, config, LAYOUT)])
         _check_architecture(folder / LAYOUT.config, shapes)
@@ -73,9 +74,9 @@ def check(config: ModelConfig) -> Path:
     return checkpoint.check_file(file, config)
 
 
-def fingerprint(config: ModelConfig) -> str:
+def fingerprint(config: ModelConfig, store: Store) -> str:
     """Hash the weights, and what they do not say: the architecture and, by the tag, the input."""
-    found = check(config)
+    found = check(config, store)
     if found.is_dir():
         return source.fingerprint(found)
     library = open_clip()

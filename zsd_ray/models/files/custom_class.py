@@ -22,6 +22,7 @@ from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.conditioning.labels import match
 from zsd_ray.models.files import source
 from zsd_ray.records.errors import UserError, last_line
+from zsd_ray.storage.store import Store
 
 _FORM = "model.family custom takes package.module:Class or file.py:Class"
 _IN_HOME = re.compile(r"~[^/]*/+[^/]")
@@ -29,8 +30,8 @@ _ELSEWHERE = re.compile(r"\w[\w+.:-]*://\S+")
 """A text that is a URL, and not one with a URL in it."""
 
 
-def check(config: ModelConfig) -> Path:
-    """Find the source file of the class's module, which is not run.
+def check(config: ModelConfig, _store: Store | None = None) -> Path:
+    """Find the source file of the class's module, which is not run; it is in no store.
 
     Raises:
         UserError: there is none.
@@ -101,7 +102,7 @@ def names_of(labels: object, config: ModelConfig) -> Sequence[str]:
     return labels
 
 
-def fingerprint(config: ModelConfig) -> str:
+def fingerprint(config: ModelConfig, _store: Store | None = None) -> str:
     """Hash the source file, the class's name, the kwargs, and the files that those name."""
     digest = hashlib.blake2b(digest_size=16)
     kwargs = json.dumps(config.kwargs, sort_keys=True, default=str)

@@ -22,6 +22,7 @@ from zsd_ray.models.files.model_json import read_object
 from zsd_ray.models.files.weight_files import check_whole
 from zsd_ray.records.errors import UserError, some
 from zsd_ray.records.redaction import redact
+from zsd_ray.storage.store import Store
 
 INDEX, WEIGHTS = "probe.json", "probe.safetensors"
 
@@ -65,31 +66,31 @@ def weights_file(
     return save({"classes": classes_K, "weight": weight, "bias": np.ascontiguousarray(bias_K)})
 
 
-def check(config: ModelConfig) -> Path:
+def check(config: ModelConfig, store: Store) -> Path:
     """The folder of a saved probe.
 
     Raises:
         UserError: it is none, or the model under it is not there.
     """
-    folder = source.resolve(config, ())
+    folder = source.resolve(config, (), store)
     try:
-        registry.check_model(under(folder, config))
+        registry.check_model(under(folder, config), store)
     except UserError as error:
         raise UserError(f"the model under the probe {config.path}: {error}") from error
     return folder
 
 
-def fingerprint(config: ModelConfig) -> str:
+def fingerprint(config: ModelConfig, store: Store) -> str:
     """Hash the probe, and the model under it."""
-    folder = check(config)
+    folder = check(config, store)
     parts = [source.file_fingerprint(name, folder / name) for name in (INDEX, WEIGHTS)]
-    parts.append(registry.fingerprint(under(folder, config)))
+    parts.append(registry.fingerprint(under(folder, config), store))
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
 
-def check_prompts(config: ModelConfig, prompts: Sequence[str]) -> None:
+def check_prompts(config: ModelConfig, prompts: Sequence[str], store: Store) -> None:
     """Check that the probe has a label for every name; raises UserError."""
-    label_numbers(check(config), config, prompts)
+    label_numbers(check(config, store), config, prompts)
 
 
 def label_numbers(folder: Path, config: ModelConfig, names: Sequence[str]) -> NDArray[np.int64]:
@@ -129,6 +130,14 @@ def under(folder: Path, config: ModelConfig) -> ModelConfig:
             f"fetched because a file says so: if you want it, set model.pretrained: {shown}"
         )
     return model
+
+
+def under_here(folder: Path, config: ModelConfig) -> ModelConfig:
+    """The same of a checked probe, at the local folder that `check` fetched a URL to."""
+    model = under(folder, config)
+    if "://" not in model.path:
+        return model
+    return model.model_copy(update={"path": str(source.fetched_to(model.path))})
 
 
 def read(folder: Path) -> ProbeFile:

@@ -14,6 +14,7 @@ from zsd_ray.models.files import source
 from zsd_ray.models.files.model_json import refuse_code
 from zsd_ray.models.files.weight_files import check_whole
 from zsd_ray.records.errors import UserError
+from zsd_ray.storage.store import Store
 
 SAFE = ".safetensors"
 _PICKLED = (".bin", ".pt", ".pth")
@@ -31,7 +32,7 @@ class Layout:
     pickled: tuple[str, ...]
 
 
-def folder(config: ModelConfig, layout: Layout) -> Path | None:
+def folder(config: ModelConfig, layout: Layout, store: Store) -> Path | None:
     """The checked local folder that `model.path` means; None: it is the name of an architecture.
 
     Raises:
@@ -40,7 +41,7 @@ def folder(config: ModelConfig, layout: Layout) -> Path | None:
     path = config.path
     hub_name = path.removeprefix(_PREFIX)
     if os.path.isdir(os.path.expanduser(path)) or "://" in path or path.startswith("builtin:"):
-        found = source.resolve(config, ())
+        found = source.resolve(config, (), store)
     elif _HUB_NAME.fullmatch(hub_name):
         found = _of_hub(hub_name, config, layout)
     else:

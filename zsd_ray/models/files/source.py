@@ -16,8 +16,8 @@ from typing import Any
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.redaction import redact
-from zsd_ray.storage import filesystem
 from zsd_ray.storage.inside import name_below, path_inside
+from zsd_ray.storage.store import Store
 
 INDEX = "model_index.json"
 _ASSETS = Path(__file__).parents[2] / "assets"
@@ -28,11 +28,12 @@ _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _READ_WHOLE, _STRIDE, _SAMPLE = 64 << 20, 1 << 20, 1 << 16
 
 
-def resolve(config: ModelConfig, components: tuple[str, ...]) -> Path:
+def resolve(config: ModelConfig, components: tuple[str, ...], store: Store) -> Path:
     """Return a local folder with the model's files, fetching them where they are elsewhere.
 
     Args:
         components: the subfolders that are wanted of a model on the hub.
+        store: how a URL is reached.
 
     Raises:
         UserError: there is no such model.
@@ -43,7 +44,7 @@ def resolve(config: ModelConfig, components: tuple[str, ...]) -> Path:
     if path.startswith("builtin:"):
         return _built_in(path)
     if "://" in path:
-        return _fetch_url(path, config.pickle)
+        return _fetch_url(path, config.pickle, store)
     folder = Path(os.path.expanduser(path))
     if folder.is_dir():
         return folder
@@ -142,26 +143,29 @@ def _built_in(path: str) -> Path:
     return folder
 
 
-def _fetch_url(url: str, pickle: bool) -> Path:
-    suffixes = (*_SUFFIXES, *_PICKLED) if pickle else _SUFFIXES
+def fetched_to(url: str) -> Path:
+    """The local folder that `resolve` fetches the model at a URL to."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "zsd_ray" / "models"
-    target = cache / hashlib.blake2b(url.encode(), digest_size=12).hexdigest()
+    return cache / hashlib.blake2b(url.encode(), digest_size=12).hexdigest()
+
+
+def _fetch_url(url: str, pickle: bool, store: Store) -> Path:
+    suffixes = (*_SUFFIXES, *_PICKLED) if pickle else _SUFFIXES
+    target = fetched_to(url)
     try:
-        fs, root = filesystem.open_filesystem(url)
-        found = filesystem.ask(url, lambda: fs.find(root))
+        fs, root = store.open(url)
+        found = store.ask(url, lambda: fs.find(root))
         names = [name for name in found if Path(name).suffix in suffixes]
         shown = f"model.path {redact(url)}"
         # All names before the first is fetched: each is somebody else's.
         places = [path_inside(target, name_below(root, name, shown), shown) for name in names]
         for name, local in zip(names, places, strict=True):
-            filesystem.ask(url, partial(_fetch_file, fs, name, local))
+            store.ask(url, partial(_fetch_file, fs, name, local))
         _drop_others(target, places, suffixes)
     except UserError:
         raise
     except Exception as error:  # each filesystem has errors of its own
-        raise filesystem.user_error(
-            f"model.path {redact(url)} cannot be read", error, url
-        ) from error
+        raise store.user_error(f"model.path {redact(url)} cannot be read", error, url) from error
     if not names:
         raise UserError(f"model.path {redact(url)} holds no model files (.json, .safetensors)")
     return target

@@ -20,6 +20,7 @@ from zsd_ray.models.files.network_config import check_network
 from zsd_ray.models.files.single_file import SAFE, Layout, nearest
 from zsd_ray.models.files.weight_files import Shapes, check_whole
 from zsd_ray.records.errors import UserError
+from zsd_ray.storage.store import Store
 
 LAYOUT = Layout(
     config="config.json", weights=("model.safetensors",), pickled=("pytorch_model.bin",)
@@ -42,13 +43,13 @@ BETWEEN_LABELS = " | "
 """Between the labels of a class that is several of them."""
 
 
-def check(config: ModelConfig) -> Path:
+def check(config: ModelConfig, store: Store) -> Path:
     """The folder of a model, or the file of an architecture's weights.
 
     Raises:
         UserError: there is no such model, or its weights may not be loaded.
     """
-    folder = checkpoint.folder(config, LAYOUT)
+    folder = checkpoint.folder(config, LAYOUT, store)
     if folder is not None:
         shapes = check_whole([checkpoint.weights_in(folder, config, LAYOUT)])
         _check_architecture(folder / LAYOUT.config, shapes)
@@ -112,17 +113,17 @@ def _check_architecture(path: Path, shapes: Shapes) -> None:
                 )
 
 
-def fingerprint(config: ModelConfig) -> str:
+def fingerprint(config: ModelConfig, store: Store) -> str:
     """Hash the weights, and what they do not say: the architecture and the input of its tag."""
-    found = check(config)
+    found = check(config, store)
     if found.is_dir():
         return source.fingerprint(found)
     return source.file_fingerprint(config.path, found)
 
 
-def check_prompts(config: ModelConfig, prompts: Sequence[str]) -> None:
+def check_prompts(config: ModelConfig, prompts: Sequence[str], store: Store) -> None:
     """Check that the model has a label for every name; raises UserError."""
-    label_numbers(check(config), config, prompts)
+    label_numbers(check(config, store), config, prompts)
 
 
 def label_numbers(folder: Path, config: ModelConfig, names: Sequence[str]) -> NDArray[np.int64]:

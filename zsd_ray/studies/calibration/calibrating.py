@@ -23,6 +23,7 @@ from zsd_ray.results.places import refuse_relative_place
 from zsd_ray.stats import reliability
 from zsd_ray.stats.intervals import wilson
 from zsd_ray.stats.reliability import Measured
+from zsd_ray.storage.store import Store
 from zsd_ray.studies.calibration.calibration_file import Calibration, MethodCalibration
 from zsd_ray.studies.calibration.calibration_page import render_calibration
 from zsd_ray.studies.calibration.evidence import Evidence
@@ -51,7 +52,7 @@ _COLUMNS = [
 ]
 
 
-def calibrate(path: str, split: float = 0.5) -> Calibration:
+def calibrate(path: str, split: float = 0.5, store: Store | None = None) -> Calibration:
     """Fit every method on one part of a run's labelled images, and test it on the others.
 
     Writes calibration.json, calibration.html and probabilities.parquet into the run's output. The
@@ -61,6 +62,7 @@ def calibrate(path: str, split: float = 0.5) -> Calibration:
     Args:
         path: a run's output, a folder or URL.
         split: the share of images to fit on.
+        store: how it is reached; None: as a plain `Store()` says.
 
     Raises:
         UserError: there is no such run, or too little in it.
@@ -68,7 +70,7 @@ def calibrate(path: str, split: float = 0.5) -> Calibration:
     if not 0 < split < 1:
         raise UserError(f"--split takes a number between 0 and 1, but came {split:g}")
     refuse_relative_place("RUN", path)
-    run = open_run(path)
+    run = open_run(path, store)
     images = Images.of(run)
     fit, test = images.parts(split)
     evidence, labels = images.evidence.select(fit), images.labels[fit]

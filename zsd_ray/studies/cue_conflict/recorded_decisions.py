@@ -20,6 +20,7 @@ from zsd_ray.data.catalogue import spec_of
 from zsd_ray.data.layouts.cue_conflict import cues
 from zsd_ray.data.location import Location
 from zsd_ray.records.errors import UserError, some
+from zsd_ray.storage.store import Store
 
 _COLUMNS = ("object_response", "category", "imagename")
 _FILE_NAME = re.compile(r"[^_]+_(?P<subject>.+)_session[-_]\d+\.csv")
@@ -51,7 +52,7 @@ class Answers:
         return cls(subject, *(tuple(chain(*(getattr(p, c) for p in parts))) for c in columns))
 
 
-def read_recorded(paths: Iterable[str]) -> list[Answers]:
+def read_recorded(paths: Iterable[str], store: Store) -> list[Answers]:
     """Read files, or those that glob patterns match; a subject's sessions are put together.
 
     Returns:
@@ -65,7 +66,7 @@ def read_recorded(paths: Iterable[str]) -> list[Answers]:
     seen: dict[tuple[str, str], str] = {}
     read = set()
     for path in paths:
-        location = Location(path)
+        location = Location(path, store)
         with location.user_errors(f"--decisions {location.shown}"):
             files = location.glob()
         if not files:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from zsd_ray.analysis.saved_run import SavedRun, open_run
 from zsd_ray.data.layouts.cue_conflict import cues
 from zsd_ray.records.errors import UserError
+from zsd_ray.storage.store import Store
 from zsd_ray.studies.cue_conflict.recorded_decisions import Answers, read_recorded
 from zsd_ray.studies.cue_conflict.shape_bias_counts import Observer, ShapeBias, shape_bias
 
@@ -35,17 +36,20 @@ class CueConflict:
     observers: tuple[Observer, ...]
 
 
-def cue_conflict(path: str, decisions: Sequence[str] = ()) -> CueConflict:
+def cue_conflict(
+    path: str, decisions: Sequence[str] = (), store: Store | None = None
+) -> CueConflict:
     """Count what the run whose output is at `path` decided, and what was recorded in files.
 
     Args:
         decisions: CSVs of recorded decisions, or glob patterns of them.
+        store: how all of them are reached; None: as a plain `Store()` says.
 
     Raises:
         UserError: there is no such run or file, or it is none of cue-conflict images.
     """
-    run = open_run(path)
-    recorded = read_recorded(decisions)
+    run = open_run(path, store)
+    recorded = read_recorded(decisions, run.output.store)
     rows = run.read("decisions", ["image_id", "label", "prediction"])
     decided = rows.filter(pc.is_valid(rows["prediction"]))
     if not len(decided):

@@ -10,12 +10,13 @@ from zsd_ray.models.conditioning.fixed_conditioning import check_told
 from zsd_ray.models.features.block_names import block_names
 from zsd_ray.models.registry import check_model, fingerprint
 from zsd_ray.records.errors import UserError
+from zsd_ray.storage.store import Store
 from zsd_ray.studies.fid.fid_config import DenoiserExtractor, ExtractorConfig, InceptionExtractor
 
 _OF_MODEL = ("family", "dtype", "image_size", "labels", "max_prompt_tokens", "kwargs")
 
 
-def check_extractor(config: ExtractorConfig) -> dict[str, Any]:
+def check_extractor(config: ExtractorConfig, store: Store) -> dict[str, Any]:
     """Check an extractor's files; return what its numbers depend on, as plain values.
 
     Raises:
@@ -35,18 +36,18 @@ def check_extractor(config: ExtractorConfig) -> dict[str, Any]:
                 f"of an image; those that do: {', '.join(able)}"
             )
         model = config.model
-        blocks = block_names(check_model(model))
+        blocks = block_names(check_model(model, store))
         if config.block not in blocks:
             raise UserError(
                 f"extractor.block {config.block} is none of this model's: {', '.join(blocks)}"
             )
-        check_told(model, config.prompt)
+        check_told(model, config.prompt, store)
         kept = model.model_dump(mode="json", include=set(_OF_MODEL))
     else:
         model = ModelConfig(family=config.kind, path=config.path, pretrained=config.pretrained)
         kept = {}
         try:
-            check_model(model)
+            check_model(model, store)
         except UserError as error:
             raise UserError(f"extractor: {error}") from error
-    return tree | {"model": kept | {"fingerprint": fingerprint(model)}}
+    return tree | {"model": kept | {"fingerprint": fingerprint(model, store)}}

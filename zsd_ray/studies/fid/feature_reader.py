@@ -15,6 +15,7 @@ from zsd_ray.data.pictures.transforms import to_rgb, to_square
 from zsd_ray.methods.class_rows import batches
 from zsd_ray.records.errors import ImageError, UserError
 from zsd_ray.records.redaction import redact
+from zsd_ray.storage.store import Store
 from zsd_ray.studies.fid.fid_config import FidConfig
 from zsd_ray.studies.fid.image_features import load_features
 
@@ -31,11 +32,12 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Sets:
-    """The two data sets, and what sees them; picklable."""
+    """The two data sets, what sees them, and how all of it is reached; picklable."""
 
     config: FidConfig
     real: ImageDataset
     generated: ImageDataset
+    store: Store
 
 
 class FeatureReader:
@@ -46,7 +48,7 @@ class FeatureReader:
         self._sets = sets
         assert isinstance(config.cluster.batch_size, int)
         self._rows = min(config.cluster.batch_size, PIECE)
-        self._extract = load_features(config.extractor, config.seed, self._rows)
+        self._extract = load_features(config.extractor, config.seed, self._rows, sets.store)
 
     def __call__(self, piece: Piece) -> NDArray[np.float32]:
         """A vector of each image, (n, D).

@@ -17,6 +17,7 @@ from zsd_ray.models.features.clip_embedding import load_embedding
 from zsd_ray.models.features.inception import load_inception
 from zsd_ray.models.features.probe_features import FeatureExtractor
 from zsd_ray.models.registry import check_model, device_of
+from zsd_ray.storage.store import Store
 from zsd_ray.studies.fid.fid_config import (
     ClipExtractor,
     DenoiserExtractor,
@@ -29,35 +30,36 @@ Pictures = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
 
 
-def load_features(config: ExtractorConfig, seed: int, n_rows: int) -> ImageFeatures:
+def load_features(config: ExtractorConfig, seed: int, n_rows: int, store: Store) -> ImageFeatures:
     """Load a checked extractor (see `extractors.check_extractor`).
 
     Args:
         seed: of the noise that a denoiser sees; n_rows: of every forward of it.
+        store: how a URL is reached.
 
     Raises:
         UserError: it does not fit its kind, or its device is not there.
     """
     if isinstance(config, DenoiserExtractor):
-        return _of_denoiser(config, seed, n_rows)
+        return _of_denoiser(config, seed, n_rows, store)
     device = device_of(ModelConfig(device=config.device))
     if isinstance(config, InceptionExtractor):
         return load_inception(config.weights, device)
     if isinstance(config, ClipExtractor):
-        return _of_clip(config, device)
-    return _of_timm(config, device)
+        return _of_clip(config, device, store)
+    return _of_timm(config, device, store)
 
 
-def _of_clip(config: ClipExtractor, device: torch.device) -> ImageFeatures:
-    embed = load_embedding(config.path, config.pretrained, device)
+def _of_clip(config: ClipExtractor, device: torch.device, store: Store) -> ImageFeatures:
+    embed = load_embedding(config.path, config.pretrained, device, store)
     return lambda pictures: (
         embed(torch.from_numpy(to_model_range(pictures)).to(device)).cpu().numpy()
     )
 
 
-def _of_timm(config: TimmExtractor, device: torch.device) -> ImageFeatures:
+def _of_timm(config: TimmExtractor, device: torch.device, store: Store) -> ImageFeatures:
     model = ModelConfig(family="timm", path=config.path, pretrained=config.pretrained)
-    classifier = load_timm(check_model(model), model, device)
+    classifier = load_timm(check_model(model, store), model, device)
 
     def features(pictures_BHW3: Pictures) -> Vectors:
         inputs = [classifier.preprocess(Image.fromarray(picture)) for picture in pictures_BHW3]
@@ -66,9 +68,16 @@ def _of_timm(config: TimmExtractor, device: torch.device) -> ImageFeatures:
     return features
 
 
-def _of_denoiser(config: DenoiserExtractor, seed: int, n_rows: int) -> ImageFeatures:
+def _of_denoiser(config: DenoiserExtractor, seed: int, n_rows: int, store: Store) -> ImageFeatures:
     extractor = FeatureExtractor.load(
-        config.model, config.prompt, [config.t], [config.block], [config.pooling], seed, n_rows
+        config.model,
+        config.prompt,
+        [config.t],
+        [config.block],
+        [config.pooling],
+        seed,
+        n_rows,
+        store=store,
     )
 
     def features(pictures_BHW3: Pictures) -> Vectors:

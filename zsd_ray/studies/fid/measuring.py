@@ -21,6 +21,7 @@ from zsd_ray.results.output import Output
 from zsd_ray.results.tracking.tracker import TrackedRun, start_tracker
 from zsd_ray.runtime.pieces import DoAll, Work
 from zsd_ray.settings.section import WHOLE
+from zsd_ray.storage.store import Store
 from zsd_ray.studies.fid.extractors import check_extractor
 from zsd_ray.studies.fid.feature_reader import FeatureReader, Sets, pieces
 from zsd_ray.studies.fid.fid_config import FidConfig
@@ -63,20 +64,24 @@ class FidResult:
     tracked: TrackedRun | None
 
 
-def plan_fid(config: FidConfig) -> FidJob:
+def plan_fid(config: FidConfig, store: Store | None = None) -> FidJob:
     """Check a configuration against its images and its extractor; nothing is written.
+
+    Args:
+        store: how everything is reached, also by `measure`; None: as the storage section says.
 
     Raises:
         UserError: what is wrong, in one line.
     """
     if config.cluster.batch_size == "auto":
         raise UserError("cluster.batch_size auto is for runs; set a number of images")
-    extractor = check_extractor(config.extractor)
+    store = store or Store(config.storage)
+    extractor = check_extractor(config.extractor, store)
     found = {}
     for which in ("real", "generated"):
         data: DataConfig = getattr(config, which)
         try:
-            dataset = open_dataset(data)
+            dataset = open_dataset(data, store)
         except UserError as error:
             raise UserError(f"{which}: {error}") from error
         numbers = choose_subset(dataset.records, data.limit)
@@ -96,7 +101,7 @@ def plan_fid(config: FidConfig) -> FidJob:
             "published figures"
         )
     return FidJob(
-        sets=Sets(config, found["real"][0], found["generated"][0]),
+        sets=Sets(config, found["real"][0], found["generated"][0], store),
         real=found["real"][1],
         generated=found["generated"][1],
         real_parts=seen | {"real": real},
@@ -117,7 +122,7 @@ def measure(
         UserError: an image cannot be read, or the output cannot be written to.
     """
     config, start = job.sets.config, time.monotonic()
-    output = Output(config.output.path)
+    output = Output(config.output.path, job.sets.store)
     output.prepare()
     tracker = start_tracker(config.tracking, config.output.path, settings(config), on_warning)
     status: Literal["FINISHED", "FAILED", "KILLED"] = "FAILED"

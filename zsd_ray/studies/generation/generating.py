@@ -24,6 +24,7 @@ from zsd_ray.results.output import Output
 from zsd_ray.results.record_file import as_record
 from zsd_ray.results.tracking.tracker import TrackedRun, start_tracker
 from zsd_ray.runtime.pieces import DoAll, Work
+from zsd_ray.storage.store import Store
 from zsd_ray.studies.generation.generate_config import GenerateConfig
 
 PART = 64
@@ -81,13 +82,17 @@ class Generated:
     tracked: TrackedRun | None = None
 
 
-def plan_images(config: GenerateConfig) -> Job:
+def plan_images(config: GenerateConfig, store: Store | None = None) -> Job:
     """Check a configuration against its model and its output; nothing is written.
+
+    Args:
+        store: how everything is reached, also by `generate`; None: as the storage section says.
 
     Raises:
         UserError: what is wrong, in one line.
     """
-    output = Output(config.output.path)
+    store = store or Store(config.storage)
+    output = Output(config.output.path, store)
     held = output.read_json(RECORD)
     config = as_before(config, held.get("identity_parts") if isinstance(held, dict) else None)
     model, family = config.model, FAMILIES[config.model.family]
@@ -99,26 +104,26 @@ def plan_images(config: GenerateConfig) -> Job:
         )
     if config.cluster.batch_size == "auto":
         raise UserError("cluster.batch_size auto is for runs; set a number of images")
-    folder = check_model(model)
+    folder = check_model(model, store)
     check_sampler(model, folder, config.sampler)
     prompts: list[str] = []
     classes: list[str] = []
     if config.images_per_class is not None:
         section = prompt_defaults(model, config.prompts)
-        classes = _names(section.classes)
+        classes = _names(section.classes, store)
         if not classes and family.takes == "labels":
             classes = label_names(folder, model)
         if not classes:
             raise UserError("prompts.classes is not set; name the classes to make images of")
         prompts = fill_templates(classes, list(section.templates))
-        check_prompts(model, prompts)
+        check_prompts(model, prompts, store)
         if config.guidance_scale != 1:
-            check_null_prompt(model, "guidance_scale", "1.0")
+            check_null_prompt(model, store, "guidance_scale", "1.0")
     elif not is_unconditional(folder):
-        check_null_prompt(model, "images", "null, and images_per_class")
+        check_null_prompt(model, store, "images", "null, and images_per_class")
         prompts = [""]
     n_images = config.images or len(classes) * (config.images_per_class or 0)
-    parts = _identity_parts(config, prompts, classes)
+    parts = _identity_parts(config, prompts, classes, store)
     _check_output(output, parts)
     images = ImageParts(output, tuple(classes))
     return Job(config, tuple(prompts), images, n_images, parts)
@@ -170,14 +175,14 @@ def generate(
     return Generated(path, job.n_images, job.parts.classes, n_evaluations, seconds, tracked)
 
 
-def _names(classes: Sequence[str] | Mapping[str, str] | str | None) -> list[str]:
+def _names(classes: Sequence[str] | Mapping[str, str] | str | None, store: Store) -> list[str]:
     if isinstance(classes, str):
-        return read_names(classes)
+        return read_names(classes, store)
     return list(classes.values() if isinstance(classes, Mapping) else classes or [])
 
 
 def _identity_parts(
-    config: GenerateConfig, prompts: Sequence[str], classes: Sequence[str]
+    config: GenerateConfig, prompts: Sequence[str], classes: Sequence[str], store: Store
 ) -> dict[str, Any]:
     """What the images depend on. Cluster and batch size are left out, as of a run."""
     tree = config.model_dump(mode="json")
@@ -187,7 +192,7 @@ def _identity_parts(
     }
     return {
         "numerics": NUMERICS,
-        "model": model | {"fingerprint": fingerprint(config.model)},
+        "model": model | {"fingerprint": fingerprint(config.model, store)},
         "prompts": list(prompts),
         "classes": list(classes),
         **{k: tree[k] for k in ("images", "images_per_class", "sampler", "guidance_scale", "seed")},

@@ -27,13 +27,13 @@ class ImageMaker:
     """Does the pieces of a `Job`: numbers of parts."""
 
     def __init__(self, job: Job) -> None:
-        config = job.config
+        config, store = job.config, job.parts.output.store
         self._job = job
-        self._denoiser = cast(Denoiser, load_model(config.model))
+        self._denoiser = cast(Denoiser, load_model(config.model, store))
         device = self._denoiser.device
         guided = config.guidance_scale != 1
         texts = [*job.prompts, ""] if guided else list(job.prompts)
-        encoded = encode_prompts(config.model, texts) if texts else {}
+        encoded = encode_prompts(config.model, texts, store) if texts else {}
         conditioning = {name: torch.from_numpy(rows).to(device) for name, rows in encoded.items()}
         wrap = wrapper(self._denoiser, config.model.compile)
         self._network = plain_rows(self._denoiser, conditioning, wrap)
@@ -43,7 +43,8 @@ class ImageMaker:
             self._library = None
         else:
             steps = config.sampler.steps
-            self._library = LibrarySampler(config.model, self._denoiser, config.sampler.name, steps)
+            name = config.sampler.name
+            self._library = LibrarySampler(config.model, self._denoiser, name, steps, store)
 
     @torch.inference_mode()
     def __call__(self, part: int) -> int:

@@ -31,6 +31,7 @@ from zsd_ray.models.rows import plain_rows
 from zsd_ray.records.errors import ImageError, UserError
 from zsd_ray.records.redaction import redact
 from zsd_ray.scoring.samples import Samples, encoder
+from zsd_ray.storage.store import Store
 from zsd_ray.studies.illustrations.illustration_file import (
     Illustrations,
     ImagePictures,
@@ -108,6 +109,7 @@ def illustrate(
     chosen: Sequence[Chosen],
     settings: Settings,
     run: str,
+    store: Store,
     on_part: OnPart = lambda done, total: None,
 ) -> Illustrations:
     """Load the model of a run, and let it show what it makes of some images.
@@ -115,6 +117,7 @@ def illustrate(
     Args:
         config, names: of the run, and of its classes.
         run: what to call it.
+        store: how the model and the images are reached.
 
     Raises:
         UserError: the model is no denoiser, or an image is gone or cannot be read.
@@ -124,7 +127,7 @@ def illustrate(
             f"model.family {config.model.family} scores an image at once and denoises nothing, so "
             "there is nothing to show; illustrate a run of a diffusion model"
         )
-    studio = _Studio(config, names, chosen, settings)
+    studio = _Studio(config, names, chosen, settings, store)
     total = _PARTS * len(chosen) + max(0, len(chosen) - 1)
     done = 0
 
@@ -163,20 +166,22 @@ class _Studio:
         names: Sequence[str],
         chosen: Sequence[Chosen],
         settings: Settings,
+        store: Store,
     ) -> None:
+        self._store = store
         self._config = config
         self._names = names
         self._chosen = chosen
         self._settings = settings
         self._abilities = FAMILIES[config.model.family].abilities
-        self._dataset = open_dataset(config.data)
+        self._dataset = open_dataset(config.data, store)
         self._numbers = _numbers(self._dataset, chosen)
-        self._denoiser = cast(Denoiser, load_model(config.model))
+        self._denoiser = cast(Denoiser, load_model(config.model, store))
         self._samples = Samples(encoder(self._denoiser, with_pixels=True))
         self._template = config.prompts.templates[0]
         self._shown = sorted({k for each in chosen for k in each.classes})
         prompts = fill_templates([names[k] for k in self._shown], [self._template])
-        self._conditioning: Conditioning = encode_prompts(config.model, prompts)
+        self._conditioning: Conditioning = encode_prompts(config.model, prompts, store)
         self.left_out = dict.fromkeys(self._missing())
 
     def can(self, *abilities: Capability) -> bool:
@@ -268,11 +273,12 @@ class _Studio:
             rows=_ROWS,
             seed=self._config.seed,
             prompt_encoder=lambda: self._prompt_encoder,
+            store=self._store,
         )
 
     @cached_property
     def _prompt_encoder(self) -> PromptEncoder:
-        return load_prompt_encoder(self._config.model)
+        return load_prompt_encoder(self._config.model, self._store)
 
     def _sample(self, chosen: Chosen) -> Sample:
         try:

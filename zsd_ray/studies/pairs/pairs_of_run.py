@@ -11,6 +11,7 @@ from zsd_ray.analysis.saved_run import open_run
 from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.config.run import RunConfig
 from zsd_ray.records.errors import UserError
+from zsd_ray.storage.store import Store
 from zsd_ray.studies.pairs.pair_scores import PairScores, pair_scores
 
 
@@ -28,13 +29,16 @@ class Pairs:
     doubt: str | None
 
 
-def pairs(path: str) -> Pairs:
+def pairs(path: str, store: Store | None = None) -> Pairs:
     """Score the run whose output is at `path`, on the examples that it has decided by now.
+
+    Args:
+        store: how it is reached; None: as a plain `Store()` says.
 
     Raises:
         UserError: no run, a run of other data, or no example with all four scores.
     """
-    run = open_run(path)
+    run = open_run(path, store)
     if run.config.data.source != "winoground":
         raise UserError(
             f"{run.name} is a run of data.source {run.config.data.source}; pairs asks runs of "

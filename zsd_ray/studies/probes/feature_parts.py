@@ -22,7 +22,8 @@ from zsd_ray.records.errors import DamagedFile, StoreError, UserError
 from zsd_ray.records.redaction import redact
 from zsd_ray.results.output import Output
 from zsd_ray.settings.documents import parse_json_object
-from zsd_ray.storage import filesystem
+from zsd_ray.storage.filesystem import list_folder
+from zsd_ray.storage.store import Store
 
 _DTYPES = {"F32": "<f4", "I64": "<i8"}
 _TOLD = "part"
@@ -70,22 +71,22 @@ class FeatureParts:
     def written(self, split: str) -> set[int]:
         """The numbers of the parts that are there."""
         folder = self.output.location(f"features/{self.checkpoint}/{split}")
-        fs, root = filesystem.open_filesystem(folder)
-        found = filesystem.ask(folder, lambda: filesystem.list_folder(fs, root))
+        fs, root = self.output.store.open(folder)
+        found = self.output.store.ask(folder, lambda: list_folder(fs, root))
         names = (path.rsplit("/", 1)[-1] for path in found)
         # What a killed writer left begins with a dot.
         return {int(name.partition(".")[0]) for name in names if _PART.fullmatch(name)}
 
     def cells(self, split: str, part: int = 0) -> list[Cell]:
         """The cells of a part, in the network's order; none where no image could be read."""
-        told = _Part(self.output.location(self._name(split, part))).told
+        told = self._part(split, part).told
         return list(told["cells"])
 
     def errors(self, split: str, parts: Iterable[int]) -> dict[str, str]:
         """What is wrong with images, by image id."""
         found: dict[str, str] = {}
         for part in parts:
-            found |= _Part(self.output.location(self._name(split, part))).told["errors"]
+            found |= self._part(split, part).told["errors"]
         return found
 
     def read(
@@ -95,13 +96,16 @@ class FeatureParts:
         wanted = ("image", "label", cell.key)
         rows = []
         for part in parts:
-            file = _Part(self.output.location(self._name(split, part)))
+            file = self._part(split, part)
             if cell.key in file.arrays:
                 rows.append([file.array(name) for name in wanted])
         if not rows:
             raise UserError(f"data.{split}: none of its images gives features; see probe.json")
         images, labels, features = zip(*rows, strict=True)
         return np.concatenate(images), np.concatenate(labels), np.concatenate(features)
+
+    def _part(self, split: str, part: int) -> _Part:
+        return _Part(self.output.location(self._name(split, part)), self.output.store)
 
     def _name(self, split: str, part: int) -> str:
         return f"features/{self.checkpoint}/{split}/{part:05d}.safetensors"
@@ -110,9 +114,10 @@ class FeatureParts:
 class _Part:
     """One file: its header (safetensors: 8 bytes of length, JSON), and its arrays by range."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, store: Store) -> None:
         self._path = path
-        self._fs, self._root = filesystem.open_filesystem(path)
+        self._store = store
+        self._fs, self._root = store.open(path)
         with self._damages():
             head = self._read(0, 8)
             length = int.from_bytes(head, "little")
@@ -145,4 +150,4 @@ class _Part:
 
     def _read(self, first: int, last: int) -> bytes:
         read = partial(self._fs.cat_file, self._root, start=first, end=last)
-        return bytes(filesystem.ask(self._path, read))
+        return bytes(self._store.ask(self._path, read))

@@ -101,6 +101,7 @@ class Extraction:
                 config.pooling,
                 config.seed,
                 self._n_rows,
+                store=self._output.store,
             )
             self._loaded = checkpoint, extractor
         return self._loaded[1]

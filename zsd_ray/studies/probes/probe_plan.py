@@ -23,7 +23,8 @@ from zsd_ray.records.errors import UserError, some
 from zsd_ray.records.redaction import redact, redacted
 from zsd_ray.results.output import Output
 from zsd_ray.settings.section import WHOLE
-from zsd_ray.storage import filesystem
+from zsd_ray.storage.filesystem import list_folder
+from zsd_ray.storage.store import Store
 from zsd_ray.studies.probes.probe_config import ProbeConfig
 from zsd_ray.studies.probes.probe_record import ProbeRecord
 
@@ -97,20 +98,24 @@ class ProbePlan:
     previous: ProbeRecord | None
 
 
-def make_probe_plan(config: ProbeConfig) -> ProbePlan:
+def make_probe_plan(config: ProbeConfig, store: Store | None = None) -> ProbePlan:
     """Check a configuration against the world; nothing is written or started.
+
+    Args:
+        store: how everything is reached, also by what follows; None: as the storage section says.
 
     Raises:
         UserError: what is wrong, in one line.
     """
-    output = Output(config.output.path)
+    store = store or Store(config.storage)
+    output = Output(config.output.path, store)
     previous = ProbeRecord.read(output)
     config = as_before(config, previous.identity_parts if previous else None)
     _check_family(config.model)
-    checkpoints = _checkpoints(config)
+    checkpoints = _checkpoints(config, store)
     images: dict[Split, ImageSet] = {
-        "train": _images(config.data.train, "train"),
-        "test": _images(config.data.test, "test"),
+        "train": _images(config.data.train, "train", store),
+        "test": _images(config.data.test, "test", store),
     }
     names = _label_names(images["train"], images["test"])
     _check_apart(images["train"], images["test"])
@@ -145,17 +150,17 @@ def _check_family(model: ModelConfig) -> None:
     )
 
 
-def _checkpoints(config: ProbeConfig) -> list[Checkpoint]:
-    paths = _paths(config)
+def _checkpoints(config: ProbeConfig, store: Store) -> list[Checkpoint]:
+    paths = _paths(config, store)
     names = [path.rstrip("/").rsplit("/", 1)[-1] for path in paths]
     if len(set(names)) < len(names):
         names = [redact(path) for path in paths]
     found = []
     for name, path in zip(names, paths, strict=True):
         model = config.model.model_copy(update={"path": path})
-        _check_blocks(config, path, block_names(check_model(model)))
-        check_told(model, config.prompt)
-        found.append(Checkpoint(name, model, fingerprint(model)))
+        _check_blocks(config, path, block_names(check_model(model, store)))
+        check_told(model, config.prompt, store)
+        found.append(Checkpoint(name, model, fingerprint(model, store)))
     wanted = config.save.checkpoint
     if wanted is not None and wanted not in names:
         raise UserError(f"save.checkpoint {wanted} is none of these: {some(names)}")
@@ -177,7 +182,7 @@ def _check_blocks(config: ProbeConfig, path: str, names: Sequence[str]) -> None:
             )
 
 
-def _paths(config: ProbeConfig) -> list[str]:
+def _paths(config: ProbeConfig, store: Store) -> list[str]:
     """The path or URL of every checkpoint, by name."""
     wanted = config.checkpoints
     if wanted is None:
@@ -195,11 +200,11 @@ def _paths(config: ProbeConfig) -> list[str]:
         )
     try:
         # Not the filesystem's glob, which leaves out what it cannot list.
-        fs, root = filesystem.open_filesystem(parent or ".")
-        listed = filesystem.ask(parent, lambda: filesystem.list_folder(fs, root.rstrip("/")))
+        fs, root = store.open(parent or ".")
+        listed = store.ask(parent, lambda: list_folder(fs, root.rstrip("/")))
     except Exception as error:  # each filesystem has errors of its own
         what = f"checkpoints {redact(wanted)} cannot be listed"
-        raise filesystem.user_error(what, error, wanted) from error
+        raise store.user_error(what, error, wanted) from error
     names = (path.rstrip("/").rsplit("/", 1)[-1] for path in listed)
     folders = sorted(
         f"{parent}/{name}" if parent else name for name in names if fnmatch(name, last)
@@ -212,8 +217,8 @@ def _paths(config: ProbeConfig) -> list[str]:
     return folders
 
 
-def _images(data: DataConfig, split: str) -> ImageSet:
-    dataset = open_dataset(data)
+def _images(data: DataConfig, split: str, store: Store) -> ImageSet:
+    dataset = open_dataset(data, store)
     numbers = choose_subset(dataset.records, data.limit)
     unlabelled = [n for n in numbers if dataset.records[n].label is None]
     if unlabelled:

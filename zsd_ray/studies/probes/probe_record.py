@@ -9,7 +9,6 @@ from typing import Any, Literal, Self
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.output import Output
 from zsd_ray.results.record_file import read_record
-from zsd_ray.storage import filesystem
 
 _NAME = "probe.json"
 
@@ -50,7 +49,7 @@ class ProbeRecord:
             raise
         except Exception as error:  # each filesystem has errors of its own
             what = f"{output.shown(_NAME)} cannot be read"
-            raise filesystem.user_error(what, error, output.path) from error
+            raise output.store.user_error(what, error, output.path) from error
         if content is None:
             return None
         return read_record(cls, content, output.shown(_NAME), "choose another output.path")

@@ -18,7 +18,7 @@ from zsd_ray.records.redaction import redact
 from zsd_ray.results.places import refuse_relative
 from zsd_ray.results.tracking.tracker import TrackedRun, start_tracker, tracked_before
 from zsd_ray.runtime.pieces import Counted, DoAll, do_here
-from zsd_ray.storage import filesystem
+from zsd_ray.storage.store import Store
 from zsd_ray.studies.probes.feature_parts import FeatureParts
 from zsd_ray.studies.probes.probe_config import ProbeConfig, SaveConfig
 from zsd_ray.studies.probes.probe_plan import SPLITS, ProbePlan, make_probe_plan
@@ -70,10 +70,10 @@ def probe(
     """
     refuse_relative(config.model_dump(mode="json"))
     # A mistyped endpoint should not be waited for as an outage is.
-    filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
-    plan = make_probe_plan(config)
-    plan.output.prepare()
-    filesystem.configure(config.storage)
+    store = Store(config.storage)
+    with store.impatient(_PLAN_SECONDS):
+        plan = make_probe_plan(config, store)
+        plan.output.prepare()
     started = time.monotonic()
     record = _record(plan)
     record.write(plan.output)
@@ -91,7 +91,7 @@ def probe(
         status = "incomplete" if errors else "finished"
     except KeyboardInterrupt:
         status = "interrupted"
-        filesystem.configure(config.storage, retry_seconds=_PLAN_SECONDS)
+        store.seconds = _PLAN_SECONDS  # somebody waits
         raise
     finally:
         found = {kind: best_of(rows, kind) for kind in ("linear", "knn")}
@@ -130,7 +130,7 @@ def probe(
 def _crew(config: ProbeConfig) -> DoAll:
     from zsd_ray.runtime.crew import Crew
 
-    return Crew(config.cluster, config.storage, config.model.device)
+    return Crew(config.cluster, config.model.device)
 
 
 def _extract(plan: ProbePlan, do_all: DoAll, on_stage: OnStage) -> None:
@@ -140,10 +140,10 @@ def _extract(plan: ProbePlan, do_all: DoAll, on_stage: OnStage) -> None:
     todo, total = [], 0
     # Two names may be of one content: the last checkpoint, and the model.
     for checkpoint in {each.fingerprint: each for each in plan.checkpoints}.values():
-        store = FeatureParts(plan.output, checkpoint.fingerprint)
+        parts = FeatureParts(plan.output, checkpoint.fingerprint)
         for split in SPLITS:
             n_parts = plan.images[split].n_parts
-            written = store.written(split)
+            written = parts.written(split)
             total += n_parts
             todo += [PartPiece(checkpoint, split, n) for n in range(n_parts) if n not in written]
     done = total - len(todo)
@@ -157,9 +157,9 @@ def _errors(plan: ProbePlan) -> dict[str, str]:
     """What is wrong with the images that were left out; the same at every checkpoint or not."""
     found: dict[str, str] = {}
     for checkpoint in plan.checkpoints:
-        store = FeatureParts(plan.output, checkpoint.fingerprint)
+        parts = FeatureParts(plan.output, checkpoint.fingerprint)
         for split in SPLITS:
-            errors = store.errors(split, range(plan.images[split].n_parts))
+            errors = parts.errors(split, range(plan.images[split].n_parts))
             found |= {f"{split}/{image_id}": text for image_id, text in errors.items()}
     return found
 

@@ -23,7 +23,7 @@ from zsd_ray.records.errors import UserError
 from zsd_ray.results.output import Output
 from zsd_ray.results.progress import Progress
 from zsd_ray.rules.every_draw import NoPruning
-from zsd_ray.storage import filesystem
+from zsd_ray.storage.store import Store
 from zsd_ray.studies.self_check.draw_accuracy import draw_accuracy
 from zsd_ray.studies.self_check.self_check_record import SelfCheck
 
@@ -66,8 +66,9 @@ def self_check(
         raise UserError(
             f"self-check is for method.name diffusion-classifier, and the run has {method.name}"
         )
-    filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
-    plan = make_plan(config)
+    store = Store(config.storage)
+    with store.impatient(PLAN_SECONDS):
+        plan = make_plan(config, store=store)
     if plan.race.candidates is not None and plan.tree is None and config.screen is None:
         raise UserError(
             "self-check makes images of classes, and each image of the data has captions of its own"
@@ -111,11 +112,11 @@ def self_check(
     )
     limit = min(n_images, config.data.limit or n_images)
     data = classify("data", data=config.data.model_copy(update={"limit": limit}))
-    saved = [open_run(f"{place}/{name}") for name in ("own-images", "data")]
+    saved = [open_run(f"{place}/{name}", store) for name in ("own-images", "data")]
     own_levels = draw_accuracy(saved[0])
     ends = own_levels[0].snr_low, own_levels[-1].snr_high
     found = SelfCheck(
-        page=Output(place).shown("self-check.html"),
+        page=Output(place, store).shown("self-check.html"),
         images_per_class=images_per_class,
         draws=draws,
         n_classes=len(classes),
@@ -125,13 +126,13 @@ def self_check(
         data_levels=tuple(draw_accuracy(saved[1], ends)),
         evaluations=n_made + own.metrics["n_spent"] + data.metrics["n_spent"],
     )
-    _write_page(found, config, place)
+    _write_page(found, config, place, store)
     return found
 
 
-def _write_page(found: SelfCheck, config: RunConfig, place: str) -> None:
+def _write_page(found: SelfCheck, config: RunConfig, place: str, store: Store) -> None:
     from zsd_ray.studies.self_check.self_check_page import render_self_check
 
-    grid = Output(f"{place}/generated").read_bytes(_GRID)
+    grid = Output(f"{place}/generated", store).read_bytes(_GRID)
     page = render_self_check(found, config.model.path, config.data.path or config.data.source, grid)
-    Output(place).write_bytes("self-check.html", page.encode())
+    Output(place, store).write_bytes("self-check.html", page.encode())

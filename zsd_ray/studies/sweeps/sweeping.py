@@ -19,7 +19,7 @@ from zsd_ray.records.redaction import redact
 from zsd_ray.results.output import Output
 from zsd_ray.results.places import refuse_relative
 from zsd_ray.results.tracking.tracker import TrackedRun, Tracker, start_tracker, tracked_before
-from zsd_ray.storage import filesystem
+from zsd_ray.storage.store import Store
 from zsd_ray.studies.sweeps.cells import CellRun, cell_runs, result_of
 from zsd_ray.studies.sweeps.suite_config import Cell, CellResult, SuiteConfig
 from zsd_ray.studies.sweeps.sweep_record import SweepRecord
@@ -83,11 +83,12 @@ def sweep(
         KeyboardInterrupt: what was decided is written, and the same call goes on.
     """
     refuse_relative({"output": {"path": suite.output.path}})
-    filesystem.configure(suite.storage, retry_seconds=_PLAN_SECONDS)
-    checked = _check(cell_runs(suite, limit), on_check)
-    output = Output(suite.output.path)
-    before = _before(output)
-    output.prepare()
+    store = Store(suite.storage)
+    with store.impatient(_PLAN_SECONDS):
+        checked = _check(cell_runs(suite, limit), store, on_check)
+        output = Output(suite.output.path, store)
+        before = _before(output)
+        output.prepare()
     sheet = _Sheet(suite, output, [each.result for each in checked], before)
     if sheet.record.is_as(before):  # the times stay those of the work
         sheet.update(status=before["status"], ended=before["ended"])
@@ -128,13 +129,15 @@ def _before(output: Output) -> dict[str, object]:
     return tree
 
 
-def _check(runs: Sequence[CellRun], on_check: Callable[[int, int], None]) -> list[_Checked]:
+def _check(
+    runs: Sequence[CellRun], store: Store, on_check: Callable[[int, int], None]
+) -> list[_Checked]:
     """Plan every cell. Raises UserError where none can start."""
-    checked, inputs = [], Inputs()
+    checked, inputs = [], Inputs(store)
     for number, (cell, config) in enumerate(runs):
         on_check(number, len(runs))
         try:
-            plan = make_plan(config, inputs)
+            plan = make_plan(config, inputs, store)
         except UserError as error:
             refused = CellResult(
                 cell, redact(config.output.path), "refused", "accuracy", reason=str(error)
