@@ -61,10 +61,8 @@ class Network:
         (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(schedule))
         module, name = self.adapter.split(":")
         adapter = getattr(import_module(module), name)
-        arguments = [network, _vae(network.config.in_channels, device), folder]
-        if name != "DiT":
-            arguments.append(ModelConfig())
-        denoiser: Denoiser = adapter(*arguments, device)
+        vae = _vae(network.config.in_channels, device)
+        denoiser: Denoiser = adapter(network, vae, folder, ModelConfig(), device)
         n = N_TINY_PROMPTS if tiny else N_PROMPTS
         shapes = self.tiny_rows if tiny else self.rows
         return denoiser, {

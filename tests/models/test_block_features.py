@@ -39,8 +39,7 @@ def loaded(request, tmp_path_factory):
 
 
 def network_of(model):
-    network = getattr(model, "_unet", None) or model._transformer
-    return getattr(network, "_unet", network)
+    return model._network
 
 
 def by_hand(model, family, forward):

@@ -14,18 +14,14 @@ import torch
 
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.parametrisation import Parametrisation
-from zsd_ray.diffusion.schedule import FlowSchedule
+from zsd_ray.diffusion.schedule import FlowSchedule, Schedule
 from zsd_ray.models.conditioning.clip_text import clip_outputs
 from zsd_ray.models.conditioning.t5 import encode_tokens
 from zsd_ray.models.denoiser import Conditioning
-from zsd_ray.models.features.block_features import block_features
-from zsd_ray.models.files.components import (
-    as_rows,
-    load_network,
-    network_dtype,
-)
+from zsd_ray.models.files.components import as_rows
 from zsd_ray.models.files.model_json import read_object
 from zsd_ray.models.latents import Autoencoder
+from zsd_ray.models.network_denoiser import LatentDenoiser
 from zsd_ray.models.samplers import scheduler_file
 
 _LATENT_SIDE = 128
@@ -39,8 +35,11 @@ that it is told (as in Meng et al. 2023), and scale 1 is the conditional predict
 diffusion classifier compares. Sampling's 3.5 would score a sharpened distribution."""
 
 
-class Flux:
+class Flux(LatentDenoiser):
     """A `Denoiser` over a VAE and FLUX.1's transformer."""
+
+    network_class = "FluxTransformer2DModel"
+    component = "transformer"
 
     def __init__(
         self,
@@ -50,32 +49,28 @@ class Flux:
         config: ModelConfig,
         device: torch.device,
     ) -> None:
-        self._transformer = transformer.to(device)
-        self._vae = vae
-        self.device = device
-        self.image_size = config.image_size or _LATENT_SIDE * vae.downsampling
-        self.sample_shape = vae.sample_shape(self.image_size, _PATCH_SIZE)
+        super().__init__(transformer, vae, folder, config, device)
+        self._positions = _positions(self.sample_shape[1] // _PATCH_SIZE, device)
+
+    def _latent_side(self, settings: Any) -> int:
+        return _LATENT_SIDE
+
+    def _patch_size(self, settings: Any) -> int:
+        return _PATCH_SIZE
+
+    def _process(self, folder: Path) -> tuple[Schedule, Parametrisation]:
         # The network multiplies its time by 1,000 itself; in half precision it first rounds it to
         # its dtype, for all classes alike, as it does when it draws images.
         n_steps = read_object(scheduler_file(folder)).get("num_train_timesteps", 1000)
-        self.schedule = FlowSchedule(scale=n_steps / 1000)
-        self.parametrisation: Parametrisation = "flow"
-        self._positions = _positions(self.sample_shape[1] // _PATCH_SIZE, device)
-
-    @torch.inference_mode()
-    def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:
-        return self._vae.encode(images_B3HW)
-
-    def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        return self._vae.decode(x_BCHW)
+        return FlowSchedule(scale=n_steps / 1000), "flow"
 
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
-        dtype = self._transformer.dtype
+        dtype = self._network.dtype
         text = conditioning["t5"].to(dtype)
-        guided = self._transformer.config.guidance_embeds
-        output = self._transformer(
+        guided = self._network.config.guidance_embeds
+        output = self._network(
             hidden_states=pack(x_BCHW).to(dtype),
             timestep=time_B,
             guidance=torch.full_like(time_B, _GUIDANCE) if guided else None,
@@ -87,20 +82,10 @@ class Flux:
         )[0]
         return unpack(output.float(), x_BCHW.shape[-1])
 
-    def features(
-        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        with block_features(self._transformer) as found:
-            self.predict(x_BCHW, time_B, conditioning)
-        return found
-
 
 def load(folder: Path, config: ModelConfig, device: torch.device) -> Flux:
     """Load a checked pipeline folder (see `registry.check_model`)."""
-    transformer = load_network(
-        "FluxTransformer2DModel", folder / "transformer", config, network_dtype(config)
-    )
-    return Flux(transformer, Autoencoder.load(folder, config, device), folder, config, device)
+    return Flux.load(folder, config, device)
 
 
 def encode_prompts(

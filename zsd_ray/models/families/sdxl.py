@@ -14,11 +14,7 @@ from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.conditioning.clip_text import clip_outputs
 from zsd_ray.models.denoiser import Conditioning
 from zsd_ray.models.families.stable_diffusion import StableDiffusion
-from zsd_ray.models.files.components import (
-    as_rows,
-    load_network,
-    network_dtype,
-)
+from zsd_ray.models.files.components import as_rows
 from zsd_ray.models.files.model_json import read_object
 from zsd_ray.models.latents import Autoencoder
 
@@ -38,8 +34,8 @@ class StableDiffusionXL(StableDiffusion):
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
-        dtype = self._unet.dtype
-        output = self._unet(
+        dtype = self._network.dtype
+        output = self._network(
             x_BCHW.to(dtype),
             time_B,
             encoder_hidden_states=conditioning["hidden"].to(dtype),
@@ -55,9 +51,7 @@ class StableDiffusionXL(StableDiffusion):
 
 def load(folder: Path, config: ModelConfig, device: torch.device) -> StableDiffusionXL:
     """Load a checked pipeline folder (see `registry.check_model`)."""
-    unet = load_network("UNet2DConditionModel", folder / "unet", config, network_dtype(config))
-    vae = Autoencoder.load(folder, config, device)
-    return StableDiffusionXL(unet, vae, folder, config, device)
+    return StableDiffusionXL.load(folder, config, device)
 
 
 @torch.inference_mode()
