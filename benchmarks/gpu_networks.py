@@ -18,7 +18,7 @@ import torch
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.denoiser import Denoiser
 from zsd_ray.models.latents import Autoencoder
-from zsd_ray.models.registry import encode_prompts, load_model
+from zsd_ray.models.registry import resolve_model
 from zsd_ray.models.torchvision_ops import declare_missing_operators
 
 N_PROMPTS, N_TINY_PROMPTS = 1000, 10
@@ -82,8 +82,9 @@ class BuiltIn:
 
     def build(self, folder: Path, dtype: torch.dtype, device: torch.device, tiny: bool) -> Built:
         config = ModelConfig(device=str(device), dtype=str(dtype).removeprefix("torch."))
-        rows = encode_prompts(config, [f"a photo of the digit {n}." for n in range(10)])
-        return cast(Denoiser, load_model(config)), {
+        model = resolve_model(config)
+        rows = model.encode_prompts([f"a photo of the digit {n}." for n in range(10)])
+        return cast(Denoiser, model.load()), {
             name: torch.from_numpy(of) for name, of in rows.items()
         }
 

@@ -10,13 +10,13 @@ import torch
 import yaml
 from torch.nn.functional import interpolate
 
+from tests.support.models import encode_prompts, load_model, load_prompt_encoder
 from zsd_ray.config.algorithms import CrossAttentionMethod
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion import draws
 from zsd_ray.diffusion.schedule import FlowSchedule
 from zsd_ray.methods.algorithm import Bound, Sample, Unit
 from zsd_ray.methods.cross_attention import CrossAttention, class_maps, joint_prompt
-from zsd_ray.models.registry import encode_prompts, load_model, load_prompt_encoder
 from zsd_ray.models.rows import plain_rows
 from zsd_ray.records.errors import UserError
 

@@ -13,10 +13,10 @@ from tests.support.gaussian_denoiser import (
     class_means,
     sample_of,
 )
+from tests.support.models import encode_prompts, load_model
 from zsd_ray.config.algorithms import DdimKnnMethod
 from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
 from zsd_ray.methods.algorithm import Sample, Unit, algorithm
-from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.planning.defaults import with_defaults
 from zsd_ray.records.errors import UserError
 

@@ -11,11 +11,11 @@ import zsd_ray
 from tests.support.digit_runs import configure
 from tests.support.gaussian_denoiser import SCHEDULES, SHAPE, GaussianDenoiser
 from tests.support.learning import N_CLASSES, bound_of, unit
+from tests.support.models import encode_prompts, load_model, load_prompt_encoder
 from zsd_ray.config.algorithms import TextualInversionMethod
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.methods.algorithm import Bound, Sample, Unit, algorithm
 from zsd_ray.methods.textual_inversion import Token, shifted
-from zsd_ray.models.registry import encode_prompts, load_model, load_prompt_encoder
 from zsd_ray.models.rows import plain_rows
 
 

@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
+from tests.support.models import check_model, check_null_prompt, encode_prompts, load_model
 from tests.support.tiny_models import ddpm
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.parametrisation import to_epsilon
 from zsd_ray.models.conditioning.labels import label_names
-from zsd_ray.models.registry import check_model, check_null_prompt, encode_prompts, load_model
 from zsd_ray.records.errors import UserError
 
 NAMES = ["two", "zero", "one"]

@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
+from tests.support.models import check_model, check_prompts, encode_prompts, load_model
 from tests.support.tiny_models import dit
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.parametrisation import to_epsilon
-from zsd_ray.models.registry import check_model, check_prompts, encode_prompts, load_model
 from zsd_ray.records.errors import UserError
 
 NAMES = ["Tinca tinca", "goldfish, Carassius auratus", "3"]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.hostile import model_folders as hostile
+from tests.support.models import check_model, load_model
 from zsd_ray.diffusion.schedule import DiscreteSchedule, FlowSchedule, KarrasSchedule
-from zsd_ray.models.registry import check_model, load_model
 from zsd_ray.models.schedule_check import check_schedule
 from zsd_ray.records.errors import UserError
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.models import load_model
 from tests.support.tiny_models import ddpm, dit
 from zsd_ray.config.pooling import Cell, GridPooling
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.draws import noise
 from zsd_ray.models.conditioning.fixed_conditioning import check_told, told
 from zsd_ray.models.features.probe_features import FeatureExtractor, pool
-from zsd_ray.models.registry import load_model
+from zsd_ray.models.registry import resolve_model
 from zsd_ray.records.errors import UserError
 
 
@@ -28,7 +29,9 @@ def model(tmp_path_factory):
 
 
 def extractor(model, timesteps, blocks=None, poolings=("mean",), seed=4, n_rows=4):
-    return FeatureExtractor.load(model, "", timesteps, blocks, poolings, seed, n_rows)
+    return FeatureExtractor.load(
+        resolve_model(model), "", timesteps, blocks, poolings, seed, n_rows
+    )
 
 
 def test_pooling_is_that_of_plain_loops():
@@ -98,16 +101,16 @@ def test_blocks_are_chosen_by_name(model):
 
 
 def test_what_each_kind_of_model_is_told(model, tmp_path):
-    assert told(model, "") == {}
+    assert told(resolve_model(model), "") == {}
     with pytest.raises(UserError, match="is unconditional and takes none; leave prompt out"):
-        check_told(model, "two")
+        check_told(resolve_model(model), "two")
     _, keys = ddpm(tmp_path / "labelled")
     labelled = ModelConfig(family="ddpm", path=str(tmp_path / "labelled"), device="cpu", **keys)
     with pytest.raises(UserError, match="always told a label; set prompt: the name of one"):
-        check_told(labelled, "")
-    check_told(labelled, "two")
-    assert told(labelled, "two")["labels"].tolist() == [2]
+        check_told(resolve_model(labelled), "")
+    check_told(resolve_model(labelled), "two")
+    assert told(resolve_model(labelled), "two")["labels"].tolist() == [2]
     dit(tmp_path / "dit")
     null = ModelConfig(family="dit", path=str(tmp_path / "dit"), device="cpu")
-    check_told(null, "")
-    assert told(null, "")["labels"].tolist() == [4]
+    check_told(resolve_model(null), "")
+    assert told(resolve_model(null), "")["labels"].tolist() == [4]

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from tests.support.models import encode_prompts, load_prompt_encoder
 from zsd_ray.config.run import ModelConfig
-from zsd_ray.models.registry import encode_prompts, load_prompt_encoder
 from zsd_ray.records.errors import UserError
 
 TEMPLATE = "a photo of the digit {}."

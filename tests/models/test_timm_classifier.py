@@ -8,10 +8,16 @@ import torch
 from safetensors.torch import save_file
 
 from tests.models.test_classifier_contract import IMAGES
+from tests.support.models import (
+    check_model,
+    check_prompts,
+    encode_prompts,
+    fingerprint,
+    load_model,
+)
 from tests.support.tiny_models.timm_classifier import NAMES, network, timm_file, timm_folder
 from zsd_ray.config.run import ModelConfig
-from zsd_ray.models.files.timm_files import fingerprint, timm
-from zsd_ray.models.registry import check_model, check_prompts, encode_prompts, load_model
+from zsd_ray.models.files.timm_files import timm
 from zsd_ray.records.errors import UserError
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.models import encode_prompts, load_model
 from tests.support.tiny_models import BUILDERS
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.features.unet_attention import attention_maps
-from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.models.rows import as_it_is
 from zsd_ray.models.torchvision_ops import declare_missing_operators
 

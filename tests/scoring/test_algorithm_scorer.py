@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from tests.support.images import Pictures
+from tests.support.models import encode_prompts, load_model
 from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
 from zsd_ray.methods.algorithm import UnitScores, algorithm
-from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.planning.defaults import with_defaults
 from zsd_ray.records.scores import ImageFailure, MicroBatch, WorkItem
 from zsd_ray.scoring import algorithm_scorer

@@ -6,6 +6,7 @@ import torch
 
 from tests.support.digit_runs import PAPER
 from tests.support.images import Pictures
+from tests.support.models import encode_prompts, load_model
 from zsd_ray.config.method import DiffusionClassifierMethod, FittedOn, TimeProfile
 from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
 from zsd_ray.data.pictures.transforms import to_model_range, to_square
@@ -14,7 +15,6 @@ from zsd_ray.diffusion.schedule import DiscreteSchedule
 from zsd_ray.diffusion.time_density import TimeDensity
 from zsd_ray.diffusion.weighting import WEIGHTINGS
 from zsd_ray.methods.algorithm import texts
-from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.scores import ImageFailure, MicroBatch, WorkItem
 from zsd_ray.scoring import scorer as worker
@@ -324,7 +324,8 @@ def test_a_worker_measures_its_batch_on_its_share_of_a_gpu(denoiser, gpus, share
     cluster = {"gpus_per_worker": gpus, "batch_size": "auto"}
     run = parse_config(RunConfig, {"method": PAPER, "cluster": cluster})
     rows = {name: of[:1] for name, of in denoiser.conditioning.items()}
-    assert worker.make_scorer(run, denoiser, Pictures(1), rows, ["one"]).batch_size == 8
+    scorer = worker.make_scorer(run, denoiser, Pictures(1), rows, ["one"], lambda: None)
+    assert scorer.batch_size == 8
     assert asked == [share]
 
 

@@ -15,6 +15,7 @@ from zsd_ray.analysis.saved_run import open_run
 from zsd_ray.analysis.saved_scores import read_scores
 from zsd_ray.config.method import DiffusionClassifierMethod
 from zsd_ray.config.run import RunConfig
+from zsd_ray.planning.inputs import Inputs
 from zsd_ray.planning.plan import Plan, make_plan
 from zsd_ray.results.offset_file import OffsetRecord, write_offset
 from zsd_ray.rules.every_draw import NoPruning
@@ -33,7 +34,7 @@ def with_class_offset(plan: Plan, run: Callable[[Plan], object]) -> Plan:
     if not isinstance(method, DiffusionClassifierMethod) or method.class_offset is None:
         return plan
     config = _config(plan.config, method)
-    stage = make_plan(config)
+    stage = make_plan(config, Inputs([plan.model]))
     if not stage.nothing_to_do:
         run(stage)
     saved = open_run(config.output.path)

@@ -13,9 +13,8 @@ from zsd_ray.config.run import RunConfig
 from zsd_ray.diffusion.time_range import NoiseLevels, noise_levels
 from zsd_ray.evaluation.evaluate import PLAN_SECONDS, run
 from zsd_ray.evaluation.session import OnProgress, OnWarning
-from zsd_ray.models.registry import schedule
 from zsd_ray.planning.estimate import MIN_PILOT, Bounds, Estimate, estimate
-from zsd_ray.planning.plan import make_plan
+from zsd_ray.planning.plan import Plan, make_plan
 from zsd_ray.planning.plan_sample import plan_sample
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.plan_sample import PlanSample
@@ -68,7 +67,7 @@ def forecast(
         )
     filesystem.configure(config.storage, retry_seconds=PLAN_SECONDS)
     plan = make_plan(config)
-    bounds, first, levels = plan.bounds, plan_sample(plan, config), _noise_levels(plan.config)
+    bounds, first, levels = plan.bounds, plan_sample(plan, config), _noise_levels(plan)
     if pilot is None:
         return Forecast(bounds, first, levels)
     n_pilot = min(pilot, bounds.n_images)
@@ -101,11 +100,11 @@ def forecast(
     return Forecast(bounds, first, levels, estimate(bounds, rows, price), result.metrics)
 
 
-def _noise_levels(config: RunConfig) -> NoiseLevels | None:
-    method = config.method
+def _noise_levels(plan: Plan) -> NoiseLevels | None:
+    method = plan.config.method
     if not isinstance(method, DiffusionClassifierMethod) or method.name == "classifier":
         return None
-    found = schedule(config.model)
+    found = plan.model.schedule()
     try:
         return None if found is None else noise_levels(found, method)
     except ValueError as error:

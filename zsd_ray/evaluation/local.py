@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 
 from zsd_ray.methods.algorithm import texts
-from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.planning.plan import Plan
 from zsd_ray.results.row_buffer import RowBuffer
 from zsd_ray.scheduling.counters import Counters
@@ -37,10 +36,17 @@ def run_local(plan: Plan, on_progress: Callable[[Counters, int], None]) -> Count
     scheduler = plan.scheduler()
     if scheduler.finished:
         return scheduler.counters
-    demand(config, plan.dataset, plan.prompts, list(plan.todo))
-    model = load_model(config.model)
-    conditioning = encode_prompts(config.model, texts(plan.prompts, config.method))
-    scorer = make_scorer(config, model, plan.dataset, conditioning, plan.classes.names)
+    demand(config, plan.model, plan.dataset, plan.prompts, list(plan.todo))
+    model = plan.model.load()
+    conditioning = plan.model.encode_prompts(texts(plan.prompts, config.method))
+    scorer = make_scorer(
+        config,
+        model,
+        plan.dataset,
+        conditioning,
+        plan.classes.names,
+        plan.model.load_prompt_encoder,
+    )
     files = _Files(plan, scheduler)
     events: list[Event] = [WorkerJoined(_WORKER, scorer.batch_size), WorkRequested(_WORKER)]
     try:

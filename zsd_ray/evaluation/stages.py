@@ -80,10 +80,10 @@ def _level_plan(plan: Plan, number: int, above: Screen | None) -> Plan:
     )
     stage = plan_stage(
         config,
+        plan.model,
         plan.dataset,
         _groups(plan.classes, level),
         choose_subset(plan.records, config.data.limit),
-        plan.model_fingerprint,
         None if above is None else above.identity_part,
     )
     return stage if above is None else screened(stage, above)
@@ -94,10 +94,10 @@ def _audit_plan(plan: Plan, share: float) -> Plan:
     chosen = choose_subset(plan.records, plan.config.data.limit)
     return plan_stage(
         _part_of(plan.config, audit_path(plan.config.output.path), screen=None),
+        plan.model,
         plan.dataset,
         plan.classes,
         choose_share(plan.records, chosen, share, plan.config.seed),
-        plan.model_fingerprint,
     )
 
 

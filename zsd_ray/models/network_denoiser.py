@@ -86,7 +86,7 @@ class LatentDenoiser(NetworkDenoiser):
 
     @classmethod
     def load(cls, folder: Path, config: ModelConfig, device: torch.device) -> Self:
-        """Load a checked pipeline folder (see `registry.check_model`)."""
+        """Load a checked pipeline folder (see `registry.resolve_model`)."""
         network = cls.load_network(folder, config)
         return cls(network, Autoencoder.load(folder, config, device), folder, config, device)
 

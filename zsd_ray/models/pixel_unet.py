@@ -40,7 +40,7 @@ class PixelUNet(PixelDenoiser):
 
     @classmethod
     def load(cls, folder: Path, config: ModelConfig, device: torch.device) -> Self:
-        """Load `unet` of a checked pipeline folder (see `registry.check_model`)."""
+        """Load `unet` of a checked pipeline folder (see `registry.resolve_model`)."""
         return cls(cls.load_network(folder, config), folder, config, device)
 
     def _forward(

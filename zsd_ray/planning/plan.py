@@ -21,14 +21,7 @@ from zsd_ray.data.dataset import ImageDataset, choose_share, choose_subset, spre
 from zsd_ray.data.labels.class_tree import ClassTree, read_tree
 from zsd_ray.data.labels.classes import ClassList, fill_templates, resolve_classes
 from zsd_ray.data.record_table import RecordTable
-from zsd_ray.models.registry import (
-    check_abilities,
-    check_model,
-    check_null_prompt,
-    check_prompts,
-    fingerprint,
-    hashed,
-)
+from zsd_ray.models.registry import ResolvedModel, resolve_model
 from zsd_ray.planning.candidates import CandidateTable, Screen, open_screen
 from zsd_ray.planning.defaults import with_defaults
 from zsd_ray.planning.estimate import Bounds
@@ -57,6 +50,7 @@ N_TRACED = 24
 class Plan:
     """A checked run.
 
+    model: its files, as the planning process found them.
     records: the data set's images with labels as class numbers (None: unlabelled).
     todo: numbers of the images to decide; n_done: images that the output holds already.
     again: ids of images that an earlier session gave up, which are tried again.
@@ -71,6 +65,7 @@ class Plan:
     """
 
     config: RunConfig
+    model: ResolvedModel
     dataset: ImageDataset
     records: RecordTable
     classes: ClassList
@@ -80,7 +75,6 @@ class Plan:
     output: Output
     identity: str
     identity_parts: dict[str, Any]
-    model_fingerprint: str
     again: frozenset[str]
     session: str
     previous: RunFile | None
@@ -157,7 +151,7 @@ class Plan:
             n_audit=n_audit,
             audit_least=rule.next_look(0) * self.cost.of_draw(self.n_racing),
             audit_most=rule.max_draws * self.cost.of_draw(self.n_racing),
-            hashed=tuple(redacted(hashed(config.model))),
+            hashed=tuple(redacted(self.model.hashed)),
         )
 
     def _race_sizes(self) -> tuple[list[int], list[int]]:
@@ -255,8 +249,8 @@ def make_plan(config: RunConfig, inputs: Inputs | None = None) -> Plan:
     """
     config = _with_profile(with_defaults(_as_before(config)))
     _check_offset(config)
-    check_model(config.model)
     inputs = inputs or Inputs()
+    model = inputs.model(config.model)
     dataset = inputs.dataset(config.data)
     if isinstance(dataset, CaptionedDataset):
         _check_offset(config, captioned=True)
@@ -266,25 +260,24 @@ def make_plan(config: RunConfig, inputs: Inputs | None = None) -> Plan:
         labels = [record.label for record in dataset.records]
         classes = resolve_classes(config.prompts.classes, dataset.label_names, labels)
     chosen = choose_subset(dataset.records, config.data.limit)
-    model = inputs.fingerprint(config.model)
     if config.screen is None:
-        return plan_stage(config, dataset, classes, chosen, model)
+        return plan_stage(config, model, dataset, classes, chosen)
     if config.screen.tree is not None:
-        tree = _checked_tree(config, config.screen.tree, config.screen.top, classes)
+        tree = _checked_tree(config, model, config.screen.tree, config.screen.top, classes)
         part = {"tree": tree.plain, "top": config.screen.top}
-        return replace(plan_stage(config, dataset, classes, chosen, model, part), tree=tree)
+        return replace(plan_stage(config, model, dataset, classes, chosen, part), tree=tree)
     assert config.screen.run is not None
     screen = open_screen(config.screen.run, config.screen.top, classes.names)
-    plan = plan_stage(config, dataset, classes, chosen, model, screen.identity_part)
+    plan = plan_stage(config, model, dataset, classes, chosen, screen.identity_part)
     return screened(plan, screen)
 
 
 def plan_stage(
     config: RunConfig,
+    model: ResolvedModel,
     dataset: ImageDataset,
     classes: ClassList,
     chosen: Sequence[int],
-    model_fingerprint: str,
     screen: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Plan to decide some images among some classes: a run, or what a run does before.
@@ -299,16 +292,16 @@ def plan_stage(
     """
     assert not isinstance(config.prompts.templates, str)
     prompts = fill_templates(classes.names, config.prompts.templates)
-    check_prompts(config.model, prompts)
+    model.check_prompts(prompts)
     clip = None
     if isinstance(config.method, AlgorithmMethod):
-        check_abilities(config.model, config.method)
+        model.check_abilities(config.method)
         clip = _clip(config.method)
         if config.method.null_prompt:
-            check_null_prompt(config.model, "method.guidance_scale", "1.0")
+            model.check_null_prompt("method.guidance_scale", "1.0")
     elif config.method.null_prompt:
-        check_null_prompt(config.model)
-    parts = identity_parts(config, classes.names, classes.of_label, model_fingerprint, screen)
+        model.check_null_prompt()
+    parts = identity_parts(config, classes.names, classes.of_label, model.fingerprint, screen)
     candidates = None
     if isinstance(dataset, CaptionedDataset):
         candidates = as_candidates(dataset.captions)
@@ -344,6 +337,7 @@ def plan_stage(
     done = set(stored.done.tolist())
     return Plan(
         config=config,
+        model=model,
         dataset=dataset,
         records=records,
         classes=classes,
@@ -353,7 +347,6 @@ def plan_stage(
         output=output,
         identity=identity,
         identity_parts=redacted(parts),
-        model_fingerprint=model_fingerprint,
         again=stored.again,
         session=uuid.uuid4().hex[:12],
         previous=previous,
@@ -408,7 +401,9 @@ def screened(plan: Plan, screen: Screen) -> Plan:
     return replace(plan, candidates=candidates, screen_evaluations=apart)
 
 
-def _checked_tree(config: RunConfig, path: str, top: int, classes: ClassList) -> ClassTree:
+def _checked_tree(
+    config: RunConfig, model: ResolvedModel, path: str, top: int, classes: ClassList
+) -> ClassTree:
     """Read a tree, and check that the model can tell its groups apart."""
     tree = read_tree(path, classes.names)
     n_groups = len(tree.levels[0].names)
@@ -419,7 +414,7 @@ def _checked_tree(config: RunConfig, path: str, top: int, classes: ClassList) ->
         )
     for number, level in enumerate(tree.levels, start=1):
         try:
-            check_prompts(config.model, fill_templates(level.names, list(config.prompts.templates)))
+            model.check_prompts(fill_templates(level.names, list(config.prompts.templates)))
         except UserError as error:
             raise UserError(f"screen.tree, level {number}: {error}") from error
     return tree
@@ -430,7 +425,7 @@ def _clip(method: AlgorithmMethod) -> str | None:
     if not isinstance(method, NoiseDenoiseMethod | NoiseDenoiseVoteMethod) or not method.clip:
         return None
     try:
-        return fingerprint(ModelConfig(family="clip", **method.clip.model_dump()))
+        return resolve_model(ModelConfig(family="clip", **method.clip.model_dump())).fingerprint
     except UserError as error:
         raise UserError(f"method.clip: {error}") from error
 

@@ -54,17 +54,18 @@ class ModelWorker:
         """
         import torch
 
-        from zsd_ray.models import registry
+        from zsd_ray.models.registry import resolve_model
 
         config = self._config
-        if registry.fingerprint(config.model) != self._fingerprint:
+        self._files = resolve_model(config.model)  # those of this machine
+        if self._files.fingerprint != self._fingerprint:
             raise UserError(
                 f"model.path {config.model.path} has other files here than at the driver"
             )
 
         resources.check_gpu(config.cluster.gpus_per_worker, config.model.device)
         torch.set_num_threads(config.cluster.cpus_per_worker)
-        self._model = registry.load_model(config.model)
+        self._model = self._files.load()
         node: str = ray.get_runtime_context().get_node_id()
         return node
 
@@ -83,19 +84,20 @@ class ModelWorker:
             UserError: it is not so.
         """
         from zsd_ray.methods.algorithm import texts
-        from zsd_ray.models import registry
         from zsd_ray.scoring.model_check import demand
 
         config = self._config
-        demand(config, dataset, prompts, images)
-        encoded = registry.encode_prompts(config.model, texts(prompts, config.method))
+        demand(config, self._files, dataset, prompts, images)
+        encoded = self._files.encode_prompts(texts(prompts, config.method))
         return encoded, self._take_notes()
 
     def bind(self, dataset: Any, conditioning: Conditioning, names: Sequence[str]) -> list[str]:
         """Make the model ready to score for these classes; returns what it warned of."""
         from zsd_ray.scoring.scorer import make_scorer
 
-        self._scorer = make_scorer(self._config, self._model, dataset, conditioning, names)
+        self._scorer = make_scorer(
+            self._config, self._model, dataset, conditioning, names, self._files.load_prompt_encoder
+        )
         return self._take_notes()
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]

@@ -7,7 +7,7 @@ and as the run would (its dtype, compiled or not, with what rows share computed 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from zsd_ray.config.algorithms import AlgorithmMethod
 from zsd_ray.config.precision import N_CHECKED
-from zsd_ray.config.run import ModelConfig, RunConfig
+from zsd_ray.config.run import RunConfig
 from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.models.denoiser import Denoiser
-from zsd_ray.models.registry import encode_prompts, load_model
+from zsd_ray.models.registry import ResolvedModel
 from zsd_ray.models.rows import RowNetwork, plain_rows, row_network
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.scores import ImageFailure, MicroBatch, WorkItem
@@ -51,6 +51,7 @@ class ModelCheck:
 
 def check_numbers(
     config: RunConfig,
+    model: ResolvedModel,
     dataset: ImageDataset,
     prompts: list[str],
     images: list[int],
@@ -78,23 +79,30 @@ def check_numbers(
         raise UserError("one class leaves nothing to compare; prompts.classes needs two")
     chosen = np.linspace(0, n_classes - 1, min(n_classes, N_CLASSES)).astype(int)
     prompts = [prompts[k * n_templates + i] for k in chosen for i in range(n_templates)]
-    plain = config.model.model_copy(update={"dtype": "float32", "compile": False})
+    exact = config.model.model_copy(update={"dtype": "float32", "compile": False})
+    plain = replace(model, config=exact)
 
     def plainly(
         denoiser: Denoiser, rows: Mapping[str, torch.Tensor], compile: bool | None
     ) -> RowNetwork:
         return plain_rows(denoiser, rows)
 
-    binds: list[tuple[ModelConfig, Bind]] = [(plain, plainly), (config.model, row_network)]
+    binds: list[tuple[ResolvedModel, Bind]] = [(plain, plainly), (model, row_network)]
     passes: list[list[NDArray[np.float64]]] = []
-    for model, bind in binds:
+    for each, bind in binds:
         before = len(images) * len(passes)
-        scored = _scores(config, model, bind, dataset, prompts, images, before, on_image)
+        scored = _scores(config, each, bind, dataset, prompts, images, before, on_image)
         passes.append(scored)
     return compare(*passes)
 
 
-def demand(config: RunConfig, dataset: ImageDataset, prompts: list[str], images: list[int]) -> None:
+def demand(
+    config: RunConfig,
+    model: ResolvedModel,
+    dataset: ImageDataset,
+    prompts: list[str],
+    images: list[int],
+) -> None:
     """Check what `model.max_difference` demands of a run, if anything.
 
     Raises:
@@ -102,7 +110,7 @@ def demand(config: RunConfig, dataset: ImageDataset, prompts: list[str], images:
     """
     if config.model.max_difference is None:
         return
-    refuse_difference(config, check_numbers(config, dataset, prompts, images[:N_CHECKED]))
+    refuse_difference(config, check_numbers(config, model, dataset, prompts, images[:N_CHECKED]))
 
 
 def refuse_difference(config: RunConfig, found: ModelCheck) -> None:
@@ -130,7 +138,7 @@ def compare(exact: list[NDArray[np.float64]], fast: list[NDArray[np.float64]]) -
 
 def _scores(
     config: RunConfig,
-    model: ModelConfig,
+    model: ResolvedModel,
     bind: Bind,
     dataset: ImageDataset,
     prompts: list[str],
@@ -141,16 +149,16 @@ def _scores(
     n_templates = len(config.prompts.templates)
     classes = tuple(range(len(prompts) // n_templates))
     scorer = Scorer(
-        cast(Denoiser, load_model(model)),
+        cast(Denoiser, model.load()),
         dataset,
-        encode_prompts(model, prompts),
+        model.encode_prompts(prompts),
         n_templates,
         config.draw_method.model_copy(
             update={"normaliser": "none"}
         ),  # which moves all classes alike
         config.seed,
         UNMEASURED if config.cluster.batch_size == "auto" else config.cluster.batch_size,
-        model.compile,
+        model.config.compile,
         bind,
     )
     found = []

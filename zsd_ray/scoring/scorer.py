@@ -18,8 +18,7 @@ from zsd_ray.config.method import DiffusionClassifierMethod
 from zsd_ray.config.run import RunConfig
 from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.methods.diffusion_classifier import DiffusionClassifier, Draws
-from zsd_ray.models.denoiser import Classifier, Conditioning, Denoiser
-from zsd_ray.models.registry import load_prompt_encoder
+from zsd_ray.models.denoiser import Classifier, Conditioning, Denoiser, PromptEncoder
 from zsd_ray.models.rows import RowNetwork, row_network
 from zsd_ray.records.scores import ImageFailure, ItemScores, MicroBatch, WorkItem
 from zsd_ray.scoring.algorithm_scorer import AlgorithmScorer
@@ -39,8 +38,13 @@ def make_scorer(
     dataset: ImageDataset,
     conditioning: Conditioning,
     names: Sequence[str],
+    load_prompt_encoder: Callable[[], PromptEncoder],
 ) -> MicroBatchScorer[Any]:
-    """The scorer of a planned run's method, for its model and classes."""
+    """The scorer of a planned run's method, for its model and classes.
+
+    Args:
+        load_prompt_encoder: called at most once, where the method needs what encodes prompts.
+    """
     if isinstance(config.method, AlgorithmMethod):
         return AlgorithmScorer(
             config,
@@ -48,7 +52,7 @@ def make_scorer(
             dataset,
             conditioning,
             names,
-            cache(lambda: load_prompt_encoder(config.model)),
+            cache(load_prompt_encoder),
         )
     n_templates, batch_size = len(config.prompts.templates), config.cluster.batch_size
     if config.method.name == "classifier":

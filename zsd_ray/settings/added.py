@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.metadata import entry_points
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from zsd_ray.records.errors import UserError, last_line
 
@@ -17,13 +18,35 @@ def added(group: str, kind: type[T]) -> list[type[T]]:
         UserError: one of them cannot be loaded, or is no `kind`.
     """
     found: list[type[T]] = []
+    for _, where, loaded in _loaded(group):
+        if not (isinstance(loaded, type) and issubclass(loaded, kind)):
+            raise UserError(f"{where} is no subclass of {kind.__module__}.{kind.__name__}")
+        found.append(loaded)
+    return found
+
+
+def added_objects(group: str, kind: type[T]) -> dict[str, T]:
+    """Load the objects that packages register under an entry-point group, by their names.
+
+    Raises:
+        UserError: one of them cannot be loaded, is no `kind`, or has the name of another.
+    """
+    found: dict[str, T] = {}
+    for name, where, loaded in _loaded(group):
+        if not isinstance(loaded, kind):
+            raise UserError(f"{where} is no {kind.__module__}.{kind.__name__}")
+        if name in found:
+            raise UserError(f"{where} is the second of its name; remove one of the packages")
+        found[name] = loaded
+    return found
+
+
+def _loaded(group: str) -> Iterator[tuple[str, str, Any]]:
+    """Each entry point's name, what messages call it, and what it names."""
     for point in sorted(entry_points(group=group), key=lambda point: point.name):
         where = f"the entry point {point.name} = {point.value} of {group}"
         try:
             loaded = point.load()
         except Exception as error:  # whatever the package does when it is imported
             raise UserError(f"{where} cannot be loaded: {last_line(error)}") from error
-        if not (isinstance(loaded, type) and issubclass(loaded, kind)):
-            raise UserError(f"{where} is no subclass of {kind.__module__}.{kind.__name__}")
-        found.append(loaded)
-    return found
+        yield point.name, where, loaded

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 
 from zsd_ray.config.run import ModelConfig
+from zsd_ray.models.adapter import Adapter
 from zsd_ray.models.conditioning.t5 import encode_masked_tokens
 from zsd_ray.models.denoiser import Conditioning
 from zsd_ray.models.network_denoiser import PixelDenoiser
@@ -41,17 +42,19 @@ class DeepFloydIF(PixelDenoiser):
         return cast(torch.Tensor, output[:, : self.sample_shape[0]].float())
 
 
-def load(folder: Path, config: ModelConfig, device: torch.device) -> DeepFloydIF:
-    """Load a checked pipeline folder (see `registry.check_model`)."""
-    return DeepFloydIF(DeepFloydIF.load_network(folder, config), folder, device)
+class DeepFloydIFAdapter(Adapter):
+    """Loads the first stage of DeepFloyd IF."""
 
+    def load(self, folder: Path, config: ModelConfig, device: torch.device) -> DeepFloydIF:
+        """Load a checked pipeline folder (see `registry.resolve_model`)."""
+        return DeepFloydIF(DeepFloydIF.load_network(folder, config), folder, device)
 
-def encode_prompts(
-    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
-) -> Conditioning:
-    """`hidden` (N, 77, 4096): T5's last hidden states.
+    def encode_prompts(
+        self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+    ) -> Conditioning:
+        """`hidden` (N, 77, 4096): T5's last hidden states.
 
-    T5 does not see padding, but the U-Net does: it was trained on all 77, and takes no mask.
-    """
-    hidden, _ = encode_masked_tokens(folder, config, prompts, _PROMPT_TOKENS, device)
-    return {"hidden": hidden}
+        T5 does not see padding, but the U-Net does: it was trained on all 77, and takes no mask.
+        """
+        hidden, _ = encode_masked_tokens(folder, config, prompts, _PROMPT_TOKENS, device)
+        return {"hidden": hidden}

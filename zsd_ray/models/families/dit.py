@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
 import torch
 
 from zsd_ray.config.run import ModelConfig
-from zsd_ray.models.conditioning.labels import labels_or_null
-from zsd_ray.models.denoiser import Conditioning
+from zsd_ray.models.conditioning.told_labels import ToldLabels
 from zsd_ray.models.network_denoiser import LatentDenoiser
 
 
@@ -33,13 +32,9 @@ class DiT(LatentDenoiser):
         return cast(torch.Tensor, output[:, : self.sample_shape[0]].float())
 
 
-def load(folder: Path, config: ModelConfig, device: torch.device) -> DiT:
-    """Load a checked pipeline folder (see `registry.check_model`)."""
-    return DiT.load(folder, config, device)
+class DiTAdapter(ToldLabels):
+    """Loads DiT."""
 
-
-def encode_prompts(
-    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
-) -> Conditioning:
-    """`labels`: the label of each name, (N,) int64; the empty name is the null label's."""
-    return {"labels": labels_or_null(folder, config, prompts)}
+    def load(self, folder: Path, config: ModelConfig, device: torch.device) -> DiT:
+        """Load a checked pipeline folder (see `registry.resolve_model`)."""
+        return DiT.load(folder, config, device)

@@ -12,15 +12,14 @@ opposite sign of F.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from zsd_ray.config.run import ModelConfig
-from zsd_ray.models.conditioning.labels import labels_or_null
-from zsd_ray.models.denoiser import Conditioning
+from zsd_ray.models.conditioning.told_labels import ToldLabels
 from zsd_ray.models.files.model_json import read_object
 from zsd_ray.models.pixel_unet import PixelUNet
 from zsd_ray.models.samplers import scheduler_file
@@ -49,13 +48,9 @@ class EDM(PixelUNet):
         return skip * x_BCHW + self._sign * sigma * self._sigma_data * variance.rsqrt() * output
 
 
-def load(folder: Path, config: ModelConfig, device: torch.device) -> EDM:
-    """Load a checked pipeline folder (see `registry.check_model`)."""
-    return EDM.load(folder, config, device)
+class EDMAdapter(ToldLabels):
+    """Loads EDM."""
 
-
-def encode_prompts(
-    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
-) -> Conditioning:
-    """`labels`: the label of each name, (N,) int64; the empty name is the null label's."""
-    return {"labels": labels_or_null(folder, config, prompts)}
+    def load(self, folder: Path, config: ModelConfig, device: torch.device) -> EDM:
+        """Load a checked pipeline folder (see `registry.resolve_model`)."""
+        return EDM.load(folder, config, device)

@@ -15,6 +15,7 @@ import torch
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.diffusion.schedule import FlowSchedule, Schedule
+from zsd_ray.models.adapter import Adapter
 from zsd_ray.models.conditioning.clip_text import clip_outputs
 from zsd_ray.models.conditioning.t5 import encode_tokens
 from zsd_ray.models.denoiser import Conditioning
@@ -83,32 +84,34 @@ class Flux(LatentDenoiser):
         return unpack(output.float(), x_BCHW.shape[-1])
 
 
-def load(folder: Path, config: ModelConfig, device: torch.device) -> Flux:
-    """Load a checked pipeline folder (see `registry.check_model`)."""
-    return Flux.load(folder, config, device)
+class FluxAdapter(Adapter):
+    """Loads FLUX.1."""
 
+    def load(self, folder: Path, config: ModelConfig, device: torch.device) -> Flux:
+        """Load a checked pipeline folder (see `registry.resolve_model`)."""
+        return Flux.load(folder, config, device)
 
-def encode_prompts(
-    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
-) -> Conditioning:
-    """`pooled` (N, 768): CLIP's end of text, not projected; `t5` (N, L, 4096): T5's hidden states.
+    def encode_prompts(
+        self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+    ) -> Conditioning:
+        """`pooled` (N, 768) is CLIP's end of text, not projected; `t5` (N, L, 4096) T5's states.
 
-    L is `model.max_prompt_tokens`; by default 512 with a guidance input (dev) and 256 without
-    (schnell), as each was published. 1,000 prompts of 512 tokens take 4.2 GB in half precision and
-    lengthen each forward: names of classes need few of them, but the network also reads the
-    padding, so that a smaller L moves the scores a little.
-    """
-    guided = read_object(folder / "transformer" / "config.json").get("guidance_embeds", False)
-    length = config.max_prompt_tokens or (512 if guided else 256)
-    outputs = clip_outputs(
-        "CLIPTextModel", folder / "text_encoder", folder / "tokenizer", config, prompts, device
-    )
-    return {
-        "pooled": as_rows([output.pooler_output for output in outputs], config),
-        "t5": encode_tokens(
-            folder / "text_encoder_2", folder / "tokenizer_2", config, prompts, length, device
-        ),
-    }
+        L is `model.max_prompt_tokens`; by default 512 with a guidance input (dev) and 256 without
+        (schnell), as each was published. 1,000 prompts of 512 tokens take 4.2 GB in half precision
+        and lengthen each forward: names of classes need few of them, but the network also reads the
+        padding, so that a smaller L moves the scores a little.
+        """
+        guided = read_object(folder / "transformer" / "config.json").get("guidance_embeds", False)
+        length = config.max_prompt_tokens or (512 if guided else 256)
+        outputs = clip_outputs(
+            "CLIPTextModel", folder / "text_encoder", folder / "tokenizer", config, prompts, device
+        )
+        return {
+            "pooled": as_rows([output.pooler_output for output in outputs], config),
+            "t5": encode_tokens(
+                folder / "text_encoder_2", folder / "tokenizer_2", config, prompts, length, device
+            ),
+        }
 
 
 def pack(x_BCHW: torch.Tensor) -> torch.Tensor:

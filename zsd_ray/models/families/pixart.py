@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 
 from zsd_ray.config.run import ModelConfig
+from zsd_ray.models.adapter import Adapter
 from zsd_ray.models.conditioning.t5 import encode_masked_tokens
 from zsd_ray.models.denoiser import Conditioning
 from zsd_ray.models.files.model_json import read_object
@@ -61,21 +62,23 @@ class PixArt(LatentDenoiser):
         return cast(torch.Tensor, output[:, : self.sample_shape[0]].float())
 
 
-def load(folder: Path, config: ModelConfig, device: torch.device) -> PixArt:
-    """Load a checked pipeline folder (see `registry.check_model`)."""
-    return PixArt.load(folder, config, device)
+class PixArtAdapter(Adapter):
+    """Loads PixArt-alpha and PixArt-Sigma."""
 
+    def load(self, folder: Path, config: ModelConfig, device: torch.device) -> PixArt:
+        """Load a checked pipeline folder (see `registry.resolve_model`)."""
+        return PixArt.load(folder, config, device)
 
-def encode_prompts(
-    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
-) -> Conditioning:
-    """`hidden` (N, L, 4096): T5's last hidden states; `mask` (N, L): 1 for a token, 0 for padding.
+    def encode_prompts(
+        self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+    ) -> Conditioning:
+        """`hidden` (N, L, 4096): T5's last states; `mask` (N, L): 1 for a token, 0 for padding.
 
-    L is what the model was trained with, or `model.max_prompt_tokens` where that is less. The
-    network does not see padding, so a smaller L changes no number while every prompt fits: 1,000
-    prompts of 300 tokens take 2.5 GB in half precision.
-    """
-    length = _PROMPT_TOKENS[read_object(folder / "model_index.json")["_class_name"]]
-    length = min(length, config.max_prompt_tokens or length)
-    hidden, mask = encode_masked_tokens(folder, config, prompts, length, device)
-    return {"hidden": hidden, "mask": mask}
+        L is what the model was trained with, or `model.max_prompt_tokens` where that is less. The
+        network does not see padding, so a smaller L changes no number while every prompt fits:
+        1,000 prompts of 300 tokens take 2.5 GB in half precision.
+        """
+        length = _PROMPT_TOKENS[read_object(folder / "model_index.json")["_class_name"]]
+        length = min(length, config.max_prompt_tokens or length)
+        hidden, mask = encode_masked_tokens(folder, config, prompts, length, device)
+        return {"hidden": hidden, "mask": mask}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from zsd_ray.config.run import ModelConfig
-from zsd_ray.models.conditioning.labels import labels_or_null
-from zsd_ray.models.denoiser import Conditioning
+from zsd_ray.models.conditioning.told_labels import ToldLabels
 from zsd_ray.models.pixel_unet import PixelUNet
 
 
@@ -22,16 +21,12 @@ class DDPM(PixelUNet):
         return self._forward(x_BCHW, time_B, conditioning)
 
 
-def load(folder: Path, config: ModelConfig, device: torch.device) -> DDPM:
-    """Load a checked pipeline folder (see `registry.check_model`).
+class DDPMAdapter(ToldLabels):
+    """Loads DDPM and Improved DDPM."""
 
-    An unconditional model is loaded too: its `predict` takes an empty conditioning.
-    """
-    return DDPM.load(folder, config, device)
+    def load(self, folder: Path, config: ModelConfig, device: torch.device) -> DDPM:
+        """Load a checked pipeline folder (see `registry.resolve_model`).
 
-
-def encode_prompts(
-    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
-) -> Conditioning:
-    """`labels`: the label of each name, (N,) int64; the empty name is the null label's."""
-    return {"labels": labels_or_null(folder, config, prompts)}
+        An unconditional model is loaded too: its `predict` takes an empty conditioning.
+        """
+        return DDPM.load(folder, config, device)

@@ -15,10 +15,12 @@ from safetensors.torch import load_file
 
 from zsd_ray.config.pooling import Cell, pooling_name
 from zsd_ray.config.run import ModelConfig
+from zsd_ray.models.adapter import Adapter
 from zsd_ray.models.denoiser import Conditioning
 from zsd_ray.models.features.probe_features import FeatureExtractor
 from zsd_ray.models.files.loading import refuse_not_finite
 from zsd_ray.models.files.probe_files import WEIGHTS, label_numbers, read, under
+from zsd_ray.models.registry import resolve_model
 from zsd_ray.records.errors import UserError
 
 
@@ -28,7 +30,7 @@ class Probe:
     def __init__(self, folder: Path, config: ModelConfig, device: torch.device) -> None:
         about = read(folder)
         self._features = FeatureExtractor.load(
-            under(folder, config),
+            resolve_model(under(folder, config)),
             about.prompt,
             [about.t],
             [about.block],
@@ -71,13 +73,15 @@ class Probe:
         return scores.to(self.device)[:, classes]
 
 
-def load(folder: Path, config: ModelConfig, device: torch.device) -> Probe:
-    """Load a checked folder (see `probe_files.check`), and the model under it."""
-    return Probe(folder, config, device)
+class ProbeAdapter(Adapter):
+    """Loads saved probes."""
 
+    def load(self, folder: Path, config: ModelConfig, device: torch.device) -> Probe:
+        """Load a checked folder (see `probe_files.check`), and the model under it."""
+        return Probe(folder, config, device)
 
-def encode_prompts(
-    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
-) -> Conditioning:
-    """`label`: numbers of the probe's labels, (N,) int64."""
-    return {"label": label_numbers(folder, config, prompts)}
+    def encode_prompts(
+        self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+    ) -> Conditioning:
+        """`label`: numbers of the probe's labels, (N,) int64."""
+        return {"label": label_numbers(folder, config, prompts)}

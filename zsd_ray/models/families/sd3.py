@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.diffusion.schedule import FlowSchedule, Schedule
+from zsd_ray.models.adapter import Adapter
 from zsd_ray.models.conditioning.clip_text import clip_outputs
 from zsd_ray.models.conditioning.t5 import encode_tokens
 from zsd_ray.models.denoiser import Conditioning
@@ -86,39 +87,41 @@ class StableDiffusion3(LatentDenoiser):
         return torch.cat([clip, t5], dim=1)
 
 
-def load(folder: Path, config: ModelConfig, device: torch.device) -> StableDiffusion3:
-    """Load a checked pipeline folder (see `registry.check_model`)."""
-    return StableDiffusion3.load(folder, config, device)
+class StableDiffusion3Adapter(Adapter):
+    """Loads Stable Diffusion 3 and 3.5."""
 
+    def load(self, folder: Path, config: ModelConfig, device: torch.device) -> StableDiffusion3:
+        """Load a checked pipeline folder (see `registry.resolve_model`)."""
+        return StableDiffusion3.load(folder, config, device)
 
-def encode_prompts(
-    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
-) -> Conditioning:
-    """`clip` and `pooled` of both CLIPs, side by side, and T5's tokens where the folder has T5.
+    def encode_prompts(
+        self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+    ) -> Conditioning:
+        """`clip` and `pooled` of both CLIPs, side by side, and T5's tokens where the folder has T5.
 
-    `clip` (N, 77, 2048) are their last but one hidden states, without a final norm; `pooled`
-    (N, 2048) their projected ends of text; `t5` (N, L, 4096) T5's last hidden states. L is
-    `model.max_prompt_tokens`, 256 by default; 1,000 prompts then take 2.4 GB in half precision,
-    2.1 of them T5's, which a smaller L bounds.
+        `clip` (N, 77, 2048) are their last but one hidden states, without a final norm; `pooled`
+        (N, 2048) their projected ends of text; `t5` (N, L, 4096) T5's last hidden states. L is
+        `model.max_prompt_tokens`, 256 by default; 1,000 prompts then take 2.4 GB in half precision,
+        2.1 of them T5's, which a smaller L bounds.
 
-    Raises:
-        UserError: the folder has only half of T5.
-    """
-    encoder, tokenizer = folder / "text_encoder_3", folder / "tokenizer_3"
-    if encoder.is_dir() != tokenizer.is_dir():
-        raise UserError(
-            f"model.path {folder} has only one of text_encoder_3 and tokenizer_3; add the other, "
-            "or remove both to go without T5"
-        )
-    clips = [_encode_clip(folder, suffix, config, prompts, device) for suffix in ("", "_2")]
-    conditioning = {
-        "clip": np.concatenate([hidden for hidden, _ in clips], axis=-1),
-        "pooled": np.concatenate([pooled for _, pooled in clips], axis=-1),
-    }
-    if encoder.is_dir():
-        length = config.max_prompt_tokens or _T5_TOKENS
-        conditioning["t5"] = encode_tokens(encoder, tokenizer, config, prompts, length, device)
-    return conditioning
+        Raises:
+            UserError: the folder has only half of T5.
+        """
+        encoder, tokenizer = folder / "text_encoder_3", folder / "tokenizer_3"
+        if encoder.is_dir() != tokenizer.is_dir():
+            raise UserError(
+                f"model.path {folder} has only one of text_encoder_3 and tokenizer_3; add the "
+                "other, or remove both to go without T5"
+            )
+        clips = [_encode_clip(folder, suffix, config, prompts, device) for suffix in ("", "_2")]
+        conditioning = {
+            "clip": np.concatenate([hidden for hidden, _ in clips], axis=-1),
+            "pooled": np.concatenate([pooled for _, pooled in clips], axis=-1),
+        }
+        if encoder.is_dir():
+            length = config.max_prompt_tokens or _T5_TOKENS
+            conditioning["t5"] = encode_tokens(encoder, tokenizer, config, prompts, length, device)
+        return conditioning
 
 
 def _encode_clip(

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from zsd_ray.config.run import ModelConfig
+from zsd_ray.models.adapter import Adapter
 from zsd_ray.models.conditioning.clip_text import clip_outputs
 from zsd_ray.models.denoiser import Conditioning
 from zsd_ray.models.families.stable_diffusion import StableDiffusion
@@ -49,28 +50,30 @@ class StableDiffusionXL(StableDiffusion):
         return cast(torch.Tensor, output.float())
 
 
-def load(folder: Path, config: ModelConfig, device: torch.device) -> StableDiffusionXL:
-    """Load a checked pipeline folder (see `registry.check_model`)."""
-    return StableDiffusionXL.load(folder, config, device)
+class StableDiffusionXLAdapter(Adapter):
+    """Loads Stable Diffusion XL."""
 
+    def load(self, folder: Path, config: ModelConfig, device: torch.device) -> StableDiffusionXL:
+        """Load a checked pipeline folder (see `registry.resolve_model`)."""
+        return StableDiffusionXL.load(folder, config, device)
 
-@torch.inference_mode()
-def encode_prompts(
-    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
-) -> Conditioning:
-    """`hidden` (N, L, D1 + D2) of both text encoders, `pooled` (N, P) of the second.
+    @torch.inference_mode()
+    def encode_prompts(
+        self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+    ) -> Conditioning:
+        """`hidden` (N, L, D1 + D2) of both text encoders, `pooled` (N, P) of the second.
 
-    An empty prompt is all zeros where model_index.json says so (by default it does): the model
-    learned "no prompt" as zeros and never saw the encoders' view of an empty text.
-    """
-    first, _ = _encode("CLIPTextModel", "", folder, config, prompts, device)
-    second, ends = _encode("CLIPTextModelWithProjection", "_2", folder, config, prompts, device)
-    hidden, pooled = np.concatenate([first, second], axis=-1), as_rows(ends, config)
-    if read_object(folder / "model_index.json").get("force_zeros_for_empty_prompt", True):
-        empty = [not prompt.strip() for prompt in prompts]
-        hidden[empty] = 0
-        pooled[empty] = 0
-    return {"hidden": hidden, "pooled": pooled}
+        An empty prompt is all zeros where model_index.json says so (by default it does): the model
+        learned "no prompt" as zeros and never saw the encoders' view of an empty text.
+        """
+        first, _ = _encode("CLIPTextModel", "", folder, config, prompts, device)
+        second, ends = _encode("CLIPTextModelWithProjection", "_2", folder, config, prompts, device)
+        hidden, pooled = np.concatenate([first, second], axis=-1), as_rows(ends, config)
+        if read_object(folder / "model_index.json").get("force_zeros_for_empty_prompt", True):
+            empty = [not prompt.strip() for prompt in prompts]
+            hidden[empty] = 0
+            pooled[empty] = 0
+        return {"hidden": hidden, "pooled": pooled}
 
 
 def _encode(

@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 
 from zsd_ray.config.run import ModelConfig
+from zsd_ray.models.adapter import EncoderAdapter
 from zsd_ray.models.conditioning.clip_prompt_encoder import ClipPromptEncoder
 from zsd_ray.models.conditioning.clip_text import clip_outputs
 from zsd_ray.models.denoiser import Conditioning
@@ -67,26 +68,27 @@ class StableDiffusion(LatentDenoiser):
         return UNetRows(self._network, conditioning["hidden"], wrap)
 
 
-def load(folder: Path, config: ModelConfig, device: torch.device) -> StableDiffusion:
-    """Load a checked pipeline folder (see `registry.check_model`)."""
-    return StableDiffusion.load(folder, config, device)
+class StableDiffusionAdapter(EncoderAdapter):
+    """Loads Stable Diffusion 1.x and 2.x."""
 
+    def load(self, folder: Path, config: ModelConfig, device: torch.device) -> StableDiffusion:
+        """Load a checked pipeline folder (see `registry.resolve_model`)."""
+        return StableDiffusion.load(folder, config, device)
 
-@torch.inference_mode()
-def encode_prompts(
-    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
-) -> Conditioning:
-    """`hidden`: last hidden states (N, L, D) of the text encoder, padded to its length L."""
-    encoder, tokenizer = folder / "text_encoder", folder / "tokenizer"
-    outputs = clip_outputs("CLIPTextModel", encoder, tokenizer, config, prompts, device)
-    return {"hidden": as_rows([output.last_hidden_state.cpu() for output in outputs], config)}
+    @torch.inference_mode()
+    def encode_prompts(
+        self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+    ) -> Conditioning:
+        """`hidden`: last hidden states (N, L, D) of the text encoder, padded to its length L."""
+        encoder, tokenizer = folder / "text_encoder", folder / "tokenizer"
+        outputs = clip_outputs("CLIPTextModel", encoder, tokenizer, config, prompts, device)
+        return {"hidden": as_rows([output.last_hidden_state.cpu() for output in outputs], config)}
 
-
-def load_prompt_encoder(
-    folder: Path, config: ModelConfig, device: torch.device
-) -> ClipPromptEncoder:
-    """What encodes prompts, kept; its `encode` says the same as `encode_prompts`."""
-    return ClipPromptEncoder(folder, config, device)
+    def load_prompt_encoder(
+        self, folder: Path, config: ModelConfig, device: torch.device
+    ) -> ClipPromptEncoder:
+        """What encodes prompts, kept; its `encode` says the same as `encode_prompts`."""
+        return ClipPromptEncoder(folder, config, device)
 
 
 @dataclass

@@ -14,11 +14,10 @@ import torch
 from torch.nn import functional
 
 from zsd_ray.config.pooling import Cell, GridPooling, Pooling, pooling_name
-from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.draws import noise
 from zsd_ray.models.conditioning.fixed_conditioning import told
 from zsd_ray.models.denoiser import Conditioning, Denoiser, ShowsFeatures
-from zsd_ray.models.registry import load_model
+from zsd_ray.models.registry import ResolvedModel
 
 
 class FeatureExtractor:
@@ -59,7 +58,7 @@ class FeatureExtractor:
     @classmethod
     def load(
         cls,
-        model: ModelConfig,
+        model: ResolvedModel,
         prompt: str,
         timesteps: Sequence[float],
         blocks: Sequence[str] | None,
@@ -69,7 +68,7 @@ class FeatureExtractor:
     ) -> FeatureExtractor:
         """Load a checked model, and encode the prompt that it is told."""
         conditioning = told(model, prompt)
-        denoiser = cast(Denoiser, load_model(model))
+        denoiser = cast(Denoiser, model.load())
         return cls(denoiser, conditioning, timesteps, blocks, poolings, seed, n_rows)
 
     @torch.inference_mode()

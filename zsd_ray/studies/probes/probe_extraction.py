@@ -11,6 +11,7 @@ import torch
 from zsd_ray.config.pooling import Cell
 from zsd_ray.data.pictures.transforms import to_model_range, to_square
 from zsd_ray.models.features.probe_features import FeatureExtractor
+from zsd_ray.models.registry import resolve_model
 from zsd_ray.records.errors import ImageError, UserError
 from zsd_ray.results.output import Output
 from zsd_ray.scoring.cost import UNMEASURED
@@ -96,7 +97,7 @@ class Extraction:
             config = self._config
             blocks = None if config.blocks == "all" else config.blocks
             extractor = FeatureExtractor.load(
-                checkpoint.model,
+                resolve_model(checkpoint.model),
                 config.prompt,
                 config.timesteps,
                 blocks,
