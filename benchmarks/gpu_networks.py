@@ -18,7 +18,7 @@ import torch
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.denoiser import Denoiser
 from zsd_ray.models.latents import Autoencoder
-from zsd_ray.models.registry import encode_prompts, load_model
+from zsd_ray.models.registry import resolve_model
 from zsd_ray.models.torchvision_ops import declare_missing_operators
 
 N_PROMPTS, N_TINY_PROMPTS = 1000, 10
@@ -61,10 +61,8 @@ class Network:
         (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(schedule))
         module, name = self.adapter.split(":")
         adapter = getattr(import_module(module), name)
-        arguments = [network, _vae(network.config.in_channels, device), folder]
-        if name != "DiT":
-            arguments.append(ModelConfig())
-        denoiser: Denoiser = adapter(*arguments, device)
+        vae = _vae(network.config.in_channels, device)
+        denoiser: Denoiser = adapter(network, vae, folder, ModelConfig(), device)
         n = N_TINY_PROMPTS if tiny else N_PROMPTS
         shapes = self.tiny_rows if tiny else self.rows
         return denoiser, {
@@ -84,8 +82,9 @@ class BuiltIn:
 
     def build(self, folder: Path, dtype: torch.dtype, device: torch.device, tiny: bool) -> Built:
         config = ModelConfig(device=str(device), dtype=str(dtype).removeprefix("torch."))
-        rows = encode_prompts(config, [f"a photo of the digit {n}." for n in range(10)])
-        return cast(Denoiser, load_model(config)), {
+        model = resolve_model(config)
+        rows = model.encode_prompts([f"a photo of the digit {n}." for n in range(10)])
+        return cast(Denoiser, model.load()), {
             name: torch.from_numpy(of) for name, of in rows.items()
         }
 

@@ -236,7 +236,7 @@ def measure(
         with tempfile.TemporaryDirectory() as folder:
             denoiser, rows = network.build(Path(folder), variant.dtype, device, options.tiny)
         if network.is_unet and not variant.channels_last:
-            unet: torch.nn.Module = denoiser._unet  # type: ignore[attr-defined]
+            unet: torch.nn.Module = denoiser._network  # type: ignore[attr-defined]
             unet.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         n_prompts = len(next(iter(rows.values())))
         built.append((Rows(denoiser, bind(denoiser, rows, variant), n_prompts), denoiser, rows))

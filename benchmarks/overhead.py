@@ -30,7 +30,7 @@ import zsd_ray
 from zsd_ray.config.run import RunConfig, load_config
 from zsd_ray.diffusion import draws
 from zsd_ray.models.denoiser import Denoiser
-from zsd_ray.models.registry import encode_prompts, load_model
+from zsd_ray.models.registry import resolve_model
 from zsd_ray.results.progress import Progress
 
 BARE_SECONDS, QUICK_SECONDS = 10.0, 0.1
@@ -56,11 +56,12 @@ class Rate:
 def bare_loop(config: RunConfig, seconds: float) -> float:
     """Evaluations/s of noising, forward and error alone."""
     torch.set_num_threads(config.cluster.cpus_per_worker)
-    denoiser = cast(Denoiser, load_model(config.model))
+    model = resolve_model(config.model)
+    denoiser = cast(Denoiser, model.load())
     batch_size = BATCH_SIZE
     prompts = [f"a photo of the digit {name}." for name in config.prompts.classes or ()]
     rows = np.arange(batch_size) % len(prompts)
-    encoded = encode_prompts(config.model, prompts)
+    encoded = model.encode_prompts(prompts)
     conditioning = {name: torch.from_numpy(of[rows]) for name, of in encoded.items()}
     t = denoiser.schedule.snap(draws.times(0, "bare", range(batch_size), "uniform", (0.02, 0.98)))
     alpha, sigma = (

@@ -191,15 +191,11 @@ def test_the_command_prints_the_table(swept, capsys, tmp_path):
     assert path.is_dir()
 
 
-def test_a_data_set_is_listed_and_a_model_hashed_once(tmp_path, monkeypatch):
-    opened, hashed = [], []
-    listing, hashing = inputs.open_dataset, inputs.fingerprint
-    monkeypatch.setattr(
-        inputs, "open_dataset", lambda c, store: opened.append(c) or listing(c, store)
-    )
-    monkeypatch.setattr(
-        inputs, "fingerprint", lambda c, store: hashed.append(c) or hashing(c, store)
-    )
+def test_a_data_set_is_listed_and_a_model_found_once(tmp_path, monkeypatch):
+    opened, found = [], []
+    listing, finding = inputs.open_dataset, inputs.resolve_model
+    monkeypatch.setattr(inputs, "open_dataset", lambda c, s: opened.append(c) or listing(c, s))
+    monkeypatch.setattr(inputs, "resolve_model", lambda c, s: found.append(c) or finding(c, s))
     assert sweep(suite_of(tmp_path / "suite"), local=True, limit=1).record.n_whole == 6
     assert len(opened) == 3  # digits, and the scenes for each task
-    assert len(hashed) == 1
+    assert len(found) == 1

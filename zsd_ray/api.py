@@ -14,7 +14,7 @@ from zsd_ray.evaluation.session import (
     OnProgress,
     OnWarning,
 )
-from zsd_ray.models.registry import fingerprint
+from zsd_ray.models.registry import resolve_model
 from zsd_ray.planning.plan import make_plan
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.redaction import redact
@@ -69,10 +69,10 @@ def check_model(
     images = choose_subset(plan.dataset.records, n_images)
     found = check_numbers(
         plan.config,
+        plan.model,
         plan.dataset,
         plan.prompts,
         list(images),
-        store,
         lambda done: on_pass(done, 2 * len(images)),
     )
     refuse_difference(plan.config, found)
@@ -113,10 +113,13 @@ def illustrate(
     if not chosen:
         raise UserError(f"{run.name} has no image with a prediction yet; let it decide some")
     own = run.record.part("model", run.output.shown("run.json"))
-    if fingerprint(config.model, store) != own.get("fingerprint"):
+    model = resolve_model(config.model, store)
+    if model.fingerprint != own.get("fingerprint"):
         raise UserError(f"model.path {redact(config.model.path)} is not what {run.name} ran on")
     names = run.record.classes
-    found = engine.illustrate(config, names, chosen, engine.SETTINGS, run.name, store, on_part)
+    found = engine.illustrate(
+        config, model, names, chosen, engine.SETTINGS, run.name, store, on_part
+    )
     output = Output(path, store)
     for name, content in found.files().items():
         output.write_bytes(name, content)

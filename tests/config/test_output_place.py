@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.hostile import outputs
+from tests.support.models import check_model
 from zsd_ray.analysis.rescore import rescore
 from zsd_ray.config.families import FAMILIES
 from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
 from zsd_ray.config.training import parse_training
 from zsd_ray.models.features.inception import check_weights
-from zsd_ray.models.registry import check_model
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.places import refuse_relative_place
 from zsd_ray.studies.fid.fid_config import FidConfig

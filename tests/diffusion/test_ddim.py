@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from tests.support.gaussian_denoiser import SCHEDULES, SHAPE, chain
+from tests.support.models import encode_prompts, load_model
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.ddim import denoise, grid, invert
 from zsd_ray.diffusion.parametrisation import to_epsilon
 from zsd_ray.diffusion.schedule import DiscreteSchedule, FlowSchedule
-from zsd_ray.models.registry import encode_prompts, load_model
 
 STD, LEVEL = 0.6, np.array([0.9, 0.7, 0.9])
 # A chain of 1,000 steps has no even grid of 160: its rounding would hide the slope.

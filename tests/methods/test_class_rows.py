@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.gaussian_denoiser import SCHEDULES, GaussianDenoiser, bind, class_means
+from tests.support.models import encode_prompts, load_model
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion import draws
 from zsd_ray.methods.class_rows import ClassRows, batches
 from zsd_ray.methods.method import Sample, Unit
-from zsd_ray.models.registry import encode_prompts, load_model
 
 N_CLASSES, N_TEMPLATES = 3, 2
 TIMES = [0.2, 0.5, 0.8]

@@ -10,16 +10,15 @@ import torch
 import yaml
 from torch.nn.functional import interpolate
 
+from tests.support.models import encode_prompts, load_model, load_prompt_encoder
 from zsd_ray.config.algorithms import CrossAttentionMethod
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion import draws
 from zsd_ray.diffusion.schedule import FlowSchedule
 from zsd_ray.methods.cross_attention import CrossAttention, class_maps, joint_prompt
 from zsd_ray.methods.method import Bound, Sample, Unit
-from zsd_ray.models.registry import encode_prompts, load_model, load_prompt_encoder
 from zsd_ray.models.rows import plain_rows
 from zsd_ray.records.errors import UserError
-from zsd_ray.storage.store import Store
 
 NAMES = ["fox", "polar bear", "lion", "grey timber wolf", "cat", "sea cow", "dog", "ant"]
 TEMPLATE = "a photo of a {}"
@@ -309,7 +308,7 @@ def digits():
     prompts = [templates[0].replace("{}", name) for name in names]
     rows = encode_prompts(config, prompts)
     conditioning = {name: torch.from_numpy(of) for name, of in rows.items()}
-    model, encoder = load_model(config), load_prompt_encoder(config, Store())
+    model, encoder = load_model(config), load_prompt_encoder(config)
     network = plain_rows(model, conditioning)
     bound = Bound(model, conditioning, names, templates, network, 8, SEED, lambda: encoder)
     return bound, CrossAttentionMethod(**told["method"])

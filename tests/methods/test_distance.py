@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.models import load_model
 from tests.support.tiny_models import clip_folder
 from zsd_ray.config.algorithms import NoiseDenoiseMethod
 from zsd_ray.config.run import ModelConfig
@@ -11,7 +12,6 @@ from zsd_ray.methods.class_rows import Rows
 from zsd_ray.methods.distance import make_distance
 from zsd_ray.methods.method import Sample
 from zsd_ray.models.files.clip_files import open_clip
-from zsd_ray.models.registry import load_model
 from zsd_ray.storage.store import Store
 
 

@@ -6,13 +6,13 @@ import torch
 from scipy.integrate import solve_ivp
 from scipy.special import logsumexp
 
+from tests.support.models import encode_prompts, load_model
 from zsd_ray.config.algorithms import ExactLikelihoodMethod
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion import draws
 from zsd_ray.diffusion.schedule import DiscreteSchedule, FlowSchedule, KarrasSchedule
 from zsd_ray.methods.exact_likelihood import ExactLikelihood
 from zsd_ray.methods.method import Bound, Sample, Unit
-from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.models.rows import plain_rows
 from zsd_ray.records.errors import UserError
 

@@ -12,11 +12,11 @@ from tests.support.gaussian_denoiser import (
     sample_of,
 )
 from tests.support.methods import made
+from tests.support.models import encode_prompts, load_model
 from zsd_ray.config.algorithms import NoiseDenoiseMethod, NoiseDenoiseVoteMethod
 from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
 from zsd_ray.diffusion import draws
 from zsd_ray.methods.method import Sample, Unit, texts
-from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.planning.defaults import with_defaults
 from zsd_ray.records.errors import UserError
 from zsd_ray.rules.vote import Vote

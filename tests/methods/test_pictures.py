@@ -9,13 +9,13 @@ import pytest
 import torch
 from zsd_ray.scoring.encoded_images import EncodedImages
 
+from tests.support.models import encode_prompts, load_model
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.data.readers.digits import Digits
 from zsd_ray.diffusion import draws
 from zsd_ray.diffusion.ddim import grid
 from zsd_ray.methods import pictures
 from zsd_ray.methods.method import Bound, Sample
-from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.models.rows import plain_rows
 
 NAMES = ("cat", "dog", "owl")

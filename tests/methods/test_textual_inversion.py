@@ -12,13 +12,12 @@ from tests.support.digit_runs import configure
 from tests.support.gaussian_denoiser import SCHEDULES, SHAPE, GaussianDenoiser
 from tests.support.learning import N_CLASSES, bound_of, unit
 from tests.support.methods import made
+from tests.support.models import encode_prompts, load_model, load_prompt_encoder
 from zsd_ray.config.algorithms import TextualInversionMethod
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.methods.method import Bound, Sample, Unit
 from zsd_ray.methods.textual_inversion import Token, shifted
-from zsd_ray.models.registry import encode_prompts, load_model, load_prompt_encoder
 from zsd_ray.models.rows import plain_rows
-from zsd_ray.storage.store import Store
 
 
 def showing(bound, embedding, number):
@@ -132,7 +131,7 @@ def digits():
         network=plain_rows(denoiser, conditioning),
         rows=6,
         seed=0,
-        prompt_encoder=lambda: load_prompt_encoder(config, Store()),
+        prompt_encoder=lambda: load_prompt_encoder(config),
     )
 
 

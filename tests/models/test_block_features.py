@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.models import encode_prompts, load_model
 from tests.support.tiny_models import BUILDERS, ddpm
 from zsd_ray.config.families import FAMILIES
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.features.block_names import block_names
-from zsd_ray.models.registry import encode_prompts, load_model
 
 N_ROWS = 3
 UNET = ["down.0", "down.1", "mid", "up.0", "up.1"]
@@ -39,8 +39,7 @@ def loaded(request, tmp_path_factory):
 
 
 def network_of(model):
-    network = getattr(model, "_unet", None) or model._transformer
-    return getattr(network, "_unet", network)
+    return model._network
 
 
 def by_hand(model, family, forward):

@@ -6,9 +6,9 @@ import shutil
 import pytest
 import torch
 
+from tests.support.models import check_model, load_model
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.models import registry
-from zsd_ray.models.registry import check_model, load_model
 from zsd_ray.records.errors import UserError
 
 

@@ -5,15 +5,15 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.support.tiny_models import CLASSIFIER_BUILDERS
-from zsd_ray.config.run import ModelConfig
-from zsd_ray.models.registry import (
+from tests.support.models import (
     check_model,
     check_prompts,
     encode_prompts,
     fingerprint,
     load_model,
 )
+from tests.support.tiny_models import CLASSIFIER_BUILDERS
+from zsd_ray.config.run import ModelConfig
 
 
 @pytest.fixture(scope="module", params=sorted(CLASSIFIER_BUILDERS), ids="-".join)

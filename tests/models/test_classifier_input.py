@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from tests.hostile import model_folders as hostile
+from tests.support.models import check_model, encode_prompts, load_model
 from tests.support.tiny_models import CLASSIFIER_BUILDERS
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.classifier_trial import try_classifier
-from zsd_ray.models.registry import check_model, encode_prompts, load_model
 from zsd_ray.records.errors import UserError
 
 NAN = float("nan")

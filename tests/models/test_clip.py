@@ -7,11 +7,11 @@ import torch
 from safetensors.torch import load_file
 
 from tests.models.test_classifier_contract import IMAGES
+from tests.support.models import check_model, encode_prompts, fingerprint, load_model
 from tests.support.tiny_models.clip import CONFIG, PREPROCESS, clip_file, clip_folder, network
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.conditioning.templates import NAMED
 from zsd_ray.models.files.clip_files import open_clip
-from zsd_ray.models.registry import check_model, encode_prompts, fingerprint, load_model
 from zsd_ray.records.errors import UserError
 
 NAMES = ["cat", "dog", "tench"]

@@ -5,12 +5,12 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.support.models import load_model
 from tests.support.tiny_models import clip_folder
 from tests.support.tiny_models.clip import clip_file
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.features.clip_embedding import load_embedding
 from zsd_ray.models.files.clip_files import open_clip
-from zsd_ray.models.registry import load_model
 from zsd_ray.records.errors import UserError
 from zsd_ray.storage.store import Store
 

@@ -10,10 +10,7 @@ import torch
 import yaml
 
 import zsd_ray
-from tests.support.tiny_models import custom
-from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
-from zsd_ray.diffusion.schedule import FlowSchedule
-from zsd_ray.models.registry import (
+from tests.support.models import (
     check_model,
     check_prompts,
     encode_prompts,
@@ -21,6 +18,9 @@ from zsd_ray.models.registry import (
     hashed,
     load_model,
 )
+from tests.support.tiny_models import custom
+from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
+from zsd_ray.diffusion.schedule import FlowSchedule
 from zsd_ray.records.errors import UserError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "how-to" / "custom-models.md"

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.hostile import model_folders as hostile
+from tests.support.models import check_model, check_prompts, encode_prompts, load_model
 from zsd_ray.models.files.probe_files import WEIGHTS
-from zsd_ray.models.registry import check_model, check_prompts, encode_prompts, load_model
 from zsd_ray.records.errors import UserError
 
 KINDS = {

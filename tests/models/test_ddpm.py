@@ -5,13 +5,12 @@ import json
 import pytest
 import torch
 
+from tests.support.models import check_model, check_null_prompt, encode_prompts, load_model
 from tests.support.tiny_models import ddpm
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.parametrisation import to_epsilon
 from zsd_ray.models.conditioning.labels import label_names
-from zsd_ray.models.registry import check_model, check_null_prompt, encode_prompts, load_model
 from zsd_ray.records.errors import UserError
-from zsd_ray.storage.store import Store
 
 NAMES = ["two", "zero", "one"]
 KINDS = {
@@ -126,8 +125,8 @@ def test_the_label_behind_those_that_have_names_is_of_no_class(tmp_path):
     ddpm(tmp_path / "ddpm", num_class_embeds=4)
     config = ModelConfig(family="ddpm", path=str(tmp_path / "ddpm"), device="cpu")
     with pytest.raises(UserError, match="always told a label"):
-        check_null_prompt(config, Store())
+        check_null_prompt(config)
     edit(config, "model_index.json", id2label={"0": "zero", "1": "one", "2": "two"})
-    check_null_prompt(config, Store())
+    check_null_prompt(config)
     assert encode_prompts(config, ["two", "", "zero"])["labels"].tolist() == [2, 3, 0]
     assert label_names(check_model(config), config) == ["zero", "one", "two"]

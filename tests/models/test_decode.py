@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from tests.support.models import load_model
 from tests.support.tiny_models import BUILDERS, ddpm
 from zsd_ray.config.families import FAMILIES
 from zsd_ray.config.run import ModelConfig
-from zsd_ray.models.registry import load_model
 
 DECODES = sorted(key for key in BUILDERS if "decode" in FAMILIES[key[0]].abilities)
 

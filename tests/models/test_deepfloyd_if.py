@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
+from tests.support.models import check_model, encode_prompts, load_model
 from tests.support.network_calls import calls
 from tests.support.tiny_models.deepfloyd_if import deepfloyd_if
 from zsd_ray.config.run import ModelConfig
-from zsd_ray.models.registry import check_model, encode_prompts, load_model
 from zsd_ray.records.errors import UserError
 
 PROMPTS = ["  A photo of a CAT. ", "a drawing of a dog", ""]

@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
+from tests.support.models import check_model, check_prompts, encode_prompts, load_model
 from tests.support.tiny_models import dit
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.parametrisation import to_epsilon
-from zsd_ray.models.registry import check_model, check_prompts, encode_prompts, load_model
 from zsd_ray.records.errors import UserError
 
 NAMES = ["Tinca tinca", "goldfish, Carassius auratus", "3"]
@@ -64,7 +64,7 @@ def test_dit_equals_the_librarys_own_pipeline(tmp_path, prediction, learned_vari
 def test_the_null_label_is_no_class(tmp_path):
     """diffusers keeps one row more than labels, for guidance."""
     config = model(tmp_path)
-    rows = load_model(config)._transformer.transformer_blocks[0].norm1.emb.class_embedder
+    rows = load_model(config)._network.transformer_blocks[0].norm1.emb.class_embedder
     assert rows.embedding_table.weight.shape[0] == 5
     with pytest.raises(UserError, match=r"has 4 labels, and none for 4"):
         check_prompts(config, ["0", "4"])
@@ -99,6 +99,6 @@ def test_the_empty_name_is_the_label_that_the_network_drops_others_for(tmp_path)
     config = model(tmp_path)
     found = encode_prompts(config, [*NAMES, ""])["labels"]
     assert found.tolist() == [0, 1, 3, 4]
-    transformer = load_model(config)._transformer
+    transformer = load_model(config)._network
     tables = [m for m in transformer.modules() if isinstance(m, torch.nn.Embedding)]
     assert {table.num_embeddings for table in tables} == {5}

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.models import check_model, encode_prompts, load_model
 from tests.support.tiny_models import ddpm, edm
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.parametrisation import to_epsilon
-from zsd_ray.models.registry import check_model, encode_prompts, load_model
 from zsd_ray.records.errors import UserError
 
 

@@ -5,11 +5,11 @@ from itertools import pairwise
 import pytest
 import torch
 
+from tests.support.models import encode_prompts, load_model
 from tests.support.tiny_models import BUILDERS
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.parametrisation import to_epsilon
 from zsd_ray.models.families.flux import pack, unpack
-from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.records.errors import UserError
 
 # The last is longer than any of the encoders takes.

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.models import encode_prompts, load_model
 from tests.support.tiny_models import BUILDERS
 from zsd_ray.config.run import ModelConfig
-from zsd_ray.models.registry import encode_prompts, load_model
 
 STEP = 2e-3
 

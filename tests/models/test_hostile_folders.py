@@ -7,10 +7,10 @@ import socket
 import pytest
 
 from tests.hostile import model_folders as hostile
+from tests.support.models import check_model, encode_prompts, load_model
 from tests.support.tiny_models import BUILDERS, CLASSIFIER_BUILDERS
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.features.clip_embedding import load_embedding
-from zsd_ray.models.registry import check_model, encode_prompts, load_model
 from zsd_ray.records.errors import UserError
 from zsd_ray.storage.store import Store
 

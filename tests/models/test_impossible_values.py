@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.hostile import model_folders as hostile
+from tests.support.models import check_model, load_model
 from zsd_ray.diffusion.schedule import DiscreteSchedule, FlowSchedule, KarrasSchedule
-from zsd_ray.models.registry import check_model, load_model
 from zsd_ray.models.schedule_check import check_schedule
 from zsd_ray.records.errors import UserError
 
@@ -186,7 +186,7 @@ def test_a_finished_schedule_that_does_not_fall_is_refused(schedule, message):
 
 def test_every_family_s_schedule_is_looked_at_as_it_is_loaded(copied, monkeypatch):
     _, config, _ = copied(SD)
-    path = "zsd_ray.models.families.stable_diffusion.folder_schedule"
+    path = "zsd_ray.models.network_denoiser.folder_schedule"
     rising = DiscreteSchedule(np.linspace(0.1, 0.9, 9))
     monkeypatch.setattr(path, lambda _: (rising, "epsilon"))
     assert "its schedule must go from data (t=0) to noise" in refusal(load_model, config)

@@ -2,10 +2,10 @@
 
 import pytest
 
+from tests.support.models import check_prompts, encode_prompts
 from tests.support.tiny_models import ddpm, dit
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.conditioning.labels import match
-from zsd_ray.models.registry import check_prompts, encode_prompts
 from zsd_ray.records.errors import UserError
 
 IMAGENET = {

@@ -5,14 +5,14 @@ import json
 import pytest
 import torch
 
+from tests.support.models import check_model, encode_prompts, load_model
 from tests.support.tiny_models import BUILDERS, ddpm
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.config.sampler import SamplerConfig
 from zsd_ray.models.library_sampler import LibrarySampler
-from zsd_ray.models.registry import check_model, encode_prompts, load_model
+from zsd_ray.models.registry import resolve_model
 from zsd_ray.models.samplers import OF_CHAINS, check_sampler
 from zsd_ray.records.errors import UserError
-from zsd_ray.storage.store import Store
 
 
 def test_the_table_is_the_librarys():
@@ -45,7 +45,7 @@ def test_a_chains_samplers_walk_as_in_a_plain_loop(grey, name):
     denoiser = load_model(grey)
     predict = predictor(denoiser, encode_prompts(grey, ["two", "zero"]))
     noise = normal(2, 3, 16, 16)
-    ours = LibrarySampler(grey, denoiser, name, 5, Store()).sample(predict, noise, [11, 12])
+    ours = LibrarySampler(resolve_model(grey), denoiser, name, 5).sample(predict, noise, [11, 12])
 
     scheduler = getattr(diffusers, name).from_pretrained(grey.path, subfolder="scheduler")
     unet = diffusers.UNet2DModel.from_pretrained(grey.path, subfolder="unet")
@@ -66,7 +66,7 @@ RANDOM = ("DDPMScheduler", "EulerAncestralDiscreteScheduler", "KDPM2AncestralDis
 @pytest.mark.parametrize("name", ["DDPMScheduler", "DPMSolverMultistepScheduler"])
 def test_a_row_does_not_depend_on_the_noise_of_others(grey, name):
     denoiser = load_model(grey)
-    sampler, noise = LibrarySampler(grey, denoiser, name, 3, Store()), normal(2, 3, 16, 16)
+    sampler, noise = LibrarySampler(resolve_model(grey), denoiser, name, 3), normal(2, 3, 16, 16)
     both = predictor(denoiser, encode_prompts(grey, ["two", "zero"]))
     one = predictor(denoiser, encode_prompts(grey, ["zero"]))
     together = sampler.sample(both, noise, [11, 12])
@@ -89,7 +89,7 @@ def test_a_flows_sampler_is_the_librarys_pipeline(tmp_path, family, kind):
     denoiser = load_model(config)
     noise = normal(1, *denoiser.sample_shape)
     predict = predictor(denoiser, encode_prompts(config, prompts[:1]))
-    sampler = LibrarySampler(config, denoiser, "FlowMatchEulerDiscreteScheduler", 4, Store())
+    sampler = LibrarySampler(resolve_model(config), denoiser, "FlowMatchEulerDiscreteScheduler", 4)
     ours = sampler.sample(predict, noise, [0])
 
     absent = {} if family == "flux" else {"text_encoder_3": None, "tokenizer_3": None}

@@ -5,6 +5,7 @@ import torch
 from PIL import Image
 
 from tests.hostile import pictures
+from tests.support.models import load_model
 from tests.support.tiny_models.clip import clip_folder
 from tests.support.tiny_models.timm_classifier import timm_folder
 from zsd_ray.config.run import ModelConfig
@@ -13,7 +14,6 @@ from zsd_ray.data.pictures.transforms import to_rgb
 from zsd_ray.models.files.clip_files import open_clip
 from zsd_ray.models.files.timm_files import timm
 from zsd_ray.models.library_transform import MOST_PIXELS, LibraryTransform, largest
-from zsd_ray.models.registry import load_model
 from zsd_ray.records.errors import ImageError
 
 

@@ -6,10 +6,10 @@ import shutil
 import pytest
 import torch
 
+from tests.support.models import encode_prompts, load_model
 from tests.support.network_calls import calls
 from tests.support.tiny_models.pixart import pixart
 from zsd_ray.config.run import ModelConfig
-from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.records.errors import UserError
 
 PROMPTS = ["  A photo of a CAT. ", "a drawing of a dog", ""]

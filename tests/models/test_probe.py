@@ -10,15 +10,15 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from tests.hostile.model_folders import change_tensors
+from tests.support.models import check_model, check_prompts, fingerprint, load_model
 from tests.support.tiny_models.probe import NAMES, probe
 from zsd_ray.config.pooling import Cell, GridPooling
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.data.pictures.transforms import to_model_range, to_square
 from zsd_ray.models.features.probe_features import FeatureExtractor
 from zsd_ray.models.files.probe_files import WEIGHTS
-from zsd_ray.models.registry import check_model, check_prompts, fingerprint, load_model
+from zsd_ray.models.registry import resolve_model
 from zsd_ray.records.errors import UserError
-from zsd_ray.storage.store import Store
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_scores_are_minus_log_probabilities_of_its_features(config, tmp_path):
     inputs = torch.stack([classifier.preprocess(picture) for picture in pictures])
     assert torch.equal(inputs, expected_input)  # or its noise would be another
     model = ModelConfig(family="ddpm", path=str(tmp_path / "model"), device="cpu")
-    take = FeatureExtractor.load(model, "", [0.2], ["mid"], [GridPooling(grid=2)], 3, store=Store())
+    take = FeatureExtractor.load(resolve_model(model), "", [0.2], ["mid"], [GridPooling(grid=2)], 3)
     features = take(expected_input)[Cell(0.2, "mid", "grid-2")].double().numpy()
     weights = load_file(tmp_path / "probe" / "probe.safetensors")
     logits = features @ weights["weight"].T + weights["bias"]

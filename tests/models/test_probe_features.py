@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.models import load_model
 from tests.support.tiny_models import ddpm, dit
 from zsd_ray.config.pooling import Cell, GridPooling
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.draws import noise
 from zsd_ray.models.conditioning.fixed_conditioning import check_told, told
 from zsd_ray.models.features.probe_features import FeatureExtractor, pool
-from zsd_ray.models.registry import load_model
+from zsd_ray.models.registry import resolve_model
 from zsd_ray.records.errors import UserError
-from zsd_ray.storage.store import Store
 
 
 def images(n, size=16):
@@ -30,7 +30,7 @@ def model(tmp_path_factory):
 
 def extractor(model, timesteps, blocks=None, poolings=("mean",), seed=4, n_rows=4):
     return FeatureExtractor.load(
-        model, "", timesteps, blocks, poolings, seed, n_rows, store=Store()
+        resolve_model(model), "", timesteps, blocks, poolings, seed, n_rows
     )
 
 
@@ -101,16 +101,16 @@ def test_blocks_are_chosen_by_name(model):
 
 
 def test_what_each_kind_of_model_is_told(model, tmp_path):
-    assert told(model, "", Store()) == {}
+    assert told(resolve_model(model), "") == {}
     with pytest.raises(UserError, match="is unconditional and takes none; leave prompt out"):
-        check_told(model, "two", Store())
+        check_told(resolve_model(model), "two")
     _, keys = ddpm(tmp_path / "labelled")
     labelled = ModelConfig(family="ddpm", path=str(tmp_path / "labelled"), device="cpu", **keys)
     with pytest.raises(UserError, match="always told a label; set prompt: the name of one"):
-        check_told(labelled, "", Store())
-    check_told(labelled, "two", Store())
-    assert told(labelled, "two", Store())["labels"].tolist() == [2]
+        check_told(resolve_model(labelled), "")
+    check_told(resolve_model(labelled), "two")
+    assert told(resolve_model(labelled), "two")["labels"].tolist() == [2]
     dit(tmp_path / "dit")
     null = ModelConfig(family="dit", path=str(tmp_path / "dit"), device="cpu")
-    check_told(null, "", Store())
-    assert told(null, "", Store())["labels"].tolist() == [4]
+    check_told(resolve_model(null), "")
+    assert told(resolve_model(null), "")["labels"].tolist() == [4]

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from tests.support.models import encode_prompts, load_prompt_encoder
 from zsd_ray.config.run import ModelConfig
-from zsd_ray.models.registry import encode_prompts, load_prompt_encoder
 from zsd_ray.records.errors import UserError
 from zsd_ray.storage.store import Store
 
@@ -27,7 +27,7 @@ def tokenizer():
 def test_kept_it_says_what_it_says_once(folder, tiny_model):
     config = ModelConfig(path=str(tiny_model) if folder == "tiny" else folder, device="cpu")
     prompts = ["a photo of a cat.", "seven", ""]
-    kept = load_prompt_encoder(config, Store()).encode(prompts)
+    kept = load_prompt_encoder(config).encode(prompts)
     once = encode_prompts(config, prompts)
     assert kept.keys() == once.keys()
     torch.testing.assert_close(kept["hidden"], torch.from_numpy(once["hidden"]), rtol=0, atol=0)

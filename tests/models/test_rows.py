@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.models import encode_prompts, load_model
 from tests.support.tiny_models import BUILDERS
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.models import unet_rows
-from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.models.rows import compile_or_warn, row_network
 
 
@@ -93,7 +93,7 @@ def n_graphs(monkeypatch):
 
 def light_unet(denoiser, number, monkeypatch):
     """Its two functions do little of what takes the compiler seconds to read."""
-    denoiser._unet.number = number
+    denoiser._network.number = number
     monkeypatch.setattr(unet_rows, "_trunk", lambda unet, x, time: [time, x + unet.number])
     monkeypatch.setattr(unet_rows, "_rest", lambda unet, parts, prompt: parts[1] * unet.number)
 
@@ -105,7 +105,7 @@ def light_transformer(denoiser, number, monkeypatch):
         def forward(self, x, timestep, class_labels, return_dict):
             return (torch.cat([x, x], dim=1),)
 
-    monkeypatch.setattr(denoiser, "_transformer", Forward())
+    monkeypatch.setattr(denoiser, "_network", Forward())
 
 
 @pytest.mark.parametrize(

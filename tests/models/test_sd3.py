@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.models import check_model, encode_prompts, load_model
 from tests.support.tiny_models import BUILDERS
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.parametrisation import to_epsilon
 from zsd_ray.models.conditioning import t5
 from zsd_ray.models.families import sd3
-from zsd_ray.models.registry import check_model, encode_prompts, load_model
 from zsd_ray.records.errors import UserError
 
 # The last is longer than any of the encoders takes.

@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
+from tests.support.models import check_model, encode_prompts, load_model
 from tests.support.network_calls import calls
 from tests.support.tiny_models.sdxl import sdxl
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.parametrisation import to_epsilon
-from zsd_ray.models.registry import check_model, encode_prompts, load_model
 from zsd_ray.records.errors import UserError
 
 PROMPTS = ["a photo of a cat.", "a drawing of a dog"]

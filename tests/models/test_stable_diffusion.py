@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from tests.support.models import encode_prompts, load_model
 from tests.support.tiny_models import stable_diffusion
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.parametrisation import to_epsilon
-from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.records.errors import UserError
 
 PROMPTS = ["a photo of a cat.", "a drawing of a dog", ""]

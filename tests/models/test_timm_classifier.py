@@ -8,12 +8,17 @@ import torch
 from safetensors.torch import save_file
 
 from tests.models.test_classifier_contract import IMAGES
+from tests.support.models import (
+    check_model,
+    check_prompts,
+    encode_prompts,
+    fingerprint,
+    load_model,
+)
 from tests.support.tiny_models.timm_classifier import NAMES, network, timm_file, timm_folder
 from zsd_ray.config.run import ModelConfig
-from zsd_ray.models.files.timm_files import fingerprint, timm
-from zsd_ray.models.registry import check_model, check_prompts, encode_prompts, load_model
+from zsd_ray.models.files.timm_files import timm
 from zsd_ray.records.errors import UserError
-from zsd_ray.storage.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +73,7 @@ def test_the_model_of_a_folder_has_its_own_input(folder, tmp_path):
     other = our_scores(ModelConfig(family="timm", path=str(folder), device="cpu"), NAMES)
     assert (ours - other).abs().max() > 1e-3
     theirs = ModelConfig(family="timm", path=str(folder))
-    assert fingerprint(config, Store()) != fingerprint(theirs, Store())
+    assert fingerprint(config) != fingerprint(theirs)
 
 
 @pytest.fixture(scope="module")

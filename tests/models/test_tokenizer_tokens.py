@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.hostile import model_folders as hostile
-from zsd_ray.models.registry import check_model, encode_prompts
+from tests.support.models import check_model, encode_prompts
 from zsd_ray.records.errors import UserError
 
 SD, T5 = "stable-diffusion-epsilon", "pixart-sigma"

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.models import encode_prompts, load_model
 from tests.support.tiny_models import BUILDERS
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.features.unet_attention import attention_maps
-from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.models.rows import as_it_is
 from zsd_ray.models.torchvision_ops import declare_missing_operators
 
@@ -82,8 +82,8 @@ def test_maps_are_what_queries_and_keys_say(loaded):
     x = noised(model)
     with torch.no_grad():
         maps = model.attention(x, TIME, conditioning)
-    found = projected(model._unet, lambda: model.predict(x, TIME, conditioning))
-    assert len(found) == sum("attn2.to_q" in name for name in model._unet.state_dict())
+    found = projected(model._network, lambda: model.predict(x, TIME, conditioning))
+    assert len(found) == sum("attn2.to_q" in name for name in model._network.state_dict())
     height, width = (-(-size // 2) for size in model.sample_shape[1:])
     check(maps, found, [(height, width)] * len(found))
     # Rows differ, so that none of this holds by accident.
@@ -124,11 +124,11 @@ def test_the_forward_is_that_of_predict(loaded, monkeypatch):
     model, conditioning = loaded
     x, predict, outputs = noised(model), model.predict, []
     monkeypatch.setattr(model, "predict", lambda *rows: outputs.append(predict(*rows)))
-    before = [*model._unet.attn_processors.values()]
+    before = [*model._network.attn_processors.values()]
     with torch.no_grad():
         model.attention(x, TIME, conditioning)
         assert torch.equal(outputs[0], predict(x, TIME, conditioning))
-    after = [*model._unet.attn_processors.values()]
+    after = [*model._network.attn_processors.values()]
     assert all(one is other for one, other in zip(before, after, strict=True))
 
 
@@ -136,10 +136,10 @@ def test_nothing_stays_on_the_network(loaded):
     model, conditioning = loaded
     x = noised(model)
     model.attention(x, TIME, conditioning)
-    assert not any(module._forward_hooks for module in model._unet.modules())
+    assert not any(module._forward_hooks for module in model._network.modules())
     with pytest.raises(RuntimeError):  # tokens of a width that no key has
         model.attention(x, TIME, {"hidden": conditioning["hidden"][..., 1:]})
-    assert not any(module._forward_hooks for module in model._unet.modules())
+    assert not any(module._forward_hooks for module in model._network.modules())
 
 
 def test_a_network_that_is_bound_to_prompts_shows_the_same(tiny_model):
@@ -156,7 +156,7 @@ def test_maps_of_a_network_in_half_precision_are_float32(tiny_model):
     x = noised(model)
     with torch.no_grad():
         maps = model.attention(x, TIME, conditioning)
-    found = projected(model._unet, lambda: model.predict(x, TIME, conditioning))
+    found = projected(model._network, lambda: model.predict(x, TIME, conditioning))
     check(maps, found, [(4, 4)] * len(found))
 
 
@@ -169,5 +169,5 @@ def test_sdxl_shows_its_attention_too(tmp_path):
     x = noised(model)
     with torch.no_grad():
         maps = model.attention(x, TIME, conditioning)
-    found = projected(model._unet, lambda: model.predict(x, TIME, conditioning))
+    found = projected(model._network, lambda: model.predict(x, TIME, conditioning))
     check(maps, found, [tuple(of_layer.shape[1:3]) for of_layer in maps])

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.hostile import model_folders as hostile
-from zsd_ray.models.registry import check_model, encode_prompts, load_model
+from tests.support.models import check_model, encode_prompts, load_model
 from zsd_ray.records.errors import UserError
 
 SD = "stable-diffusion-epsilon"

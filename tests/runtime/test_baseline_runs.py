@@ -5,13 +5,13 @@ import pytest
 import torch
 
 import zsd_ray
+from tests.support.models import encode_prompts, load_model
 from tests.support.tiny_models import clip_folder, timm_folder
 from tests.support.tiny_models.clip import clip_file
 from tests.support.tiny_models.timm_classifier import NAMES
 from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.data.open import open_dataset
 from zsd_ray.data.pictures.transforms import to_rgb
-from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.planning.plan import make_plan
 from zsd_ray.records.errors import UserError
 

@@ -166,7 +166,7 @@ def test_calls_of_a_worker_may_overtake_each_other(local_ray, tmp_path):
             return None
 
     plan = make_plan(configure(tmp_path))
-    worker = model_worker.ModelWorker.remote(plan.config, plan.model_fingerprint)
+    worker = model_worker.ModelWorker.remote(plan.config, plan.model.fingerprint)
     ray.get(worker.ready.remote())
     conditioning, _ = ray.get(worker.encode_prompts.remote(plan.prompts, plan.dataset, []))
     ray.get(worker.bind.remote(plan.dataset, conditioning, plan.classes.names))
@@ -191,6 +191,7 @@ def test_what_workers_warn_of_reaches_the_user_once(local_ray, tmp_path):
 
 def test_what_every_worker_would_refuse_ends_the_run_at_once(local_ray, tmp_path, monkeypatch):
     plan = make_plan(configure(tmp_path, cluster={"workers": 2}))
-    other = dataclasses.replace(plan, model_fingerprint="of other files")
+    other = dataclasses.replace(plan, model=dataclasses.replace(plan.model))
+    vars(other.model)["fingerprint"] = "of other files"  # as if it were known
     with pytest.raises(UserError, match="has other files here than at the driver"):
         run_on_ray(other, lambda counters, n: None, lambda warning: None)

@@ -5,9 +5,9 @@ import pytest
 
 import zsd_ray
 from tests.support.digit_runs import configure
+from tests.support.models import check_null_prompt
 from tests.support.tiny_models import BUILDERS
 from zsd_ray.config.run import ModelConfig
-from zsd_ray.models.registry import check_null_prompt
 from zsd_ray.planning.plan import make_plan
 from zsd_ray.records.errors import UserError
 from zsd_ray.storage.store import Store

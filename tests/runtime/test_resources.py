@@ -5,8 +5,8 @@ import warnings
 import pytest
 import torch
 
+from tests.support.models import fingerprint
 from zsd_ray.config.run import ClusterConfig, RunConfig, StorageConfig, parse_config
-from zsd_ray.models.registry import fingerprint
 from zsd_ray.records.errors import UserError
 from zsd_ray.runtime import cluster, crew, model_worker, resources, training
 

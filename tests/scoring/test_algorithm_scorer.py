@@ -7,12 +7,11 @@ import torch
 from tests.support.images import Pictures
 from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
 from zsd_ray.methods.method import Method, UnitScores, method_class
-from zsd_ray.models.registry import encode_prompts, load_model
+from zsd_ray.models.registry import resolve_model
 from zsd_ray.planning.defaults import with_defaults
 from zsd_ray.records.scores import ImageFailure, MicroBatch, WorkItem
 from zsd_ray.scoring import scorer as scoring
 from zsd_ray.scoring.binding import make_scorer
-from zsd_ray.storage.store import Store
 
 NAMES = ["zero", "one", "two"]
 ITEMS = (WorkItem(0, 0, 2, (0, 1, 2)), WorkItem(1, 1, 1, (0, 2)), WorkItem(0, 2, 1, (1,)))
@@ -21,8 +20,9 @@ ITEMS = (WorkItem(0, 0, 2, (0, 1, 2)), WorkItem(1, 1, 1, (0, 2)), WorkItem(0, 2,
 @pytest.fixture(scope="module")
 def make(tiny_model):
     model = ModelConfig(path=str(tiny_model), device="cpu")
-    denoiser = load_model(model)
-    conditioning = encode_prompts(model, NAMES)
+    files = resolve_model(model)
+    denoiser = files.load()
+    conditioning = files.encode_prompts(NAMES)
 
     def make(dataset=None, batch_size=4, **method):
         tree = {
@@ -34,7 +34,7 @@ def make(tiny_model):
         config = with_defaults(parse_config(RunConfig, tree))
         dataset = dataset or Pictures(3)
         size = config.size(len(NAMES))
-        return make_scorer(config, size, denoiser, dataset, conditioning, NAMES, Store())
+        return make_scorer(config, size, files, denoiser, dataset, conditioning, NAMES)
 
     return make
 

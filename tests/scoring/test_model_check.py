@@ -103,7 +103,7 @@ def test_no_images_are_refused(tmp_path):
 def test_the_gate_checks_a_few_images_of_the_run(tmp_path, monkeypatch):
     asked = []
 
-    def check(config, dataset, prompts, images, store):
+    def check(config, model, dataset, prompts, images):
         asked.append(images)
         return ModelCheck(0.0, len(images), len(images))
 

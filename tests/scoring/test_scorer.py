@@ -1,11 +1,14 @@
 """The scorer's numbers equal one plain forward a score, and do not depend on their company."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from tests.support.digit_runs import PAPER
 from tests.support.images import Pictures
+from tests.support.models import encode_prompts, load_model
 from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
 from zsd_ray.config.time_profile import FittedOn, TimeProfile
@@ -15,7 +18,6 @@ from zsd_ray.diffusion.schedule import DiscreteSchedule
 from zsd_ray.diffusion.time_density import TimeDensity
 from zsd_ray.diffusion.weighting import WEIGHTINGS
 from zsd_ray.methods.method import texts
-from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.records.cost import RunSize
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.scores import ImageFailure, MicroBatch, WorkItem
@@ -26,6 +28,7 @@ from zsd_ray.storage.store import Store
 
 PROMPTS = [f"a {noun} of a {name}" for name in ("cat", "dog", "bird") for noun in ("photo", "map")]
 SEED = 11
+FILES = SimpleNamespace(load_prompt_encoder=None, store=Store())
 
 
 @pytest.fixture(scope="module")
@@ -331,7 +334,7 @@ def test_a_worker_measures_its_batch_on_its_share_of_a_gpu(denoiser, gpus, share
     cluster = {"gpus_per_worker": gpus, "batch_size": "auto"}
     run = parse_config(RunConfig, {"method": PAPER, "cluster": cluster})
     rows = {name: of[:1] for name, of in denoiser.conditioning.items()}
-    scorer = planned_scorer(run, run.size(1), denoiser, Pictures(1), rows, ["one"], Store())
+    scorer = planned_scorer(run, run.size(1), FILES, denoiser, Pictures(1), rows, ["one"])
     assert scorer.batch_size == 8
     assert asked == [share]
 

@@ -4,8 +4,7 @@ import warnings
 
 import pytest
 
-from zsd_ray.config.families import FAMILIES
-from zsd_ray.config.run import FAMILY_KEYS, RunConfig, load_config
+from zsd_ray.config.run import RunConfig, load_config
 from zsd_ray.config.training import load_training
 from zsd_ray.records.errors import UserError
 from zsd_ray.studies.fid.fid_config import FidConfig
@@ -187,11 +186,3 @@ def test_nothing_gives_way_without_a_choice(load):
         warnings.simplefilter("error")
         config = load(RunConfig, "pruning: {rule: li}", "pruning.keep=[3, 1]")
     assert config.pruning.keep == [3, 1]
-
-
-def test_the_keys_of_the_families_are_those_that_models_take():
-    folder = {"revision", "variant", "pickle"}
-    assert {name: set(keys) for name, keys in FAMILY_KEYS.items()} == {
-        name: set(family.keys) | (set() if family.checks else folder)
-        for name, family in FAMILIES.items()
-    }

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 import zsd_ray
+from tests.support.models import encode_prompts, load_model
 from tests.training.small import CONTRASTIVE, DIGITS, configure, train_local
 from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
 from zsd_ray.config.training import AugmentConfig, TrueCaptionConfig
 from zsd_ray.data.open import open_dataset
-from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.records.errors import UserError
 from zsd_ray.training.batches import TrainingImages, generators
 from zsd_ray.training.caption_batches import Captions

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.models import load_model
 from tests.training.small import DDPM, DIGITS, TEXT_TO_IMAGE, configure, train_local
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.parametrisation import to_epsilon, to_sample
 from zsd_ray.diffusion.schedule import DiscreteSchedule, FlowSchedule
-from zsd_ray.models.registry import load_model
 from zsd_ray.models.schedules import new_scheduler, schedule_of
 from zsd_ray.records.errors import UserError
 from zsd_ray.training.batches import generators

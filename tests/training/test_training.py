@@ -14,6 +14,7 @@ from safetensors.torch import load, load_file, save
 
 import zsd_ray
 from tests.support.images import write_folder
+from tests.support.models import load_model
 from tests.training.small import (
     CLASSIFIER,
     DDPM,
@@ -24,7 +25,6 @@ from tests.training.small import (
     train_local,
 )
 from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
-from zsd_ray.models.registry import load_model
 from zsd_ray.records.errors import RunBrokenError, UserError
 from zsd_ray.storage.store import Store
 from zsd_ray.training.loop import Loop

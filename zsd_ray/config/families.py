@@ -1,5 +1,7 @@
-"""The table of model families: adding one is an entry here, a name in the configuration, and a
-module."""
+"""The table of model families: adding one is an entry here, and a file beside the other adapters.
+
+Another package adds one under the entry-point group `zsd_ray.families`, whose name is the family's.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +9,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zsd_ray.config.method import Capability
+from zsd_ray.records.errors import UserError
+from zsd_ray.settings.added import added_objects
+
+_PIPELINES = "zsd_ray.models.files.pipeline_files:PipelineFiles"
+
+_FOLDER_KEYS = ("revision", "variant", "pickle")
+"""Keys of ModelConfig that say which files of a pipeline folder to read."""
 
 
 @dataclass(frozen=True)
 class Family:
     """What a model folder of this family holds, and who loads it.
 
-    module: has `load` and `encode_prompts` (models/denoiser.py), imported when used.
+    adapter: "module:Class" of an `Adapter` (models/adapter.py), imported when it is used.
     about: one line for `zsd-ray models`; example: a `model` section that works.
     takes: what tells its classes apart: prompts, its own labels, or what the user's class says.
     prompt_tokens: how many of a prompt its text encoders read; what is longer is cut, and said.
@@ -24,16 +33,14 @@ class Family:
     predictions: values of `prediction_type` in the scheduler's configuration, and flow where it may
         be a scheduler of flow matching; none: it has no `prediction_type`.
     schedule: keys that the scheduler's configuration needs where it has a `prediction_type`.
-    keys: of ModelConfig, beyond those of every family.
-    checks: for models that are no pipeline folder: a module with `check(config, store) -> Path`,
-        which raises UserError, and `fingerprint(config, store) -> str`; where it takes labels, also
-        `check_prompts(config, prompts, store)`. They import torch only where a library's own list
-        of names needs it; what `check` returns is the `folder` of `load` and `encode_prompts`.
+    keys: of ModelConfig, beyond those of every family and of every pipeline folder.
+    files: "module:Class" of a `ModelFiles` (models/adapter.py), imported when it is used; by
+        default the one of pipeline folders, which reads what this entry says of them.
     method: by which its models classify; those of `classifier` load a Classifier. Denoisers can do
         the algorithms of config/algorithms.py, too, as far as their `abilities` suffice.
     """
 
-    module: str
+    adapter: str
     about: str
     example: str
     takes: Literal["text", "labels", "either"]
@@ -46,14 +53,24 @@ class Family:
     predictions: tuple[str, ...] = ("epsilon",)
     schedule: tuple[str, ...] = ("beta_start", "beta_end", "beta_schedule")
     keys: tuple[str, ...] = ()
-    checks: str | None = None
+    files: str = _PIPELINES
     method: Literal["diffusion-classifier", "classifier"] = "diffusion-classifier"
     abilities: tuple[Capability, ...] = ()
 
+    @property
+    def is_pipeline(self) -> bool:
+        """Whether its models are folders as diffusers' pipelines are saved."""
+        return self.files == _PIPELINES
 
-FAMILIES = {
+    @property
+    def all_keys(self) -> tuple[str, ...]:
+        """The keys of the model section that it takes and not every family does."""
+        return (*_FOLDER_KEYS, *self.keys) if self.is_pipeline else self.keys
+
+
+_OWN: dict[str, Family] = {
     "stable-diffusion": Family(
-        module="zsd_ray.models.families.stable_diffusion",
+        adapter="zsd_ray.models.families.stable_diffusion:StableDiffusionAdapter",
         about="Stable Diffusion 1.x and 2.x",
         example="{family: stable-diffusion, path: CompVis/stable-diffusion-v1-4}",
         takes="text",
@@ -65,7 +82,7 @@ FAMILIES = {
         abilities=("prompts", "decode", "attention", "tokens", "features"),
     ),
     "sdxl": Family(
-        module="zsd_ray.models.families.sdxl",
+        adapter="zsd_ray.models.families.sdxl:StableDiffusionXLAdapter",
         about="Stable Diffusion XL, the base model",
         example="{family: sdxl, path: stabilityai/stable-diffusion-xl-base-1.0, variant: fp16}",
         takes="text",
@@ -85,7 +102,7 @@ FAMILIES = {
         abilities=("prompts", "decode", "features"),
     ),
     "sd3": Family(
-        module="zsd_ray.models.families.sd3",
+        adapter="zsd_ray.models.families.sd3:StableDiffusion3Adapter",
         about="Stable Diffusion 3 and 3.5, with T5 or without",
         example="{family: sd3, path: stabilityai/stable-diffusion-3.5-medium}",
         takes="text",
@@ -108,7 +125,7 @@ FAMILIES = {
         abilities=("prompts", "decode", "features"),
     ),
     "flux": Family(
-        module="zsd_ray.models.families.flux",
+        adapter="zsd_ray.models.families.flux:FluxAdapter",
         about="FLUX.1 dev and schnell",
         example="{family: flux, path: black-forest-labs/FLUX.1-schnell}",
         takes="text",
@@ -130,7 +147,7 @@ FAMILIES = {
         abilities=("prompts", "decode", "features"),
     ),
     "pixart": Family(
-        module="zsd_ray.models.families.pixart",
+        adapter="zsd_ray.models.families.pixart:PixArtAdapter",
         about="PixArt-alpha and PixArt-Sigma",
         example="{family: pixart, path: PixArt-alpha/PixArt-XL-2-512x512}",
         takes="text",
@@ -142,7 +159,7 @@ FAMILIES = {
         abilities=("prompts", "decode", "features"),
     ),
     "deepfloyd-if": Family(
-        module="zsd_ray.models.families.deepfloyd_if",
+        adapter="zsd_ray.models.families.deepfloyd_if:DeepFloydIFAdapter",
         about="DeepFloyd IF, stage I",
         example=("{family: deepfloyd-if, path: DeepFloyd/IF-I-XL-v1.0, variant: fp16}"),
         takes="text",
@@ -153,7 +170,7 @@ FAMILIES = {
         abilities=("prompts", "decode", "features"),
     ),
     "dit": Family(
-        module="zsd_ray.models.families.dit",
+        adapter="zsd_ray.models.families.dit:DiTAdapter",
         about="DiT, told a label of ImageNet",
         example="{family: dit, path: facebook/DiT-XL-2-256}",
         takes="labels",
@@ -164,7 +181,7 @@ FAMILIES = {
         abilities=("decode", "features"),
     ),
     "ddpm": Family(
-        module="zsd_ray.models.families.pixel_ddpm",
+        adapter="zsd_ray.models.families.pixel_ddpm:DDPMAdapter",
         about="DDPM and Improved DDPM in pixels, told a label",
         example="{family: ddpm, path: /models/my-ddpm}",
         takes="labels",
@@ -175,7 +192,7 @@ FAMILIES = {
         abilities=("decode", "features"),
     ),
     "edm": Family(
-        module="zsd_ray.models.families.edm",
+        adapter="zsd_ray.models.families.edm:EDMAdapter",
         about="EDM of Karras et al. in pixels, told a label",
         example="{family: edm, path: /models/my-edm}",
         takes="labels",
@@ -190,39 +207,53 @@ FAMILIES = {
         abilities=("decode", "features"),
     ),
     "custom": Family(
-        module="zsd_ray.models.families.custom",
+        adapter="zsd_ray.models.families.custom:CustomAdapter",
         about="a torch module of yours (docs/how-to/custom-models.md)",
         example='{family: custom, path: "my_model.py:MyModel", kwargs: {width: 64}}',
         takes="either",
         keys=("kwargs",),
-        checks="zsd_ray.models.files.custom_class",
+        files="zsd_ray.models.files.custom_class:CustomFiles",
     ),
     "clip": Family(
-        module="zsd_ray.models.families.clip",
+        adapter="zsd_ray.models.families.clip:ClipAdapter",
         about="CLIP, SigLIP and their kin from open_clip: a zero-shot baseline",
         example="{family: clip, path: ViT-B-32-quickgelu, pretrained: openai}",
         takes="text",
         prompt_tokens="77, or as the model's configuration says",
         keys=("pretrained", "pickle", "revision"),
-        checks="zsd_ray.models.files.clip_files",
+        files="zsd_ray.models.files.clip_files:ClipFiles",
         method="classifier",
     ),
     "timm": Family(
-        module="zsd_ray.models.families.timm_classifier",
+        adapter="zsd_ray.models.families.timm_classifier:TimmAdapter",
         about="supervised classifiers from timm: a trained baseline",
         example="{family: timm, path: resnet50.a1_in1k}",
         takes="labels",
         keys=("pretrained", "pickle", "revision", "labels"),
-        checks="zsd_ray.models.files.timm_files",
+        files="zsd_ray.models.files.timm_files:TimmFiles",
         method="classifier",
     ),
     "probe": Family(
-        module="zsd_ray.models.families.saved_probe",
+        adapter="zsd_ray.models.families.saved_probe:ProbeAdapter",
         about="a linear probe of a diffusion model's features, as zsd-ray probe saves it",
         example="{family: probe, path: runs/probe/probe}",
         takes="labels",
         keys=("labels", "pretrained"),
-        checks="zsd_ray.models.files.probe_files",
+        files="zsd_ray.models.files.probe_files:ProbeFiles",
         method="classifier",
     ),
 }
+
+
+def _with_added(group: str) -> dict[str, Family]:
+    """The whole table; raises UserError where a package adds a name that is there."""
+    others = added_objects(group, Family)
+    if taken := sorted(_OWN.keys() & others.keys()):
+        raise UserError(
+            f"a package adds {taken[0]} under the entry points of {group}, which is a family of "
+            "zsd_ray's own; give it another name there"
+        )
+    return _OWN | others
+
+
+FAMILIES = _with_added("zsd_ray.families")

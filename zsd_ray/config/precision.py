@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
 
+from zsd_ray.config.families import FAMILIES
+
 if TYPE_CHECKING:
     from zsd_ray.config.run import ModelConfig
 
 Dtype = Literal["float32", "bfloat16", "float16"]
-
-_FLOAT32_FAMILIES = ("clip", "timm", "probe", "custom")
-"""Baselines, whose images take longer to read than to classify, and users' own classes, which
-choose for themselves; a probe runs its model in the dtype that it was fitted in."""
 
 N_CHECKED = 4
 """Images that a run with model.max_difference checks before it starts."""
@@ -41,7 +39,11 @@ def with_dtype(model: ModelConfig, gpus: float, half: bool = True) -> ModelConfi
     if model.dtype != "auto":
         return model
     on_gpu = model.device.startswith("cuda") or (gpus > 0 and model.device != "cpu")
-    fast = on_gpu and half and model.family not in _FLOAT32_FAMILIES
+    # Images of baselines take longer to read than to classify, and a probe runs its model in the
+    # dtype that it was fitted in; users' own classes choose for themselves.
+    family = FAMILIES[model.family]
+    half = half and family.method != "classifier" and family.takes != "either"
+    fast = on_gpu and half
     return _unnamed(model, "bfloat16" if fast else "float32")
 
 

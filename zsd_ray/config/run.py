@@ -10,12 +10,13 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.config.data import DataConfig, refuse_output_among
+from zsd_ray.config.families import FAMILIES
 from zsd_ray.config.method_table import MethodConfig
 from zsd_ray.config.precision import Dtype, with_dtype
 from zsd_ray.config.presets import Preset, with_preset
@@ -29,43 +30,13 @@ from zsd_ray.settings.giving_way import choices_of, give_way
 from zsd_ray.settings.section import SAVED, Count, Device, OutputPlace, Place, Section
 from zsd_ray.settings.tree import apply_override, overridden, read_tree, typed_path
 
-ModelFamily = Literal[
-    "stable-diffusion",
-    "sd3",
-    "flux",
-    "dit",
-    "ddpm",
-    "edm",
-    "sdxl",
-    "pixart",
-    "deepfloyd-if",
-    "clip",
-    "timm",
-    "probe",
-    "custom",
-]
+if TYPE_CHECKING:
+    ModelFamily = str
+else:
+    ModelFamily = Literal[tuple(FAMILIES)]
 
-_OF_FOLDERS = ("revision", "variant", "pickle")
-FAMILY_KEYS: Mapping[ModelFamily, tuple[str, ...]] = {
-    "stable-diffusion": (*_OF_FOLDERS, "image_size"),
-    "sd3": (*_OF_FOLDERS, "image_size", "max_prompt_tokens"),
-    "flux": (*_OF_FOLDERS, "image_size", "max_prompt_tokens"),
-    "dit": (*_OF_FOLDERS, "labels"),
-    "ddpm": (*_OF_FOLDERS, "image_size", "labels"),
-    "edm": (*_OF_FOLDERS, "image_size", "labels"),
-    "sdxl": (*_OF_FOLDERS, "image_size"),
-    "pixart": (*_OF_FOLDERS, "image_size", "max_prompt_tokens"),
-    "deepfloyd-if": _OF_FOLDERS,
-    "clip": ("pretrained", "pickle", "revision"),
-    "timm": ("pretrained", "pickle", "revision", "labels"),
-    "probe": ("labels", "pretrained"),
-    "custom": ("kwargs",),
-}
-"""Keys of the model section that not every family takes; a test holds that models/ agrees."""
-
-
-def _keys_of(family: object) -> tuple[str, ...]:
-    return next((keys for name, keys in FAMILY_KEYS.items() if name == family), ())
+_SOME_TAKE = {key for family in FAMILIES.values() for key in family.all_keys}
+"""Keys of the model section that not every family takes."""
 
 
 class ModelConfig(Section):
@@ -96,9 +67,9 @@ class ModelConfig(Section):
 
     @classmethod
     def idle(cls, tree: Mapping[str, Any]) -> list[str]:
-        taken = _keys_of(tree.get("family", "stable-diffusion"))
-        some = {key for keys in FAMILY_KEYS.values() for key in keys}
-        return [key for key in tree if key in some and key not in taken]
+        family = FAMILIES.get(str(tree.get("family", "stable-diffusion")))
+        taken = () if family is None else family.all_keys
+        return [key for key in tree if key in _SOME_TAKE and key not in taken]
 
 
 class PromptConfig(Section):

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from zsd_ray.config.classifier_method import DiffusionClassifierMethod
-from zsd_ray.config.run import ResolvedConfig, RunConfig
+from zsd_ray.config.run import RunConfig
 from zsd_ray.diffusion.time_range import NoiseLevels, noise_levels
 from zsd_ray.evaluation.evaluate import PLAN_SECONDS, run
 from zsd_ray.evaluation.session import OnProgress, OnWarning
-from zsd_ray.models.registry import schedule
 from zsd_ray.planning.estimate import MIN_PILOT, Bounds, Estimate, estimate
-from zsd_ray.planning.plan import make_plan
+from zsd_ray.planning.plan import Plan, make_plan
 from zsd_ray.planning.plan_sample import plan_sample
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.plan_sample import PlanSample
@@ -69,7 +68,7 @@ def forecast(
     store = Store(config.storage, PLAN_SECONDS)
     plan = make_plan(config, store=store)
     bounds, first = plan.bounds, plan_sample(plan, config)
-    levels = _noise_levels(plan.config, store)
+    levels = _noise_levels(plan)
     if pilot is None:
         return Forecast(bounds, first, levels)
     n_pilot = min(pilot, bounds.n_images)
@@ -102,11 +101,11 @@ def forecast(
     return Forecast(bounds, first, levels, estimate(bounds, rows, price), result.metrics)
 
 
-def _noise_levels(config: ResolvedConfig, store: Store) -> NoiseLevels | None:
-    method = config.method
+def _noise_levels(plan: Plan) -> NoiseLevels | None:
+    method = plan.config.method
     if not isinstance(method, DiffusionClassifierMethod) or not method.weighted:
         return None
-    found = schedule(config.model, store)
+    found = plan.model.schedule()
     try:
         return None if found is None else noise_levels(found, method)
     except ValueError as error:

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable
 
 from zsd_ray.methods.method import texts
-from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.planning.observer import Observer
 from zsd_ray.planning.plan import Plan
 from zsd_ray.results.row_buffer import RowBuffer
@@ -34,16 +33,16 @@ def run_local(plan: Plan, on_progress: Callable[[Counters, int], None]) -> Count
     Args:
         on_progress: called after each micro-batch with the counters and the number of workers.
     """
-    config, store = plan.config, plan.store
+    config = plan.config
     beginning = plan.beginning()
     scheduler = beginning.scheduler()
     if scheduler.finished:
         return scheduler.counters
-    demand(config, plan.dataset, plan.prompts, list(plan.todo), store)
-    model = load_model(config.model, store)
-    conditioning = encode_prompts(config.model, texts(plan.prompts, config.method), store)
+    demand(config, plan.model, plan.dataset, plan.prompts, list(plan.todo))
+    model = plan.model.load()
+    conditioning = plan.model.encode_prompts(texts(plan.prompts, config.method))
     names = plan.classes.names
-    scorer = make_scorer(config, plan.size, model, plan.dataset, conditioning, names, store)
+    scorer = make_scorer(config, plan.size, plan.model, model, plan.dataset, conditioning, names)
     files = _Files(plan, scheduler)
     observer = Observer(scheduler, beginning, f"{plan.session}-local", os.environ, warnings.warn)
     events: list[Event] = [WorkerJoined(_WORKER, scorer.batch_size), WorkRequested(_WORKER)]

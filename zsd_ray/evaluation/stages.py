@@ -23,6 +23,7 @@ from zsd_ray.data.dataset import choose_share, choose_subset
 from zsd_ray.data.labels.class_tree import Level
 from zsd_ray.data.labels.classes import ClassList
 from zsd_ray.planning.candidates import Screen
+from zsd_ray.planning.inputs import Inputs
 from zsd_ray.planning.plan import Plan, make_plan, plan_stage, screened
 from zsd_ray.planning.race import Race
 from zsd_ray.results.audit import audit_path
@@ -90,6 +91,7 @@ class OffsetStage:
                     update={"limit": min(n_images, config.data.limit or n_images)}
                 ),
             ),
+            Inputs(run.store, [run.model]),
             store=run.store,
         )
 
@@ -126,9 +128,7 @@ class LevelStage:
         )
         chosen = choose_subset(run.records, config.data.limit)
         groups = _groups(run.classes, level)
-        return plan_stage(
-            config, run.dataset, groups, chosen, run.model_fingerprint, run.store, above
-        )
+        return plan_stage(config, run.model, run.dataset, groups, chosen, run.store, above)
 
     def found(self, run: Plan, own: Plan) -> Race:
         if not self.last:
@@ -164,10 +164,10 @@ class AuditStage:
         chosen = choose_subset(run.records, config.data.limit)
         return plan_stage(
             _part_of(config, audit_path(config.output.path), screen=None),
+            run.model,
             run.dataset,
             run.classes,
             choose_share(run.records, chosen, self.share, config.seed),
-            run.model_fingerprint,
             run.store,
         )
 

@@ -2,15 +2,7 @@
 
 Shapes: B rows, C channels, H x W latent (or pixel) size, N prompts, K classes.
 
-A family's module has two functions, which the registry calls:
-
-    load(folder, config, device) -> Denoiser, or Classifier
-        the network and what encodes images; no text encoder
-    encode_prompts(folder, config, prompts, device) -> Conditioning
-        loads what encodes prompts, and frees it before it returns
-
-and, where the family has the ability "tokens", load_prompt_encoder(folder, config, device) ->
-PromptEncoder.
+What loads it is the family's `Adapter` (models/adapter.py).
 """
 
 from __future__ import annotations

@@ -14,13 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.sampling import Predict
 from zsd_ray.models.denoiser import Denoiser
 from zsd_ray.models.files.model_json import read_object
-from zsd_ray.models.registry import check_model
+from zsd_ray.models.registry import ResolvedModel
 from zsd_ray.models.samplers import scheduler_file
-from zsd_ray.storage.store import Store
 
 _PATCH_SIZE = 2
 """Of the transformers that shift their times with the number of patches."""
@@ -29,18 +27,18 @@ _PATCH_SIZE = 2
 class LibrarySampler:
     """One scheduler, whose name `samplers.check_sampler` has checked, with so many steps."""
 
-    def __init__(
-        self, config: ModelConfig, denoiser: Denoiser, name: str, n_steps: int, store: Store
-    ) -> None:
+    def __init__(self, model: ResolvedModel, denoiser: Denoiser, name: str, n_steps: int) -> None:
         import diffusers
 
-        settings = read_object(scheduler_file(check_model(config, store)))
+        settings = read_object(scheduler_file(model.folder))
         # `predict` leaves out the channels of a learned variance.
         settings.pop("variance_type", None)
         self._scheduler: Any = getattr(diffusers, name).from_config(settings)
         self._denoiser = denoiser
         self._options: dict[str, Any] = {"num_inference_steps": n_steps}
-        if config.family == "flux":  # as its pipeline does, whatever the scheduler's own times are
+        if (
+            model.config.family == "flux"
+        ):  # as its pipeline does, whatever the scheduler's own times are
             self._options["sigmas"] = np.linspace(1.0, 1 / n_steps, n_steps)
         if self._scheduler.config.get("use_dynamic_shifting"):
             self._options["mu"] = _shift(self._scheduler.config, denoiser.sample_shape)

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 
 from zsd_ray.config.run import ModelConfig
-from zsd_ray.models.features.block_features import block_features
-from zsd_ray.models.files.components import load_network, network_dtype
-from zsd_ray.models.latents import in_pixels
+from zsd_ray.models.network_denoiser import PixelDenoiser
 from zsd_ray.records.errors import UserError
 
 
-class PixelUNet:
-    """The network and its images.
+class PixelUNet(PixelDenoiser):
+    """The network and its images."""
 
-    Attributes:
-        image_size, sample_shape, device: as in `Denoiser`.
-    """
+    network_class = "UNet2DModel"
+    component = "unet"
 
-    def __init__(self, unet: Any, config: ModelConfig, device: torch.device) -> None:
+    def __init__(self, unet: Any, folder: Path, config: ModelConfig, device: torch.device) -> None:
         settings = unet.config
         if settings.in_channels not in (1, 3):
             raise UserError(
@@ -38,37 +34,26 @@ class PixelUNet:
             )
         if settings.class_embed_type == "timestep":
             unet.class_embedding.float()  # the library feeds it float32, whatever the network's
-        self._unet = unet.to(device)
         self._whole_times = settings.time_embedding_type == "learned"
-        self.device = device
-        self.image_size = _image_size(settings, config)
-        self.sample_shape = (int(settings.in_channels), self.image_size, self.image_size)
+        side = _image_size(settings, config)
+        super().__init__(unet, side, (int(settings.in_channels), side, side), folder, device)
 
     @classmethod
-    def load(cls, folder: Path, config: ModelConfig, device: torch.device) -> PixelUNet:
-        """Load `unet` of a pipeline folder."""
-        unet = load_network("UNet2DModel", folder / "unet", config, network_dtype(config))
-        return cls(unet, config, device)
+    def load(cls, folder: Path, config: ModelConfig, device: torch.device) -> Self:
+        """Load `unet` of a checked pipeline folder (see `registry.resolve_model`)."""
+        return cls(cls.load_network(folder, config), folder, config, device)
 
-    def encode(self, images_B3HW: torch.Tensor) -> torch.Tensor:
-        """The image itself, in [-1, 1]; its luma for a model of one channel."""
-        return in_pixels(images_B3HW.to(self.device), self.sample_shape[0])
-
-    def __call__(
+    def _forward(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
         """(B, C, H, W) float32, without the channels of a learned variance where there are any."""
-        output = self._unet(
-            x_BCHW.to(self._unet.dtype),
+        output = self._network(
+            x_BCHW.to(self._network.dtype),
             time_B.long() if self._whole_times else time_B,
             class_labels=conditioning.get("labels"),
             return_dict=False,
         )[0]
         return cast(torch.Tensor, output[:, : self.sample_shape[0]].float())
-
-    def block_features(self) -> AbstractContextManager[dict[str, torch.Tensor]]:
-        """Collect what the network's blocks return, as block_features.py does."""
-        return block_features(self._unet)
 
 
 def _image_size(settings: Any, config: ModelConfig) -> int:

@@ -48,7 +48,7 @@ def check_sampler(config: ModelConfig, folder: Path, sampler: SamplerConfig) -> 
     """Check that a checked model can be sampled so.
 
     Args:
-        folder: what `registry.check_model` found.
+        folder: what `registry.resolve_model` found.
 
     Raises:
         UserError: it cannot; which samplers can.
@@ -73,7 +73,7 @@ def check_sampler(config: ModelConfig, folder: Path, sampler: SamplerConfig) -> 
 
 
 def _library_names(config: ModelConfig, folder: Path) -> tuple[str, ...]:
-    if FAMILIES[config.family].checks or config.family == "edm":
+    if not FAMILIES[config.family].is_pipeline or config.family == "edm":
         return ()
     flow = not FAMILIES[config.family].predictions or is_flow(read_object(scheduler_file(folder)))
     return OF_FLOWS if flow else OF_CHAINS

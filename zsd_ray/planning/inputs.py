@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from zsd_ray.config.data import DataConfig
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.data.open import open_dataset
-from zsd_ray.models.registry import fingerprint
+from zsd_ray.models.registry import ResolvedModel, resolve_model
 from zsd_ray.storage.store import Store
 
 
 class Inputs:
-    """Lists a data set once and hashes a model once, for as long as it lives.
+    """Lists a data set once, and finds and hashes a model once, for as long as it lives.
 
     Of a sweep, whose cells are many pairs of few models and data sets: listing ImageNet or hashing
     a model in an object store takes minutes.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, models: Iterable[ResolvedModel] = ()) -> None:
         self._store = store
         self._datasets: dict[str, ImageDataset] = {}
-        self._fingerprints: dict[str, str] = {}
+        self._models = {_key(model.config): model for model in models}
 
     def dataset(self, config: DataConfig) -> ImageDataset:
         """As `open_dataset`; raises UserError."""
@@ -29,9 +31,13 @@ class Inputs:
             self._datasets[key] = open_dataset(config, self._store)
         return self._datasets[key]
 
-    def fingerprint(self, config: ModelConfig) -> str:
-        """As `registry.fingerprint`, of a checked model."""
-        key = config.model_dump_json()
-        if key not in self._fingerprints:
-            self._fingerprints[key] = fingerprint(config, self._store)
-        return self._fingerprints[key]
+    def model(self, config: ModelConfig) -> ResolvedModel:
+        """As `resolve_model`; raises UserError."""
+        key = _key(config)
+        if key not in self._models:
+            self._models[key] = resolve_model(config, self._store)
+        return self._models[key]
+
+
+def _key(config: ModelConfig) -> str:
+    return config.model_dump_json()

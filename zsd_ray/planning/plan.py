@@ -22,14 +22,7 @@ from zsd_ray.data.dataset import ImageDataset, choose_share, choose_subset, spre
 from zsd_ray.data.labels.class_tree import ClassTree, read_tree
 from zsd_ray.data.labels.classes import ClassList, fill_templates, resolve_classes
 from zsd_ray.data.record_table import RecordTable
-from zsd_ray.models.registry import (
-    check_abilities,
-    check_model,
-    check_null_prompt,
-    check_prompts,
-    fingerprint,
-    hashed,
-)
+from zsd_ray.models.registry import ResolvedModel, resolve_model
 from zsd_ray.planning.candidates import Screen, open_screen
 from zsd_ray.planning.defaults import with_defaults
 from zsd_ray.planning.estimate import Bounds
@@ -60,6 +53,7 @@ N_TRACED = 24
 class Plan:
     """A checked run.
 
+    model: its files, as the planning process found them.
     records: the data set's images with labels as class numbers (None: unlabelled).
     todo: numbers of the images to decide; n_done: images that the output holds already.
     again: ids of images that an earlier session gave up, which are tried again.
@@ -71,6 +65,7 @@ class Plan:
     """
 
     config: ResolvedConfig
+    model: ResolvedModel
     dataset: ImageDataset
     records: RecordTable
     classes: ClassList
@@ -80,7 +75,6 @@ class Plan:
     output: Output
     identity: str
     identity_parts: dict[str, Any]
-    model_fingerprint: str
     again: frozenset[str]
     session: str
     previous: RunFile | None
@@ -174,7 +168,7 @@ class Plan:
             n_audit=n_audit,
             audit_least=rule.next_look(0) * self.cost.of_draw(self.race.n_racing),
             audit_most=rule.max_draws * self.cost.of_draw(self.race.n_racing),
-            hashed=tuple(redacted(hashed(config.model))),
+            hashed=tuple(redacted(self.model.hashed)),
         )
 
     def _race_sizes(self) -> tuple[list[int], list[int]]:
@@ -270,8 +264,8 @@ def make_plan(config: RunConfig, inputs: Inputs | None = None, store: Store | No
     store = store or Store(config.storage)
     resolved = _with_profile(with_defaults(_as_before(config, store)), store)
     _check_offset(resolved)
-    check_model(resolved.model, store)
     inputs = inputs or Inputs(store)
+    model = inputs.model(resolved.model)
     dataset = inputs.dataset(resolved.data)
     if isinstance(dataset, CaptionedDataset):
         _check_offset(resolved, captioned=True)
@@ -281,23 +275,24 @@ def make_plan(config: RunConfig, inputs: Inputs | None = None, store: Store | No
         labels = [record.label for record in dataset.records]
         classes = resolve_classes(resolved.prompts.classes, dataset.label_names, labels, store)
     chosen = choose_subset(dataset.records, resolved.data.limit)
-    model = inputs.fingerprint(resolved.model)
     if resolved.screen is None:
-        return plan_stage(resolved, dataset, classes, chosen, model, store)
+        return plan_stage(resolved, model, dataset, classes, chosen, store)
     if resolved.screen.tree is not None:
-        tree = _checked_tree(resolved, resolved.screen.tree, resolved.screen.top, classes, store)
-        return plan_stage(resolved, dataset, classes, chosen, model, store, tree=tree)
+        tree = _checked_tree(
+            resolved, model, resolved.screen.tree, resolved.screen.top, classes, store
+        )
+        return plan_stage(resolved, model, dataset, classes, chosen, store, tree=tree)
     assert resolved.screen.run is not None
     screen = open_screen(resolved.screen.run, resolved.screen.top, classes.names, store)
-    return plan_stage(resolved, dataset, classes, chosen, model, store, screen)
+    return plan_stage(resolved, model, dataset, classes, chosen, store, screen)
 
 
 def plan_stage(
     config: ResolvedConfig,
+    model: ResolvedModel,
     dataset: ImageDataset,
     classes: ClassList,
     chosen: Sequence[int],
-    model_fingerprint: str,
     store: Store,
     screen: Screen | None = None,
     tree: ClassTree | None = None,
@@ -314,16 +309,16 @@ def plan_stage(
         UserError: the model cannot tell the classes apart, or the output is another run's.
     """
     prompts = fill_templates(classes.names, config.prompts.templates)
-    check_prompts(config.model, prompts, store)
-    check_abilities(config.model, config.method)
+    model.check_prompts(prompts)
+    model.check_abilities(config.method)
     clip = _clip(config.method, store)
     if config.method.null_prompt:
-        check_null_prompt(config.model, store, *config.method.null_key)
+        model.check_null_prompt(*config.method.null_key)
     chooses = None if screen is None else screen.identity_part
     if tree is not None:
         assert config.screen is not None
         chooses = {"tree": tree.plain, "top": config.screen.top}
-    parts = identity_parts(config, classes.names, classes.of_label, model_fingerprint, chooses)
+    parts = identity_parts(config, classes.names, classes.of_label, model.fingerprint, chooses)
     candidates = None
     if isinstance(dataset, CaptionedDataset):
         candidates = as_candidates(dataset.captions)
@@ -360,6 +355,7 @@ def plan_stage(
     n_racing = len(classes.names) if candidates is None else candidates.best.shape[1]
     plan = Plan(
         config=config,
+        model=model,
         dataset=dataset,
         records=records,
         classes=classes,
@@ -369,7 +365,6 @@ def plan_stage(
         output=output,
         identity=identity,
         identity_parts=redacted(parts),
-        model_fingerprint=model_fingerprint,
         again=stored.again,
         session=uuid.uuid4().hex[:12],
         previous=previous,
@@ -427,7 +422,12 @@ def screened(plan: Plan, screen: Screen) -> Plan:
 
 
 def _checked_tree(
-    config: ResolvedConfig, path: str, top: int, classes: ClassList, store: Store
+    config: ResolvedConfig,
+    model: ResolvedModel,
+    path: str,
+    top: int,
+    classes: ClassList,
+    store: Store,
 ) -> ClassTree:
     """Read a tree, and check that the model can tell its groups apart."""
     tree = read_tree(path, classes.names, store)
@@ -440,7 +440,7 @@ def _checked_tree(
     for number, level in enumerate(tree.levels, start=1):
         try:
             prompts = fill_templates(level.names, config.prompts.templates)
-            check_prompts(config.model, prompts, store)
+            model.check_prompts(prompts)
         except UserError as error:
             raise UserError(f"screen.tree, level {number}: {error}") from error
     return tree
@@ -451,7 +451,8 @@ def _clip(method: Method, store: Store) -> str | None:
     if not isinstance(method, NoiseDenoiseMethod | NoiseDenoiseVoteMethod) or not method.clip:
         return None
     try:
-        return fingerprint(ModelConfig(family="clip", **method.clip.model_dump()), store)
+        clip = ModelConfig(family="clip", **method.clip.model_dump())
+        return resolve_model(clip, store).fingerprint
     except UserError as error:
         raise UserError(f"method.clip: {error}") from error
 

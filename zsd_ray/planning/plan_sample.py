@@ -8,7 +8,6 @@ from zsd_ray.config.run import RunConfig
 from zsd_ray.data.captioned.captions import CaptionedDataset
 from zsd_ray.data.catalogue import spec_of
 from zsd_ray.data.labels.classes import fill_templates
-from zsd_ray.models.registry import label_numbers
 from zsd_ray.planning.plan import Plan
 from zsd_ray.records.redaction import redact
 from zsd_ray.results.plan_sample import DataLabel, PlanSample, ShownClass, ShownImage
@@ -54,7 +53,7 @@ def _class(plan: Plan, number: int) -> ShownClass:
         name=plan.classes.names[number],
         prompts=prompts,
         labels=[DataLabel(label, None if names is None else names[label]) for label in labels],
-        model_labels=label_numbers(plan.config.model, prompts, plan.store),
+        model_labels=plan.model.label_numbers(prompts),
         n_images=plan.records.count_with(number),
         image_id=None if record is None else record.image_id,
         source=None if record is None else redact(record.source),

@@ -141,7 +141,7 @@ class Fleet:
         config, name = self._plan.config, next(self._names)
         given = resources.options(config.cluster.gpus_per_worker, config.cluster.cpus_per_worker)
         actor = ModelWorker.options(**given).remote(  # type: ignore[attr-defined]
-            config, self._plan.model_fingerprint
+            config, self._plan.model.fingerprint
         )
         self._workers[name] = _Worker(actor, actor.ready.remote(), "start")
 

@@ -55,17 +55,18 @@ class ModelWorker:
         """
         import torch
 
-        from zsd_ray.models import registry
+        from zsd_ray.models.registry import resolve_model
 
         config = self._config
-        if registry.fingerprint(config.model, self._store) != self._fingerprint:
+        self._files = resolve_model(config.model, self._store)  # those of this machine
+        if self._files.fingerprint != self._fingerprint:
             raise UserError(
                 f"model.path {config.model.path} has other files here than at the driver"
             )
 
         resources.check_gpu(config.cluster.gpus_per_worker, config.model.device)
         torch.set_num_threads(config.cluster.cpus_per_worker)
-        self._model = registry.load_model(config.model, self._store)
+        self._model = self._files.load()
         node: str = ray.get_runtime_context().get_node_id()
         return node
 
@@ -84,13 +85,11 @@ class ModelWorker:
             UserError: it is not so.
         """
         from zsd_ray.methods.method import texts
-        from zsd_ray.models import registry
         from zsd_ray.scoring.model_check import demand
 
         config = self._config
-        demand(config, dataset, prompts, images, self._store)
-        told = texts(prompts, config.method)
-        encoded = registry.encode_prompts(config.model, told, self._store)
+        demand(config, self._files, dataset, prompts, images)
+        encoded = self._files.encode_prompts(texts(prompts, config.method))
         return encoded, self._take_notes()
 
     def bind(self, dataset: Any, conditioning: Conditioning, names: Sequence[str]) -> list[str]:
@@ -100,7 +99,7 @@ class ModelWorker:
         config = self._config
         size = config.size(len(names))
         self._scorer = make_scorer(
-            config, size, self._model, dataset, conditioning, names, self._store
+            config, size, self._files, self._model, dataset, conditioning, names
         )
         return self._take_notes()
 

@@ -15,7 +15,7 @@ from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.methods.diffusion_classifier import DiffusionClassifier
 from zsd_ray.methods.method import Bound, BoundBaseline, method_class
 from zsd_ray.models.denoiser import Classifier, Conditioning, Denoiser, PromptEncoder
-from zsd_ray.models.registry import load_prompt_encoder
+from zsd_ray.models.registry import ResolvedModel
 from zsd_ray.models.rows import RowNetwork, plain_rows, row_network, wrapper
 from zsd_ray.records.cost import RunSize
 from zsd_ray.scoring.batch_size import measured_rows
@@ -29,13 +29,17 @@ Bind = Callable[[Denoiser, Mapping[str, torch.Tensor], bool | None], RowNetwork]
 def make_scorer(
     config: ResolvedConfig,
     size: RunSize,
+    files: ResolvedModel,
     model: Denoiser | Classifier,
     dataset: ImageDataset,
     conditioning: Conditioning,
     names: Sequence[str],
-    store: Store,
 ) -> Scorer:
-    """The scorer of a planned run's method, for its model and classes."""
+    """The scorer of a planned run's method.
+
+    Args:
+        files: of the model, on this machine; model: loaded from them.
+    """
     section, rows = config.method, config.cluster.batch_size
     if section.of_classifier:
         classifier = cast(Classifier, model)
@@ -52,8 +56,8 @@ def make_scorer(
         config.seed,
         rows,
         config.model.compile,
-        prompt_encoder=cache(lambda: load_prompt_encoder(config.model, store)),
-        store=store,
+        prompt_encoder=cache(files.load_prompt_encoder),
+        store=files.store,
         gpu_share=min(1.0, config.cluster.gpus_per_worker or 1.0),
     )
 

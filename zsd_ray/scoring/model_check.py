@@ -7,7 +7,7 @@ and as the run would (its dtype, compiled or not, with what rows share computed 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -15,15 +15,14 @@ import torch
 from numpy.typing import NDArray
 
 from zsd_ray.config.precision import N_CHECKED
-from zsd_ray.config.run import ModelConfig, ResolvedConfig
+from zsd_ray.config.run import ResolvedConfig
 from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.models.denoiser import Denoiser
-from zsd_ray.models.registry import encode_prompts, load_model
+from zsd_ray.models.registry import ResolvedModel
 from zsd_ray.models.rows import RowNetwork, plain_rows, row_network
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.scores import ImageFailure, MicroBatch, WorkItem
 from zsd_ray.scoring.binding import Bind, denoiser_scorer
-from zsd_ray.storage.store import Store
 
 N_DRAWS, N_CLASSES = 20, 32
 
@@ -50,10 +49,10 @@ class ModelCheck:
 
 def check_numbers(
     config: ResolvedConfig,
+    model: ResolvedModel,
     dataset: ImageDataset,
     prompts: list[str],
     images: list[int],
-    store: Store,
     on_image: Callable[[int], None] = lambda done: None,
 ) -> ModelCheck:
     """Score `images` on both paths: N_DRAWS draws for N_CLASSES classes, spread over all.
@@ -78,28 +77,29 @@ def check_numbers(
         raise UserError("one class leaves nothing to compare; prompts.classes needs two")
     chosen = np.linspace(0, n_classes - 1, min(n_classes, N_CLASSES)).astype(int)
     prompts = [prompts[k * n_templates + i] for k in chosen for i in range(n_templates)]
-    plain = config.model.model_copy(update={"dtype": "float32", "compile": False})
+    exact = config.model.model_copy(update={"dtype": "float32", "compile": False})
+    plain = replace(model, config=exact)
 
     def plainly(
         denoiser: Denoiser, rows: Mapping[str, torch.Tensor], compile: bool | None
     ) -> RowNetwork:
         return plain_rows(denoiser, rows)
 
-    binds: list[tuple[ModelConfig, Bind]] = [(plain, plainly), (config.model, row_network)]
+    binds: list[tuple[ResolvedModel, Bind]] = [(plain, plainly), (model, row_network)]
     passes: list[list[NDArray[np.float64]]] = []
-    for model, bind in binds:
+    for each, bind in binds:
         before = len(images) * len(passes)
-        scored = _scores(config, model, bind, dataset, prompts, images, store, before, on_image)
+        scored = _scores(config, each, bind, dataset, prompts, images, before, on_image)
         passes.append(scored)
     return compare(*passes)
 
 
 def demand(
     config: ResolvedConfig,
+    model: ResolvedModel,
     dataset: ImageDataset,
     prompts: list[str],
     images: list[int],
-    store: Store,
 ) -> None:
     """Check what `model.max_difference` demands of a run, if anything.
 
@@ -108,7 +108,7 @@ def demand(
     """
     if config.model.max_difference is None:
         return
-    refuse_difference(config, check_numbers(config, dataset, prompts, images[:N_CHECKED], store))
+    refuse_difference(config, check_numbers(config, model, dataset, prompts, images[:N_CHECKED]))
 
 
 def refuse_difference(config: ResolvedConfig, found: ModelCheck) -> None:
@@ -136,12 +136,11 @@ def compare(exact: list[NDArray[np.float64]], fast: list[NDArray[np.float64]]) -
 
 def _scores(
     config: ResolvedConfig,
-    model: ModelConfig,
+    model: ResolvedModel,
     bind: Bind,
     dataset: ImageDataset,
     prompts: list[str],
     images: list[int],
-    store: Store,
     before: int,
     on_image: Callable[[int], None],
 ) -> list[NDArray[np.float64]]:
@@ -152,16 +151,16 @@ def _scores(
     names = [""] * len(classes)
     templates = ["{}"] * n_templates  # how many there are is all that counts
     scorer = denoiser_scorer(
-        cast(Denoiser, load_model(model, store)),
+        cast(Denoiser, model.load()),
         section,
         config.size(len(classes)),
         dataset,
-        encode_prompts(model, prompts, store),
+        model.encode_prompts(prompts),
         names,
         templates,
         config.seed,
         config.cluster.rows,
-        model.compile,
+        model.config.compile,
         bind,
     )
     found = []

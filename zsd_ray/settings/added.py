@@ -26,16 +26,23 @@ def added(group: str, kind: type[T]) -> list[type[T]]:
 
 
 def added_objects(group: str, kind: type[T]) -> dict[str, T]:
-    """Load the objects of a kind that packages register under an entry-point group, by their names.
+    """Load the objects that packages register under an entry-point group, by their names.
 
     Raises:
-        UserError: one of them cannot be loaded.
+        UserError: one of them cannot be loaded, is no `kind`, or has the name of another.
     """
-    return {name: loaded for name, _, loaded in _loaded(group) if isinstance(loaded, kind)}
+    found: dict[str, T] = {}
+    for name, where, loaded in _loaded(group):
+        if not isinstance(loaded, kind):
+            raise UserError(f"{where} is no {kind.__module__}.{kind.__name__}")
+        if name in found:
+            raise UserError(f"{where} is the second of its name; remove one of the packages")
+        found[name] = loaded
+    return found
 
 
 def _loaded(group: str) -> Iterator[tuple[str, str, Any]]:
-    """Name, description for messages, and object of each entry point."""
+    """Each entry point's name, what messages call it, and what it names."""
     for point in sorted(entry_points(group=group), key=lambda point: point.name):
         where = f"the entry point {point.name} = {point.value} of {group}"
         try:

@@ -11,6 +11,7 @@ import pytest
 from tests.support.images import write_folder
 from tests.support.tiny_models.custom import custom
 from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.models.registry import resolve_model
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.schema import DECISIONS
 from zsd_ray.storage.store import Store
@@ -80,6 +81,11 @@ def configure(data, model, **sections):
     return parse_config(RunConfig, {**tree, **sections})
 
 
+def illustrated(config, names, images, settings, run, *on_part):
+    model = resolve_model(config.model)
+    return illustrate(config, model, names, images, settings, run, Store(), *on_part)
+
+
 def chosen(*ids):
     return [Chosen(each, each, 0, 1, (0, 1, 2)) for each in ids]
 
@@ -88,7 +94,14 @@ def test_everything_of_a_model_that_can(data, tiny_model):
     parts = []
     config = configure(data, {"path": str(tiny_model)})
     images = chosen("cat/0.png", "dog/0.png")
-    found = illustrate(config, NAMES, images, FEW, "run", Store(), lambda *part: parts.append(part))
+    found = illustrated(
+        config,
+        NAMES,
+        images,
+        FEW,
+        "run",
+        lambda *part: parts.append(part),
+    )
     assert (found.left_out, found.seed, found.run) == ([], 4, "run")
     for image in found.images:
         assert image.names == tuple(NAMES)
@@ -103,12 +116,12 @@ def test_everything_of_a_model_that_can(data, tiny_model):
     assert pair.pictures.shape == (1, 7, 16, 16, 3)
     assert parts == [(n, 7) for n in range(1, 8)]
     # The same numbers, whatever else is shown.
-    (alone,) = illustrate(config, NAMES, images[1:], FEW, "run", Store()).images
+    (alone,) = illustrated(config, NAMES, images[1:], FEW, "run").images
     for name in ("picture", "exchanged", "differences", "distances", "attention"):
         assert np.array_equal(getattr(alone, name), getattr(found.images[1], name)), name
     # And each class is told by its own prompt.
     some = replace(images[0], classes=(2, 0))
-    (two,) = illustrate(config, NAMES, [some], FEW, "run", Store()).images
+    (two,) = illustrated(config, NAMES, [some], FEW, "run").images
     assert two.names == ("owl", "cat")
     assert np.array_equal(two.differences, found.images[0].differences[np.ix_([2, 0], [2, 0])])
     assert len(np.unique(found.images[0].differences)) == 9
@@ -117,7 +130,7 @@ def test_everything_of_a_model_that_can(data, tiny_model):
 def test_what_a_model_cannot_is_left_out_with_the_ability_that_it_lacks(data, tmp_path):
     _, model = custom(tmp_path / "model", "Encoding")
     config = configure(data, {"family": "custom", **model})
-    found = illustrate(config, NAMES, chosen("cat/0.png"), FEW, "run", Store())
+    found = illustrated(config, NAMES, chosen("cat/0.png"), FEW, "run")
     (image,) = found.images
     assert (image.exchanged, image.differences, image.attention) == (None, None, None)
     assert image.distances.min() > 0
@@ -131,7 +144,7 @@ def test_what_a_model_cannot_is_left_out_with_the_ability_that_it_lacks(data, tm
 def test_names_that_no_prompt_holds_leave_attention_out(data, tiny_model):
     config = configure(data, {"path": str(tiny_model)})
     long = ["cat cat cat cat", "dog dog dog dog", "cat dog cat dog"]
-    found = illustrate(config, long, chosen("cat/0.png", "dog/0.png"), FEW, "run", Store())
+    found = illustrated(config, long, chosen("cat/0.png", "dog/0.png"), FEW, "run")
     (line,) = found.left_out  # once, not for each image
     assert line.startswith("attention: ")
     assert found.images[0].attention is None
@@ -141,10 +154,10 @@ def test_names_that_no_prompt_holds_leave_attention_out(data, tiny_model):
 def test_what_is_not_there_is_refused(data, tiny_model):
     config = configure(data, {"path": str(tiny_model)})
     with pytest.raises(UserError, match="no longer hold image gone"):
-        illustrate(config, NAMES, chosen("gone"), FEW, "run", Store())
+        illustrated(config, NAMES, chosen("gone"), FEW, "run")
     (data / "cat" / "0.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"image cat/0\.png cannot be read any more"):
-        illustrate(config, NAMES, chosen("cat/0.png"), FEW, "run", Store())
+        illustrated(config, NAMES, chosen("cat/0.png"), FEW, "run")
     clip = configure(data, {"family": "clip", "path": "ViT-B-32"}, method={"name": "classifier"})
     with pytest.raises(UserError, match="denoises nothing"):
-        illustrate(clip, NAMES, chosen("cat/0.png"), FEW, "run", Store())
+        illustrate(clip, None, NAMES, chosen("cat/0.png"), FEW, "run", Store())

@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-from zsd_ray.config.families import FAMILIES
-from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.conditioning.labels import is_unconditional
 from zsd_ray.models.denoiser import Conditioning
-from zsd_ray.models.registry import check_model, check_null_prompt, check_prompts, encode_prompts
+from zsd_ray.models.registry import ResolvedModel
 from zsd_ray.records.errors import UserError
-from zsd_ray.storage.store import Store
 
 
-def check_told(config: ModelConfig, prompt: str, store: Store) -> None:
+def check_told(model: ResolvedModel, prompt: str) -> None:
     """Check that a model can be told `prompt`: a text, a label of its own, or "" for nothing.
 
     Raises:
         UserError: it cannot.
     """
-    if _takes_nothing(config, store):
+    if _takes_nothing(model):
         if prompt:
             raise UserError(
-                f"prompt {prompt!r}: model.path {config.path} is unconditional and takes none; "
-                "leave prompt out"
+                f"prompt {prompt!r}: model.path {model.config.path} is unconditional and takes "
+                "none; leave prompt out"
             )
     elif prompt:
-        check_prompts(config, [prompt], store)
+        model.check_prompts([prompt])
     else:
-        check_null_prompt(config, store, 'prompt ""', "the name of one of its labels")
+        model.check_null_prompt('prompt ""', "the name of one of its labels")
 
 
-def told(config: ModelConfig, prompt: str, store: Store) -> Conditioning:
+def told(model: ResolvedModel, prompt: str) -> Conditioning:
     """One row of what `encode_prompts` gives; empty for a model that takes nothing."""
-    return {} if _takes_nothing(config, store) else encode_prompts(config, [prompt], store)
+    return {} if _takes_nothing(model) else model.encode_prompts([prompt])
 
 
-def _takes_nothing(config: ModelConfig, store: Store) -> bool:
-    family = FAMILIES[config.family]
-    if family.takes != "labels" or family.checks:
-        return False
-    return is_unconditional(check_model(config, store))
+def _takes_nothing(model: ResolvedModel) -> bool:
+    family = model.family
+    return family.takes == "labels" and family.is_pipeline and is_unconditional(model.folder)

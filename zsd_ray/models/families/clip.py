@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from zsd_ray.config.run import ModelConfig
+from zsd_ray.models.adapter import Adapter
 from zsd_ray.models.denoiser import Conditioning
 from zsd_ray.models.files.clip_files import (
     LAYOUT,
@@ -70,26 +71,29 @@ class Clip:
         return -_TEMPERATURE * torch.nn.functional.normalize(features, dim=-1) @ classes.T
 
 
-def load(folder: Path, config: ModelConfig, device: torch.device) -> Clip:
-    """Load checked files (see `clip_files.check`)."""
-    return Clip(_network(folder, config), embedding_size(folder, config), config, device)
+class ClipAdapter(Adapter):
+    """Loads the models of open_clip."""
 
+    def load(self, folder: Path, config: ModelConfig, device: torch.device) -> Clip:
+        """Load checked files (see `clip_files.check`)."""
+        return Clip(_network(folder, config), embedding_size(folder, config), config, device)
 
-@torch.inference_mode()
-def encode_prompts(
-    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
-) -> Conditioning:
-    """`text`: normalised embeddings of the prompts, (N, D)."""
-    tokenizer = _tokenizer(folder, config)
-    network = _network(folder, config)
-    del network.visual
-    network = placed(network, device)
-    where = next(network.parameters()).device
-    rows = [
-        network.encode_text(tokenizer(some).to(where), normalize=True) for some in chunks(prompts)
-    ]
-    _check_texts(torch.cat(rows), prompts, embedding_size(folder, config), config)
-    return {"text": as_rows(rows, config)}
+    @torch.inference_mode()
+    def encode_prompts(
+        self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+    ) -> Conditioning:
+        """`text`: normalised embeddings of the prompts, (N, D)."""
+        tokenizer = _tokenizer(folder, config)
+        network = _network(folder, config)
+        del network.visual
+        network = placed(network, device)
+        where = next(network.parameters()).device
+        rows = [
+            network.encode_text(tokenizer(some).to(where), normalize=True)
+            for some in chunks(prompts)
+        ]
+        _check_texts(torch.cat(rows), prompts, embedding_size(folder, config), config)
+        return {"text": as_rows(rows, config)}
 
 
 def _check_texts(

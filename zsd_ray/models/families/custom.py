@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.parametrisation import Parametrisation
 from zsd_ray.diffusion.schedule import DiscreteSchedule, FlowSchedule, Schedule
+from zsd_ray.models.adapter import Adapter
 from zsd_ray.models.conditioning.labels import match
 from zsd_ray.models.denoiser import Conditioning
 from zsd_ray.models.files import custom_class
@@ -144,23 +145,25 @@ class Custom:
             )
 
 
-def load(folder: Path, config: ModelConfig, device: torch.device) -> Custom:
-    """Make the user's module, and try it once."""
-    return Custom(custom_class.make(config), config, device)
+class CustomAdapter(Adapter):
+    """Makes a user's own module."""
 
+    def load(self, folder: Path, config: ModelConfig, device: torch.device) -> Custom:
+        """Make the user's module, and try it once."""
+        return Custom(custom_class.make(config), config, device)
 
-@torch.inference_mode()
-def encode_prompts(
-    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
-) -> Conditioning:
-    """What the module's own `encode_prompts` gives; or `labels`: label numbers, (N,) int64.
+    @torch.inference_mode()
+    def encode_prompts(
+        self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+    ) -> Conditioning:
+        """What the module's own `encode_prompts` gives; or `labels`: label numbers, (N,) int64.
 
-    The module is made anew: the network that scores stays as it is.
-    """
-    module = custom_class.make(config)
-    if _labels(module, config) is None:
-        module = placed(module.eval(), device)
-    return _encode(module, config, prompts)
+        The module is made anew: the network that scores stays as it is.
+        """
+        module = custom_class.make(config)
+        if _labels(module, config) is None:
+            module = placed(module.eval(), device)
+        return _encode(module, config, prompts)
 
 
 def _labels(module: Any, config: ModelConfig) -> Sequence[str] | None:

@@ -9,41 +9,30 @@ from typing import Any, cast
 import torch
 
 from zsd_ray.config.run import ModelConfig
-from zsd_ray.diffusion.parametrisation import Parametrisation
+from zsd_ray.models.adapter import Adapter
 from zsd_ray.models.conditioning.t5 import encode_masked_tokens
 from zsd_ray.models.denoiser import Conditioning
-from zsd_ray.models.features.block_features import block_features
-from zsd_ray.models.files.components import load_network, network_dtype
-from zsd_ray.models.schedules import folder_schedule
+from zsd_ray.models.network_denoiser import PixelDenoiser
 
 _PROMPT_TOKENS = 77
 """What the U-Net was trained with; T5 itself takes more."""
 
 
-class DeepFloydIF:
+class DeepFloydIF(PixelDenoiser):
     """A `Denoiser` over a U-Net in pixel space that reads T5's tokens."""
 
-    parametrisation: Parametrisation = "epsilon"
+    network_class = "UNet2DConditionModel"
+    component = "unet"
 
     def __init__(self, unet: Any, folder: Path, device: torch.device) -> None:
-        self._unet = unet.to(device)
-        self.device = device
-        self.image_size = int(unet.config.sample_size)
-        self.sample_shape = (int(unet.config.in_channels), self.image_size, self.image_size)
-        self.schedule, _ = folder_schedule(folder)
-
-    def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:
-        """The pixels themselves."""
-        return images_B3HW.to(self.device, torch.float32)
-
-    def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        return x_BCHW
+        side = int(unet.config.sample_size)
+        super().__init__(unet, side, (int(unet.config.in_channels), side, side), folder, device)
 
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
-        dtype = self._unet.dtype
-        output = self._unet(
+        dtype = self._network.dtype
+        output = self._network(
             x_BCHW.to(dtype),
             time_B,
             encoder_hidden_states=conditioning["hidden"].to(dtype),
@@ -52,26 +41,20 @@ class DeepFloydIF:
         # Further channels are a learned variance (Nichol & Dhariwal 2021).
         return cast(torch.Tensor, output[:, : self.sample_shape[0]].float())
 
-    def features(
-        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        with block_features(self._unet) as found:
-            self.predict(x_BCHW, time_B, conditioning)
-        return found
 
+class DeepFloydIFAdapter(Adapter):
+    """Loads the first stage of DeepFloyd IF."""
 
-def load(folder: Path, config: ModelConfig, device: torch.device) -> DeepFloydIF:
-    """Load a checked pipeline folder (see `registry.check_model`)."""
-    unet = load_network("UNet2DConditionModel", folder / "unet", config, network_dtype(config))
-    return DeepFloydIF(unet, folder, device)
+    def load(self, folder: Path, config: ModelConfig, device: torch.device) -> DeepFloydIF:
+        """Load a checked pipeline folder (see `registry.resolve_model`)."""
+        return DeepFloydIF(DeepFloydIF.load_network(folder, config), folder, device)
 
+    def encode_prompts(
+        self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+    ) -> Conditioning:
+        """`hidden` (N, 77, 4096): T5's last hidden states.
 
-def encode_prompts(
-    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
-) -> Conditioning:
-    """`hidden` (N, 77, 4096): T5's last hidden states.
-
-    T5 does not see padding, but the U-Net does: it was trained on all 77, and takes no mask.
-    """
-    hidden, _ = encode_masked_tokens(folder, config, prompts, _PROMPT_TOKENS, device)
-    return {"hidden": hidden}
+        T5 does not see padding, but the U-Net does: it was trained on all 77, and takes no mask.
+        """
+        hidden, _ = encode_masked_tokens(folder, config, prompts, _PROMPT_TOKENS, device)
+        return {"hidden": hidden}

@@ -12,69 +12,45 @@ opposite sign of F.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from zsd_ray.config.run import ModelConfig
-from zsd_ray.models.conditioning.labels import labels_or_null
-from zsd_ray.models.denoiser import Conditioning
+from zsd_ray.models.conditioning.told_labels import ToldLabels
 from zsd_ray.models.files.model_json import read_object
-from zsd_ray.models.latents import in_three_channels
 from zsd_ray.models.pixel_unet import PixelUNet
 from zsd_ray.models.samplers import scheduler_file
-from zsd_ray.models.schedules import folder_schedule
 
 
-class EDM:
+class EDM(PixelUNet):
     """A `Denoiser` that returns the denoised image.
 
     The schedule is the ramp of Karras et al., eq. 5, also where the pipeline's sampler steps
     through the same noise levels on a ramp of its own (`sigma_schedule: exponential`).
     """
 
-    def __init__(self, unet: PixelUNet, folder: Path) -> None:
-        self._unet = unet
-        self.device = unet.device
-        self.image_size = unet.image_size
-        self.sample_shape = unet.sample_shape
-        self.schedule, self.parametrisation = folder_schedule(folder)
+    def __init__(self, unet: Any, folder: Path, config: ModelConfig, device: torch.device) -> None:
+        super().__init__(unet, folder, config, device)
         scheduler = read_object(scheduler_file(folder))
         self._sigma_data = float(scheduler["sigma_data"])
         self._sign = -1.0 if scheduler.get("prediction_type") == "v_prediction" else 1.0
-
-    @torch.inference_mode()
-    def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:
-        return self._unet.encode(images_B3HW)
-
-    def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        return in_three_channels(x_BCHW)
 
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
         sigma = time_B[:, None, None, None]
         variance = sigma**2 + self._sigma_data**2
-        output = self._unet(x_BCHW * variance.rsqrt(), time_B.log() / 4, conditioning)
+        output = self._forward(x_BCHW * variance.rsqrt(), time_B.log() / 4, conditioning)
         skip = self._sigma_data**2 / variance
         return skip * x_BCHW + self._sign * sigma * self._sigma_data * variance.rsqrt() * output
 
-    def features(
-        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        with self._unet.block_features() as found:
-            self.predict(x_BCHW, time_B, conditioning)
-        return found
 
+class EDMAdapter(ToldLabels):
+    """Loads EDM."""
 
-def load(folder: Path, config: ModelConfig, device: torch.device) -> EDM:
-    """Load a checked pipeline folder (see `registry.check_model`)."""
-    return EDM(PixelUNet.load(folder, config, device), folder)
-
-
-def encode_prompts(
-    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
-) -> Conditioning:
-    """`labels`: the label of each name, (N,) int64; the empty name is the null label's."""
-    return {"labels": labels_or_null(folder, config, prompts)}
+    def load(self, folder: Path, config: ModelConfig, device: torch.device) -> EDM:
+        """Load a checked pipeline folder (see `registry.resolve_model`)."""
+        return EDM.load(folder, config, device)

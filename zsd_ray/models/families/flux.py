@@ -14,18 +14,15 @@ import torch
 
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.parametrisation import Parametrisation
-from zsd_ray.diffusion.schedule import FlowSchedule
+from zsd_ray.diffusion.schedule import FlowSchedule, Schedule
+from zsd_ray.models.adapter import Adapter
 from zsd_ray.models.conditioning.clip_text import clip_outputs
 from zsd_ray.models.conditioning.t5 import encode_tokens
 from zsd_ray.models.denoiser import Conditioning
-from zsd_ray.models.features.block_features import block_features
-from zsd_ray.models.files.components import (
-    as_rows,
-    load_network,
-    network_dtype,
-)
+from zsd_ray.models.files.components import as_rows
 from zsd_ray.models.files.model_json import read_object
 from zsd_ray.models.latents import Autoencoder
+from zsd_ray.models.network_denoiser import LatentDenoiser
 from zsd_ray.models.samplers import scheduler_file
 
 _LATENT_SIDE = 128
@@ -39,8 +36,11 @@ that it is told (as in Meng et al. 2023), and scale 1 is the conditional predict
 diffusion classifier compares. Sampling's 3.5 would score a sharpened distribution."""
 
 
-class Flux:
+class Flux(LatentDenoiser):
     """A `Denoiser` over a VAE and FLUX.1's transformer."""
+
+    network_class = "FluxTransformer2DModel"
+    component = "transformer"
 
     def __init__(
         self,
@@ -50,32 +50,28 @@ class Flux:
         config: ModelConfig,
         device: torch.device,
     ) -> None:
-        self._transformer = transformer.to(device)
-        self._vae = vae
-        self.device = device
-        self.image_size = config.image_size or _LATENT_SIDE * vae.downsampling
-        self.sample_shape = vae.sample_shape(self.image_size, _PATCH_SIZE)
+        super().__init__(transformer, vae, folder, config, device)
+        self._positions = _positions(self.sample_shape[1] // _PATCH_SIZE, device)
+
+    def _latent_side(self, settings: Any) -> int:
+        return _LATENT_SIDE
+
+    def _patch_size(self, settings: Any) -> int:
+        return _PATCH_SIZE
+
+    def _process(self, folder: Path) -> tuple[Schedule, Parametrisation]:
         # The network multiplies its time by 1,000 itself; in half precision it first rounds it to
         # its dtype, for all classes alike, as it does when it draws images.
         n_steps = read_object(scheduler_file(folder)).get("num_train_timesteps", 1000)
-        self.schedule = FlowSchedule(scale=n_steps / 1000)
-        self.parametrisation: Parametrisation = "flow"
-        self._positions = _positions(self.sample_shape[1] // _PATCH_SIZE, device)
-
-    @torch.inference_mode()
-    def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:
-        return self._vae.encode(images_B3HW)
-
-    def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        return self._vae.decode(x_BCHW)
+        return FlowSchedule(scale=n_steps / 1000), "flow"
 
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
-        dtype = self._transformer.dtype
+        dtype = self._network.dtype
         text = conditioning["t5"].to(dtype)
-        guided = self._transformer.config.guidance_embeds
-        output = self._transformer(
+        guided = self._network.config.guidance_embeds
+        output = self._network(
             hidden_states=pack(x_BCHW).to(dtype),
             timestep=time_B,
             guidance=torch.full_like(time_B, _GUIDANCE) if guided else None,
@@ -87,43 +83,35 @@ class Flux:
         )[0]
         return unpack(output.float(), x_BCHW.shape[-1])
 
-    def features(
-        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        with block_features(self._transformer) as found:
-            self.predict(x_BCHW, time_B, conditioning)
-        return found
 
+class FluxAdapter(Adapter):
+    """Loads FLUX.1."""
 
-def load(folder: Path, config: ModelConfig, device: torch.device) -> Flux:
-    """Load a checked pipeline folder (see `registry.check_model`)."""
-    transformer = load_network(
-        "FluxTransformer2DModel", folder / "transformer", config, network_dtype(config)
-    )
-    return Flux(transformer, Autoencoder.load(folder, config, device), folder, config, device)
+    def load(self, folder: Path, config: ModelConfig, device: torch.device) -> Flux:
+        """Load a checked pipeline folder (see `registry.resolve_model`)."""
+        return Flux.load(folder, config, device)
 
+    def encode_prompts(
+        self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+    ) -> Conditioning:
+        """`pooled` (N, 768) is CLIP's end of text, not projected; `t5` (N, L, 4096) T5's states.
 
-def encode_prompts(
-    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
-) -> Conditioning:
-    """`pooled` (N, 768): CLIP's end of text, not projected; `t5` (N, L, 4096): T5's hidden states.
-
-    L is `model.max_prompt_tokens`; by default 512 with a guidance input (dev) and 256 without
-    (schnell), as each was published. 1,000 prompts of 512 tokens take 4.2 GB in half precision and
-    lengthen each forward: names of classes need few of them, but the network also reads the
-    padding, so that a smaller L moves the scores a little.
-    """
-    guided = read_object(folder / "transformer" / "config.json").get("guidance_embeds", False)
-    length = config.max_prompt_tokens or (512 if guided else 256)
-    outputs = clip_outputs(
-        "CLIPTextModel", folder / "text_encoder", folder / "tokenizer", config, prompts, device
-    )
-    return {
-        "pooled": as_rows([output.pooler_output for output in outputs], config),
-        "t5": encode_tokens(
-            folder / "text_encoder_2", folder / "tokenizer_2", config, prompts, length, device
-        ),
-    }
+        L is `model.max_prompt_tokens`; by default 512 with a guidance input (dev) and 256 without
+        (schnell), as each was published. 1,000 prompts of 512 tokens take 4.2 GB in half precision
+        and lengthen each forward: names of classes need few of them, but the network also reads the
+        padding, so that a smaller L moves the scores a little.
+        """
+        guided = read_object(folder / "transformer" / "config.json").get("guidance_embeds", False)
+        length = config.max_prompt_tokens or (512 if guided else 256)
+        outputs = clip_outputs(
+            "CLIPTextModel", folder / "text_encoder", folder / "tokenizer", config, prompts, device
+        )
+        return {
+            "pooled": as_rows([output.pooler_output for output in outputs], config),
+            "t5": encode_tokens(
+                folder / "text_encoder_2", folder / "tokenizer_2", config, prompts, length, device
+            ),
+        }
 
 
 def pack(x_BCHW: torch.Tensor) -> torch.Tensor:

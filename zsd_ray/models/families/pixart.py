@@ -9,23 +9,22 @@ from typing import Any, cast
 import torch
 
 from zsd_ray.config.run import ModelConfig
-from zsd_ray.diffusion.parametrisation import Parametrisation
+from zsd_ray.models.adapter import Adapter
 from zsd_ray.models.conditioning.t5 import encode_masked_tokens
 from zsd_ray.models.denoiser import Conditioning
-from zsd_ray.models.features.block_features import block_features
-from zsd_ray.models.files.components import load_network, network_dtype
 from zsd_ray.models.files.model_json import read_object
 from zsd_ray.models.latents import Autoencoder
-from zsd_ray.models.schedules import folder_schedule
+from zsd_ray.models.network_denoiser import LatentDenoiser
 
 _PROMPT_TOKENS = {"PixArtAlphaPipeline": 120, "PixArtSigmaPipeline": 300}
 """Chen et al. 2023, section 3.1; Chen et al. 2024, section 3.1."""
 
 
-class PixArt:
+class PixArt(LatentDenoiser):
     """A `Denoiser` over a VAE and a diffusion transformer that reads T5's tokens."""
 
-    parametrisation: Parametrisation = "epsilon"
+    network_class = "PixArtTransformer2DModel"
+    component = "transformer"
 
     def __init__(
         self,
@@ -35,30 +34,20 @@ class PixArt:
         config: ModelConfig,
         device: torch.device,
     ) -> None:
-        self._transformer = transformer.to(device)
-        self._vae = vae
-        self.device = device
-        settings = transformer.config
-        self.image_size = config.image_size or settings.sample_size * vae.downsampling
-        self.sample_shape = vae.sample_shape(self.image_size, settings.patch_size)
-        self.schedule, _ = folder_schedule(folder)
+        super().__init__(transformer, vae, folder, config, device)
         # Chen et al. 2023, app.: models of 1,024 pixels are told the size and shape of the image.
         self._sized = bool(transformer.use_additional_conditions)
         self._size_2 = torch.full((2,), float(self.image_size), device=device)
         self._aspect_1 = torch.ones(1, device=device)
 
-    @torch.inference_mode()
-    def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:
-        return self._vae.encode(images_B3HW)
-
-    def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        return self._vae.decode(x_BCHW)
+    def _patch_size(self, settings: Any) -> int:
+        return int(settings.patch_size)
 
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
-        dtype, n_rows = self._transformer.dtype, len(x_BCHW)
-        output = self._transformer(
+        dtype, n_rows = self._network.dtype, len(x_BCHW)
+        output = self._network(
             x_BCHW.to(dtype),
             encoder_hidden_states=conditioning["hidden"].to(dtype),
             encoder_attention_mask=conditioning["mask"],
@@ -72,33 +61,24 @@ class PixArt:
         # Further channels are a learned variance (Nichol & Dhariwal 2021).
         return cast(torch.Tensor, output[:, : self.sample_shape[0]].float())
 
-    def features(
-        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        with block_features(self._transformer) as found:
-            self.predict(x_BCHW, time_B, conditioning)
-        return found
 
+class PixArtAdapter(Adapter):
+    """Loads PixArt-alpha and PixArt-Sigma."""
 
-def load(folder: Path, config: ModelConfig, device: torch.device) -> PixArt:
-    """Load a checked pipeline folder (see `registry.check_model`)."""
-    transformer = load_network(
-        "PixArtTransformer2DModel", folder / "transformer", config, network_dtype(config)
-    )
-    vae = Autoencoder.load(folder, config, device)
-    return PixArt(transformer, vae, folder, config, device)
+    def load(self, folder: Path, config: ModelConfig, device: torch.device) -> PixArt:
+        """Load a checked pipeline folder (see `registry.resolve_model`)."""
+        return PixArt.load(folder, config, device)
 
+    def encode_prompts(
+        self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+    ) -> Conditioning:
+        """`hidden` (N, L, 4096): T5's last states; `mask` (N, L): 1 for a token, 0 for padding.
 
-def encode_prompts(
-    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
-) -> Conditioning:
-    """`hidden` (N, L, 4096): T5's last hidden states; `mask` (N, L): 1 for a token, 0 for padding.
-
-    L is what the model was trained with, or `model.max_prompt_tokens` where that is less. The
-    network does not see padding, so a smaller L changes no number while every prompt fits: 1,000
-    prompts of 300 tokens take 2.5 GB in half precision.
-    """
-    length = _PROMPT_TOKENS[read_object(folder / "model_index.json")["_class_name"]]
-    length = min(length, config.max_prompt_tokens or length)
-    hidden, mask = encode_masked_tokens(folder, config, prompts, length, device)
-    return {"hidden": hidden, "mask": mask}
+        L is what the model was trained with, or `model.max_prompt_tokens` where that is less. The
+        network does not see padding, so a smaller L changes no number while every prompt fits:
+        1,000 prompts of 300 tokens take 2.5 GB in half precision.
+        """
+        length = _PROMPT_TOKENS[read_object(folder / "model_index.json")["_class_name"]]
+        length = min(length, config.max_prompt_tokens or length)
+        hidden, mask = encode_masked_tokens(folder, config, prompts, length, device)
+        return {"hidden": hidden, "mask": mask}

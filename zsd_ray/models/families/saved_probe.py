@@ -15,12 +15,13 @@ from safetensors.torch import load_file
 
 from zsd_ray.config.pooling import Cell, pooling_name
 from zsd_ray.config.run import ModelConfig
+from zsd_ray.models.adapter import Adapter
 from zsd_ray.models.denoiser import Conditioning
 from zsd_ray.models.features.probe_features import FeatureExtractor
 from zsd_ray.models.files.loading import refuse_not_finite
 from zsd_ray.models.files.probe_files import WEIGHTS, label_numbers, read, under_here
+from zsd_ray.models.registry import resolve_model
 from zsd_ray.records.errors import UserError
-from zsd_ray.storage.store import Store
 
 
 class Probe:
@@ -29,13 +30,12 @@ class Probe:
     def __init__(self, folder: Path, config: ModelConfig, device: torch.device) -> None:
         about = read(folder)
         self._features = FeatureExtractor.load(
-            under_here(folder, config),
+            resolve_model(under_here(folder, config)),
             about.prompt,
             [about.t],
             [about.block],
             [about.pooling_section],
-            about.seed,
-            store=Store(),  # its files are in a folder of this machine by now
+            about.seed,  # its files are in a folder of this machine by now
         )
         self._cell = Cell(about.t, about.block, pooling_name(about.pooling_section))
         self._weights = folder / WEIGHTS
@@ -73,13 +73,15 @@ class Probe:
         return scores.to(self.device)[:, classes]
 
 
-def load(folder: Path, config: ModelConfig, device: torch.device) -> Probe:
-    """Load a checked folder (see `probe_files.check`), and the model under it."""
-    return Probe(folder, config, device)
+class ProbeAdapter(Adapter):
+    """Loads saved probes."""
 
+    def load(self, folder: Path, config: ModelConfig, device: torch.device) -> Probe:
+        """Load a checked folder (see `probe_files.check`), and the model under it."""
+        return Probe(folder, config, device)
 
-def encode_prompts(
-    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
-) -> Conditioning:
-    """`label`: numbers of the probe's labels, (N,) int64."""
-    return {"label": label_numbers(folder, config, prompts)}
+    def encode_prompts(
+        self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+    ) -> Conditioning:
+        """`label`: numbers of the probe's labels, (N,) int64."""
+        return {"label": label_numbers(folder, config, prompts)}

@@ -18,26 +18,26 @@ from numpy.typing import NDArray
 
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.parametrisation import Parametrisation
-from zsd_ray.diffusion.schedule import FlowSchedule
+from zsd_ray.diffusion.schedule import FlowSchedule, Schedule
+from zsd_ray.models.adapter import Adapter
 from zsd_ray.models.conditioning.clip_text import clip_outputs
 from zsd_ray.models.conditioning.t5 import encode_tokens
 from zsd_ray.models.denoiser import Conditioning
-from zsd_ray.models.features.block_features import block_features
-from zsd_ray.models.files.components import (
-    as_rows,
-    load_network,
-    network_dtype,
-)
+from zsd_ray.models.files.components import as_rows
 from zsd_ray.models.files.model_json import read_object
 from zsd_ray.models.latents import Autoencoder
+from zsd_ray.models.network_denoiser import LatentDenoiser
 from zsd_ray.models.samplers import scheduler_file
 from zsd_ray.records.errors import UserError
 
 _T5_TOKENS = 256
 
 
-class StableDiffusion3:
+class StableDiffusion3(LatentDenoiser):
     """A `Denoiser` over a VAE and a multimodal diffusion transformer."""
+
+    network_class = "SD3Transformer2DModel"
+    component = "transformer"
 
     def __init__(
         self,
@@ -47,34 +47,27 @@ class StableDiffusion3:
         config: ModelConfig,
         device: torch.device,
     ) -> None:
-        self._transformer = transformer.to(device)
-        self._vae = vae
-        self.device = device
+        super().__init__(transformer, vae, folder, config, device)
         network = transformer.config
-        self.image_size = config.image_size or network.sample_size * vae.downsampling
-        self.sample_shape = vae.sample_shape(self.image_size, network.patch_size)
         # Its position table has this many patches a side.
         largest = network.pos_embed_max_size * network.patch_size * vae.downsampling
         if self.image_size > largest:
             raise UserError(f"model.image_size {self.image_size} is above this model's {largest}")
-        n_steps = read_object(scheduler_file(folder)).get("num_train_timesteps", 1000)
-        self.schedule = FlowSchedule(scale=float(n_steps))
-        self.parametrisation: Parametrisation = "flow"
         self._text_width = network.joint_attention_dim
         self._t5_tokens = config.max_prompt_tokens or _T5_TOKENS
 
-    @torch.inference_mode()
-    def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:
-        return self._vae.encode(images_B3HW)
+    def _patch_size(self, settings: Any) -> int:
+        return int(settings.patch_size)
 
-    def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        return self._vae.decode(x_BCHW)
+    def _process(self, folder: Path) -> tuple[Schedule, Parametrisation]:
+        n_steps = read_object(scheduler_file(folder)).get("num_train_timesteps", 1000)
+        return FlowSchedule(scale=float(n_steps)), "flow"
 
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
-        dtype = self._transformer.dtype
-        output = self._transformer(
+        dtype = self._network.dtype
+        output = self._network(
             hidden_states=x_BCHW.to(dtype),
             timestep=time_B,
             encoder_hidden_states=self._text(conditioning, dtype),
@@ -82,13 +75,6 @@ class StableDiffusion3:
             return_dict=False,
         )[0]
         return cast(torch.Tensor, output.float())
-
-    def features(
-        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        with block_features(self._transformer) as found:
-            self.predict(x_BCHW, time_B, conditioning)
-        return found
 
     def _text(self, conditioning: Mapping[str, torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
         """The CLIPs' tokens, widened with zeros to T5's width, and then T5's tokens."""
@@ -101,43 +87,41 @@ class StableDiffusion3:
         return torch.cat([clip, t5], dim=1)
 
 
-def load(folder: Path, config: ModelConfig, device: torch.device) -> StableDiffusion3:
-    """Load a checked pipeline folder (see `registry.check_model`)."""
-    transformer = load_network(
-        "SD3Transformer2DModel", folder / "transformer", config, network_dtype(config)
-    )
-    vae = Autoencoder.load(folder, config, device)
-    return StableDiffusion3(transformer, vae, folder, config, device)
+class StableDiffusion3Adapter(Adapter):
+    """Loads Stable Diffusion 3 and 3.5."""
 
+    def load(self, folder: Path, config: ModelConfig, device: torch.device) -> StableDiffusion3:
+        """Load a checked pipeline folder (see `registry.resolve_model`)."""
+        return StableDiffusion3.load(folder, config, device)
 
-def encode_prompts(
-    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
-) -> Conditioning:
-    """`clip` and `pooled` of both CLIPs, side by side, and T5's tokens where the folder has T5.
+    def encode_prompts(
+        self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+    ) -> Conditioning:
+        """`clip` and `pooled` of both CLIPs, side by side, and T5's tokens where the folder has T5.
 
-    `clip` (N, 77, 2048) are their last but one hidden states, without a final norm; `pooled`
-    (N, 2048) their projected ends of text; `t5` (N, L, 4096) T5's last hidden states. L is
-    `model.max_prompt_tokens`, 256 by default; 1,000 prompts then take 2.4 GB in half precision,
-    2.1 of them T5's, which a smaller L bounds.
+        `clip` (N, 77, 2048) are their last but one hidden states, without a final norm; `pooled`
+        (N, 2048) their projected ends of text; `t5` (N, L, 4096) T5's last hidden states. L is
+        `model.max_prompt_tokens`, 256 by default; 1,000 prompts then take 2.4 GB in half precision,
+        2.1 of them T5's, which a smaller L bounds.
 
-    Raises:
-        UserError: the folder has only half of T5.
-    """
-    encoder, tokenizer = folder / "text_encoder_3", folder / "tokenizer_3"
-    if encoder.is_dir() != tokenizer.is_dir():
-        raise UserError(
-            f"model.path {folder} has only one of text_encoder_3 and tokenizer_3; add the other, "
-            "or remove both to go without T5"
-        )
-    clips = [_encode_clip(folder, suffix, config, prompts, device) for suffix in ("", "_2")]
-    conditioning = {
-        "clip": np.concatenate([hidden for hidden, _ in clips], axis=-1),
-        "pooled": np.concatenate([pooled for _, pooled in clips], axis=-1),
-    }
-    if encoder.is_dir():
-        length = config.max_prompt_tokens or _T5_TOKENS
-        conditioning["t5"] = encode_tokens(encoder, tokenizer, config, prompts, length, device)
-    return conditioning
+        Raises:
+            UserError: the folder has only half of T5.
+        """
+        encoder, tokenizer = folder / "text_encoder_3", folder / "tokenizer_3"
+        if encoder.is_dir() != tokenizer.is_dir():
+            raise UserError(
+                f"model.path {folder} has only one of text_encoder_3 and tokenizer_3; add the "
+                "other, or remove both to go without T5"
+            )
+        clips = [_encode_clip(folder, suffix, config, prompts, device) for suffix in ("", "_2")]
+        conditioning = {
+            "clip": np.concatenate([hidden for hidden, _ in clips], axis=-1),
+            "pooled": np.concatenate([pooled for _, pooled in clips], axis=-1),
+        }
+        if encoder.is_dir():
+            length = config.max_prompt_tokens or _T5_TOKENS
+            conditioning["t5"] = encode_tokens(encoder, tokenizer, config, prompts, length, device)
+        return conditioning
 
 
 def _encode_clip(

@@ -11,14 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from zsd_ray.config.run import ModelConfig
+from zsd_ray.models.adapter import Adapter
 from zsd_ray.models.conditioning.clip_text import clip_outputs
 from zsd_ray.models.denoiser import Conditioning
 from zsd_ray.models.families.stable_diffusion import StableDiffusion
-from zsd_ray.models.files.components import (
-    as_rows,
-    load_network,
-    network_dtype,
-)
+from zsd_ray.models.files.components import as_rows
 from zsd_ray.models.files.model_json import read_object
 from zsd_ray.models.latents import Autoencoder
 
@@ -38,8 +35,8 @@ class StableDiffusionXL(StableDiffusion):
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
-        dtype = self._unet.dtype
-        output = self._unet(
+        dtype = self._network.dtype
+        output = self._network(
             x_BCHW.to(dtype),
             time_B,
             encoder_hidden_states=conditioning["hidden"].to(dtype),
@@ -53,30 +50,30 @@ class StableDiffusionXL(StableDiffusion):
         return cast(torch.Tensor, output.float())
 
 
-def load(folder: Path, config: ModelConfig, device: torch.device) -> StableDiffusionXL:
-    """Load a checked pipeline folder (see `registry.check_model`)."""
-    unet = load_network("UNet2DConditionModel", folder / "unet", config, network_dtype(config))
-    vae = Autoencoder.load(folder, config, device)
-    return StableDiffusionXL(unet, vae, folder, config, device)
+class StableDiffusionXLAdapter(Adapter):
+    """Loads Stable Diffusion XL."""
 
+    def load(self, folder: Path, config: ModelConfig, device: torch.device) -> StableDiffusionXL:
+        """Load a checked pipeline folder (see `registry.resolve_model`)."""
+        return StableDiffusionXL.load(folder, config, device)
 
-@torch.inference_mode()
-def encode_prompts(
-    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
-) -> Conditioning:
-    """`hidden` (N, L, D1 + D2) of both text encoders, `pooled` (N, P) of the second.
+    @torch.inference_mode()
+    def encode_prompts(
+        self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+    ) -> Conditioning:
+        """`hidden` (N, L, D1 + D2) of both text encoders, `pooled` (N, P) of the second.
 
-    An empty prompt is all zeros where model_index.json says so (by default it does): the model
-    learned "no prompt" as zeros and never saw the encoders' view of an empty text.
-    """
-    first, _ = _encode("CLIPTextModel", "", folder, config, prompts, device)
-    second, ends = _encode("CLIPTextModelWithProjection", "_2", folder, config, prompts, device)
-    hidden, pooled = np.concatenate([first, second], axis=-1), as_rows(ends, config)
-    if read_object(folder / "model_index.json").get("force_zeros_for_empty_prompt", True):
-        empty = [not prompt.strip() for prompt in prompts]
-        hidden[empty] = 0
-        pooled[empty] = 0
-    return {"hidden": hidden, "pooled": pooled}
+        An empty prompt is all zeros where model_index.json says so (by default it does): the model
+        learned "no prompt" as zeros and never saw the encoders' view of an empty text.
+        """
+        first, _ = _encode("CLIPTextModel", "", folder, config, prompts, device)
+        second, ends = _encode("CLIPTextModelWithProjection", "_2", folder, config, prompts, device)
+        hidden, pooled = np.concatenate([first, second], axis=-1), as_rows(ends, config)
+        if read_object(folder / "model_index.json").get("force_zeros_for_empty_prompt", True):
+            empty = [not prompt.strip() for prompt in prompts]
+            hidden[empty] = 0
+            pooled[empty] = 0
+        return {"hidden": hidden, "pooled": pooled}
 
 
 def _encode(

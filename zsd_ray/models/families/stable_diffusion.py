@@ -14,47 +14,35 @@ from typing import Any, cast
 import torch
 
 from zsd_ray.config.run import ModelConfig
+from zsd_ray.models.adapter import EncoderAdapter
 from zsd_ray.models.conditioning.clip_prompt_encoder import ClipPromptEncoder
 from zsd_ray.models.conditioning.clip_text import clip_outputs
 from zsd_ray.models.denoiser import Conditioning
-from zsd_ray.models.features.block_features import block_features
 from zsd_ray.models.features.unet_attention import attention_maps
-from zsd_ray.models.files.components import (
-    as_rows,
-    load_network,
-    network_dtype,
-)
+from zsd_ray.models.files.components import as_rows
 from zsd_ray.models.latents import Autoencoder
+from zsd_ray.models.network_denoiser import LatentDenoiser
 from zsd_ray.models.rows import Compiled, RowNetwork
-from zsd_ray.models.schedules import folder_schedule
 from zsd_ray.models.unet_rows import UNetRows, is_plain
 
 
-class StableDiffusion:
+class StableDiffusion(LatentDenoiser):
     """A `Denoiser` over a VAE and a U-Net."""
+
+    network_class = "UNet2DConditionModel"
+    component = "unet"
 
     def __init__(
         self, unet: Any, vae: Autoencoder, folder: Path, config: ModelConfig, device: torch.device
     ) -> None:
-        self._unet = unet.to(device, memory_format=torch.channels_last)
-        self._vae = vae
-        self.device = device
-        self.image_size = config.image_size or unet.config.sample_size * vae.downsampling
-        self.sample_shape = vae.sample_shape(self.image_size)
-        self.schedule, self.parametrisation = folder_schedule(folder)
-
-    @torch.inference_mode()
-    def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:
-        return self._vae.encode(images_B3HW)
-
-    def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        return self._vae.decode(x_BCHW)
+        super().__init__(unet, vae, folder, config, device)
+        self._network.to(memory_format=torch.channels_last)
 
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
-        dtype = self._unet.dtype
-        output = self._unet(
+        dtype = self._network.dtype
+        output = self._network(
             x_BCHW.to(dtype),
             time_B,
             encoder_hidden_states=conditioning["hidden"].to(dtype),
@@ -62,19 +50,12 @@ class StableDiffusion:
         )[0]
         return cast(torch.Tensor, output.float())
 
-    def features(
-        self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        with block_features(self._unet) as found:
-            self.predict(x_BCHW, time_B, conditioning)
-        return found
-
     def attention(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> list[torch.Tensor]:
         """The maps of one `predict`, as models/denoiser.py's `Attends` has them."""
         height, width = x_BCHW.shape[2:]
-        with attention_maps(self._unet, (height, width)) as maps:
+        with attention_maps(self._network, (height, width)) as maps:
             self.predict(x_BCHW, time_B, conditioning)
         return maps
 
@@ -82,32 +63,32 @@ class StableDiffusion:
         self, conditioning: Mapping[str, torch.Tensor], wrap: Compiled
     ) -> RowNetwork | None:
         """The same for rows that share their draws; None where the U-Net is of another kind."""
-        if not is_plain(self._unet):
+        if not is_plain(self._network):
             return None
-        return UNetRows(self._unet, conditioning["hidden"], wrap)
+        return UNetRows(self._network, conditioning["hidden"], wrap)
 
 
-def load(folder: Path, config: ModelConfig, device: torch.device) -> StableDiffusion:
-    """Load a checked pipeline folder (see `registry.check_model`)."""
-    unet = load_network("UNet2DConditionModel", folder / "unet", config, network_dtype(config))
-    return StableDiffusion(unet, Autoencoder.load(folder, config, device), folder, config, device)
+class StableDiffusionAdapter(EncoderAdapter):
+    """Loads Stable Diffusion 1.x and 2.x."""
 
+    def load(self, folder: Path, config: ModelConfig, device: torch.device) -> StableDiffusion:
+        """Load a checked pipeline folder (see `registry.resolve_model`)."""
+        return StableDiffusion.load(folder, config, device)
 
-@torch.inference_mode()
-def encode_prompts(
-    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
-) -> Conditioning:
-    """`hidden`: last hidden states (N, L, D) of the text encoder, padded to its length L."""
-    encoder, tokenizer = folder / "text_encoder", folder / "tokenizer"
-    outputs = clip_outputs("CLIPTextModel", encoder, tokenizer, config, prompts, device)
-    return {"hidden": as_rows([output.last_hidden_state.cpu() for output in outputs], config)}
+    @torch.inference_mode()
+    def encode_prompts(
+        self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+    ) -> Conditioning:
+        """`hidden`: last hidden states (N, L, D) of the text encoder, padded to its length L."""
+        encoder, tokenizer = folder / "text_encoder", folder / "tokenizer"
+        outputs = clip_outputs("CLIPTextModel", encoder, tokenizer, config, prompts, device)
+        return {"hidden": as_rows([output.last_hidden_state.cpu() for output in outputs], config)}
 
-
-def load_prompt_encoder(
-    folder: Path, config: ModelConfig, device: torch.device
-) -> ClipPromptEncoder:
-    """What encodes prompts, kept; its `encode` says the same as `encode_prompts`."""
-    return ClipPromptEncoder(folder, config, device)
+    def load_prompt_encoder(
+        self, folder: Path, config: ModelConfig, device: torch.device
+    ) -> ClipPromptEncoder:
+        """What encodes prompts, kept; its `encode` says the same as `encode_prompts`."""
+        return ClipPromptEncoder(folder, config, device)
 
 
 @dataclass

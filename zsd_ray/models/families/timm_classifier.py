@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from zsd_ray.config.run import ModelConfig
+from zsd_ray.models.adapter import Adapter
 from zsd_ray.models.denoiser import Conditioning
 from zsd_ray.models.files.components import network_dtype
 from zsd_ray.models.files.loading import (
@@ -69,31 +70,40 @@ class TimmClassifier:
         return cast(torch.Tensor, vectors.flatten(1).float())
 
 
-def load(folder: Path, config: ModelConfig, device: torch.device) -> TimmClassifier:
-    """Load checked files (see `timm_files.check`)."""
-    weights = weights_in(folder, config, LAYOUT) if folder.is_dir() else folder
-    count = n_labels(folder, config)
-    name = f"local-dir:{folder}" if folder.is_dir() else config.path
-    make, shapes = partial(timm().create_model, name, num_classes=count), check_whole([weights])
-    refuse_larger(weights, make, shapes, f"model.path {config.path}")
-    with loading(f"the weights {weights}"):
-        network = make(
-            pretrained=True,
-            pretrained_cfg_overlay={
-                # This very file, with its own head: of another number of labels timm makes a
-                # random one.
-                "source": "",
-                "file": str(weights),
-                "num_classes": count,
-                # A folder's own configuration could name others.
-                "state_dict": None,
-                "custom_load": False,
-            },
-        )
-        # The library adapts inputs of other channels, and embeddings of places.
-        refuse_other_shapes(weights, network, shapes, but=_with_background(network))
-        refuse_not_finite(weights, network.state_dict())
-    return TimmClassifier(network.eval().requires_grad_(False), config, device)
+class TimmAdapter(Adapter):
+    """Loads the classifiers of timm."""
+
+    def load(self, folder: Path, config: ModelConfig, device: torch.device) -> TimmClassifier:
+        """Load checked files (see `timm_files.check`)."""
+        weights = weights_in(folder, config, LAYOUT) if folder.is_dir() else folder
+        count = n_labels(folder, config)
+        name = f"local-dir:{folder}" if folder.is_dir() else config.path
+        make, shapes = partial(timm().create_model, name, num_classes=count), check_whole([weights])
+        refuse_larger(weights, make, shapes, f"model.path {config.path}")
+        with loading(f"the weights {weights}"):
+            network = make(
+                pretrained=True,
+                pretrained_cfg_overlay={
+                    # This very file, with its own head: of another number of labels timm makes a
+                    # random one.
+                    "source": "",
+                    "file": str(weights),
+                    "num_classes": count,
+                    # A folder's own configuration could name others.
+                    "state_dict": None,
+                    "custom_load": False,
+                },
+            )
+            # The library adapts inputs of other channels, and embeddings of places.
+            refuse_other_shapes(weights, network, shapes, but=_with_background(network))
+            refuse_not_finite(weights, network.state_dict())
+        return TimmClassifier(network.eval().requires_grad_(False), config, device)
+
+    def encode_prompts(
+        self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
+    ) -> Conditioning:
+        """`label`: numbers of the model's labels, (N, M) int64; -1 behind the last of a prompt."""
+        return {"label": label_numbers(folder, config, prompts)}
 
 
 def _with_background(network: Any) -> list[str]:
@@ -102,10 +112,3 @@ def _with_background(network: Any) -> list[str]:
     heads = about.get("classifier") if about.get("label_offset") else None
     names = [heads] if isinstance(heads, str) else list(heads or ())
     return [f"{name}.{kind}" for name in names for kind in ("weight", "bias")]
-
-
-def encode_prompts(
-    folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
-) -> Conditioning:
-    """`label`: numbers of the model's labels, (N, M) int64; -1 behind the last of a prompt."""
-    return {"label": label_numbers(folder, config, prompts)}

@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate, normalize
 
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.families.clip import load_image_tower
-from zsd_ray.models.files.clip_files import check
+from zsd_ray.models.files.clip_files import ClipFiles
 from zsd_ray.storage.store import Store
 
 
@@ -31,7 +31,7 @@ def load_embedding(
         UserError: there is no such model.
     """
     config = ModelConfig(family="clip", path=path, pretrained=pretrained)
-    tower, size, *scaling = load_image_tower(check(config, store), config, device)
+    tower, size, *scaling = load_image_tower(ClipFiles().check(config, store), config, device)
     mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in scaling)
 
     @torch.no_grad()

@@ -14,12 +14,10 @@ import torch
 from torch.nn import functional
 
 from zsd_ray.config.pooling import Cell, GridPooling, Pooling, pooling_name
-from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.draws import noise
 from zsd_ray.models.conditioning.fixed_conditioning import told
 from zsd_ray.models.denoiser import Conditioning, Denoiser, ShowsFeatures
-from zsd_ray.models.registry import load_model
-from zsd_ray.storage.store import Store
+from zsd_ray.models.registry import ResolvedModel
 
 
 class FeatureExtractor:
@@ -60,19 +58,17 @@ class FeatureExtractor:
     @classmethod
     def load(
         cls,
-        model: ModelConfig,
+        model: ResolvedModel,
         prompt: str,
         timesteps: Sequence[float],
         blocks: Sequence[str] | None,
         poolings: Sequence[Pooling],
         seed: int,
         n_rows: int = 1,
-        *,
-        store: Store,
     ) -> FeatureExtractor:
         """Load a checked model, and encode the prompt that it is told."""
-        conditioning = told(model, prompt, store)
-        denoiser = cast(Denoiser, load_model(model, store))
+        conditioning = told(model, prompt)
+        denoiser = cast(Denoiser, model.load())
         return cls(denoiser, conditioning, timesteps, blocks, poolings, seed, n_rows)
 
     @torch.inference_mode()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zsd_ray.config.run import ModelConfig
+from zsd_ray.models.adapter import ModelFiles
 from zsd_ray.models.files import single_file as checkpoint
 from zsd_ray.models.files import source
 from zsd_ray.models.files.input_config import check_input
@@ -25,64 +26,69 @@ LAYOUT = Layout(
 """As open_clip's `push_to_hf_hub.save_for_hf` writes it; it looks for these, in this order."""
 
 
-def check(config: ModelConfig, store: Store) -> Path:
-    """The folder of a model, or the file of an architecture's weights.
+class ClipFiles(ModelFiles):
+    """A folder, or an architecture with weights."""
 
-    A published tag is fetched here, so that a network that is away is found out at once.
+    def check(self, config: ModelConfig, store: Store) -> Path:
+        """The folder of a model, or the file of an architecture's weights.
 
-    Raises:
-        UserError: there is no such model, or its weights may not be loaded.
-    """
-    folder = checkpoint.folder(config, LAYOUT, store)
-    if folder is not None:
-        shapes = check_whole([checkpoint.weights_in(folder, config, LAYOUT)])
-        _check_architecture(folder / LAYOUT.config, shapes)
-        return folder
-    name, library = config.path, open_clip()
-    architecture = library.get_model_config(name)
-    if architecture is None:
-        raise UserError(
-            f"model.path {name} is neither a folder nor a name of open_clip's"
-            f"{nearest(name, library.list_models())}"
-        )
-    tags = library.list_pretrained_tags_by_model(name)
-    allowed = f"a .safetensors file{' or one of: ' + ', '.join(tags) if tags else ''}"
-    if config.pretrained is None:
-        raise UserError(f"model.path {name} names no weights; set model.pretrained to {allowed}")
-    tag = library.get_pretrained_cfg(name, config.pretrained)
-    if not tag:
-        file = checkpoint.file(config)
-        if file is None:
+        A published tag is fetched here, so that a network that is away is found out at once.
+
+        Raises:
+            UserError: there is no such model, or its weights may not be loaded.
+        """
+        folder = checkpoint.folder(config, LAYOUT, store)
+        if folder is not None:
+            shapes = check_whole([checkpoint.weights_in(folder, config, LAYOUT)])
+            _check_architecture(folder / LAYOUT.config, shapes)
+            return folder
+        name, library = config.path, open_clip()
+        architecture = library.get_model_config(name)
+        if architecture is None:
             raise UserError(
-                f"model.pretrained {config.pretrained} is no file, and no tag of {name}; set "
-                f"{allowed}"
+                f"model.path {name} is neither a folder nor a name of open_clip's"
+                f"{nearest(name, library.list_models())}"
             )
-        return file
-    if tag.get("quick_gelu") and not architecture.get("quick_gelu"):
-        # The library only warns, and then scores a few points too low.
-        raise UserError(
-            f"model.pretrained {config.pretrained} was trained with QuickGELU, and model.path "
-            f"{name} is without; set model.path: {name}-quickgelu"
+        tags = library.list_pretrained_tags_by_model(name)
+        allowed = f"a .safetensors file{' or one of: ' + ', '.join(tags) if tags else ''}"
+        if config.pretrained is None:
+            raise UserError(
+                f"model.path {name} names no weights; set model.pretrained to {allowed}"
+            )
+        tag = library.get_pretrained_cfg(name, config.pretrained)
+        if not tag:
+            file = checkpoint.file(config)
+            if file is None:
+                raise UserError(
+                    f"model.pretrained {config.pretrained} is no file, and no tag of {name}; set "
+                    f"{allowed}"
+                )
+            return file
+        if tag.get("quick_gelu") and not architecture.get("quick_gelu"):
+            # The library only warns, and then scores a few points too low.
+            raise UserError(
+                f"model.pretrained {config.pretrained} was trained with QuickGELU, and model.path "
+                f"{name} is without; set model.path: {name}-quickgelu"
+            )
+        try:
+            file = Path(library.download_pretrained(tag))
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0]
+            raise UserError(
+                f"model.pretrained {config.pretrained} of {name} cannot be fetched ({reason})"
+            ) from error
+        return checkpoint.check_file(file, config)
+
+    def fingerprint(self, folder: Path, config: ModelConfig, store: Store) -> str:
+        """Hash the weights, and what they do not say: the architecture and the tag's input."""
+        if folder.is_dir():
+            return source.fingerprint(folder)
+        library = open_clip()
+        tag = library.get_pretrained_cfg(config.path, config.pretrained)
+        preprocessing = sorted(
+            (key, tag[key]) for key in tag if key not in ("url", "hf_hub", "file")
         )
-    try:
-        file = Path(library.download_pretrained(tag))
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(
-            f"model.pretrained {config.pretrained} of {name} cannot be fetched ({reason})"
-        ) from error
-    return checkpoint.check_file(file, config)
-
-
-def fingerprint(config: ModelConfig, store: Store) -> str:
-    """Hash the weights, and what they do not say: the architecture and, by the tag, the input."""
-    found = check(config, store)
-    if found.is_dir():
-        return source.fingerprint(found)
-    library = open_clip()
-    tag = library.get_pretrained_cfg(config.path, config.pretrained)
-    preprocessing = sorted((key, tag[key]) for key in tag if key not in ("url", "hf_hub", "file"))
-    return source.file_fingerprint(f"{config.path}\0{preprocessing}", found)
+        return source.file_fingerprint(f"{config.path}\0{preprocessing}", folder)
 
 
 def reads_text_by_transformers(folder: Path) -> bool:

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from zsd_ray.config.run import ModelConfig
+from zsd_ray.models.adapter import ModelFiles
 from zsd_ray.models.conditioning.labels import match
 from zsd_ray.models.files import source
 from zsd_ray.records.errors import UserError, last_line
@@ -30,56 +31,83 @@ _ELSEWHERE = re.compile(r"\w[\w+.:-]*://\S+")
 """A text that is a URL, and not one with a URL in it."""
 
 
-def check(config: ModelConfig, _store: Store | None = None) -> Path:
-    """Find the source file of the class's module, which is not run; it is in no store.
+class CustomFiles(ModelFiles):
+    """The source file of a user's own class."""
 
-    Raises:
-        UserError: there is none.
-    """
-    module, name = _parts(config)
-    if not module or not name.isidentifier():
-        raise UserError(f"model.path {config.path} names no class: {_FORM}")
-    if module.endswith(".py"):
-        path = Path(module).expanduser()
-        if not path.is_file():
-            raise UserError(f"model.path {config.path}: there is no file {module}; {_FORM}")
-        return path
-    try:
-        spec = importlib.util.find_spec(module)
-    except Exception as error:  # finding a.b runs a, which is the user's
-        raise UserError(f"model.path {config.path}: {_said(error)}; {_FORM}") from error
-    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
-        raise UserError(f"model.path {config.path}: there is no module {module}; {_FORM}")
-    return Path(spec.origin)
+    def check(self, config: ModelConfig, store: Store) -> Path:
+        """Find the source file of the class's module, which is not run.
 
+        Raises:
+            UserError: there is none.
+        """
+        module, name = _parts(config)
+        if not module or not name.isidentifier():
+            raise UserError(f"model.path {config.path} names no class: {_FORM}")
+        if module.endswith(".py"):
+            path = Path(module).expanduser()
+            if not path.is_file():
+                raise UserError(f"model.path {config.path}: there is no file {module}; {_FORM}")
+            return path
+        try:
+            spec = importlib.util.find_spec(module)
+        except Exception as error:  # finding a.b runs a, which is the user's
+            raise UserError(f"model.path {config.path}: {_said(error)}; {_FORM}") from error
+        if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+            raise UserError(f"model.path {config.path}: there is no module {module}; {_FORM}")
+        return Path(spec.origin)
 
-def check_prompts(config: ModelConfig, prompts: Sequence[str]) -> None:
-    """Check that the class is there, and knows these prompts where it has `labels` of its own.
+    def label_numbers(self, folder: Path, config: ModelConfig, prompts: Sequence[str]) -> list[int]:
+        """The label of each prompt; none where it takes text, or has its labels once it is made.
 
-    Raises:
-        UserError: it is not there, or has no such labels.
-    """
-    label_numbers(config, prompts)
+        Raises:
+            UserError: the class is not there, or has no such labels.
+        """
+        if self.takes_null_prompt(folder, config):
+            return []
+        labels = getattr(load_class(config), "labels", None)
+        if not isinstance(labels, list | tuple):
+            return []
+        texts = dict(enumerate(names_of(labels, config)))
+        return [int(number) for number in match(texts, len(labels), prompts)]
 
+    def takes_null_prompt(self, folder: Path, config: ModelConfig) -> bool:
+        """Whether the class takes any prompt, whatever its `labels` are; raises UserError."""
+        return hasattr(load_class(config), "encode_prompts")
 
-def label_numbers(config: ModelConfig, prompts: Sequence[str]) -> list[int]:
-    """The label of each prompt; none where it takes text, or has its labels once it is made.
+    def fingerprint(self, folder: Path, config: ModelConfig, store: Store) -> str:
+        """Hash the source file, the class's name, the kwargs, and the files that those name."""
+        digest = hashlib.blake2b(digest_size=16)
+        kwargs = json.dumps(config.kwargs, sort_keys=True, default=str)
+        digest.update(f"{_parts(config)[1]}\0{kwargs}\0".encode())
+        digest.update(source.file_fingerprint("source", folder).encode())
+        for key, value in _texts(config.kwargs):
+            path = _named(value)
+            if path is not None and path.is_file():
+                digest.update(source.file_fingerprint(key, path).encode())
+            elif path is not None:
+                digest.update(f"{key}\0{source.whole_fingerprint(path)}".encode())
+        return digest.hexdigest()
 
-    Raises:
-        UserError: as `check_prompts`.
-    """
-    if takes_text(config):
-        return []
-    labels = getattr(load_class(config), "labels", None)
-    if not isinstance(labels, list | tuple):
-        return []
-    texts = dict(enumerate(names_of(labels, config)))
-    return [int(number) for number in match(texts, len(labels), prompts)]
+    def hashed(self, folder: Path, config: ModelConfig) -> list[str]:
+        """Say what `fingerprint` reads, and which of the kwargs' texts name files that it does not.
 
-
-def takes_text(config: ModelConfig) -> bool:
-    """Whether the class takes any prompt, whatever its `labels` are; raises UserError."""
-    return hasattr(load_class(config), "encode_prompts")
+        Returns:
+            One line each: the class's file, files and folders that kwargs name, texts that are only
+            the beginning of a file's name, and those that name files elsewhere.
+        """
+        lines = [str(folder)]
+        for key, value in _texts(config.kwargs):
+            path, name = _named(value), f"model.kwargs{key} {value}"
+            if path is None:
+                if _ELSEWHERE.fullmatch(value):
+                    lines.append(f"not the content of {name}, which is elsewhere")
+                elif begun := _begun(value):
+                    lines.append(f"not {begun[0].name}: {name} is no whole name of a file")
+            elif path.is_file():
+                lines.append(name)
+            else:
+                lines.append(f"{name} (a folder of {len(source.files_of(path)):,} files)")
+        return lines
 
 
 def names_of(labels: object, config: ModelConfig) -> Sequence[str]:
@@ -100,43 +128,6 @@ def names_of(labels: object, config: ModelConfig) -> Sequence[str]:
             "which is text: '7' instead of 7"
         )
     return labels
-
-
-def fingerprint(config: ModelConfig, _store: Store | None = None) -> str:
-    """Hash the source file, the class's name, the kwargs, and the files that those name."""
-    digest = hashlib.blake2b(digest_size=16)
-    kwargs = json.dumps(config.kwargs, sort_keys=True, default=str)
-    digest.update(f"{_parts(config)[1]}\0{kwargs}\0".encode())
-    digest.update(source.file_fingerprint("source", check(config)).encode())
-    for key, value in _texts(config.kwargs):
-        path = _named(value)
-        if path is not None and path.is_file():
-            digest.update(source.file_fingerprint(key, path).encode())
-        elif path is not None:
-            digest.update(f"{key}\0{source.whole_fingerprint(path)}".encode())
-    return digest.hexdigest()
-
-
-def hashed(config: ModelConfig) -> list[str]:
-    """Say what `fingerprint` reads, and which texts among the kwargs name files that it does not.
-
-    Returns:
-        One line each: the class's file, files and folders that kwargs name, texts that are only the
-        beginning of a file's name, and those that name files elsewhere.
-    """
-    lines = [str(check(config))]
-    for key, value in _texts(config.kwargs):
-        path, name = _named(value), f"model.kwargs{key} {value}"
-        if path is None:
-            if _ELSEWHERE.fullmatch(value):
-                lines.append(f"not the content of {name}, which is elsewhere")
-            elif begun := _begun(value):
-                lines.append(f"not {begun[0].name}: {name} is no whole name of a file")
-        elif path.is_file():
-            lines.append(name)
-        else:
-            lines.append(f"{name} (a folder of {len(source.files_of(path)):,} files)")
-    return lines
 
 
 def _named(value: str) -> Path | None:
@@ -179,7 +170,7 @@ def load_class(config: ModelConfig) -> Any:
     Raises:
         UserError: its module fails, or has no such class.
     """
-    path, name = check(config), _parts(config)[1]
+    path, name = CustomFiles().check(config, Store()), _parts(config)[1]  # in no store
     try:
         module = _import(_parts(config)[0], path)
     except Exception as error:  # it is the user's own

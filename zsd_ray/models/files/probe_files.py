@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from zsd_ray.config.families import FAMILIES
 from zsd_ray.config.pooling import Pooling
 from zsd_ray.config.run import ModelConfig, parse_config
-from zsd_ray.models import registry
+from zsd_ray.models.adapter import ModelFiles
 from zsd_ray.models.conditioning.labels import match
 from zsd_ray.models.files import source
 from zsd_ray.models.files.model_json import read_object
 from zsd_ray.models.files.weight_files import check_whole
+from zsd_ray.models.registry import resolve_model
 from zsd_ray.records.errors import UserError, some
 from zsd_ray.records.redaction import redact
 from zsd_ray.storage.store import Store
@@ -66,31 +67,33 @@ def weights_file(
     return save({"classes": classes_K, "weight": weight, "bias": np.ascontiguousarray(bias_K)})
 
 
-def check(config: ModelConfig, store: Store) -> Path:
-    """The folder of a saved probe.
+class ProbeFiles(ModelFiles):
+    """A folder as `zsd-ray probe` saves it."""
 
-    Raises:
-        UserError: it is none, or the model under it is not there.
-    """
-    folder = source.resolve(config, (), store)
-    try:
-        registry.check_model(under(folder, config), store)
-    except UserError as error:
-        raise UserError(f"the model under the probe {config.path}: {error}") from error
-    return folder
+    def check(self, config: ModelConfig, store: Store) -> Path:
+        """The folder of a saved probe.
 
+        Raises:
+            UserError: it is none, or the model under it is not there.
+        """
+        folder = source.resolve(config, (), store)
+        try:
+            resolve_model(under(folder, config), store)
+        except UserError as error:
+            raise UserError(f"the model under the probe {config.path}: {error}") from error
+        return folder
 
-def fingerprint(config: ModelConfig, store: Store) -> str:
-    """Hash the probe, and the model under it."""
-    folder = check(config, store)
-    parts = [source.file_fingerprint(name, folder / name) for name in (INDEX, WEIGHTS)]
-    parts.append(registry.fingerprint(under(folder, config), store))
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+    def fingerprint(self, folder: Path, config: ModelConfig, store: Store) -> str:
+        """Hash the probe, and the model under it."""
+        parts = [source.file_fingerprint(name, folder / name) for name in (INDEX, WEIGHTS)]
+        parts.append(resolve_model(under(folder, config), store).fingerprint)
+        return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
+    def label_numbers(self, folder: Path, config: ModelConfig, prompts: Sequence[str]) -> list[int]:
+        return sorted({*label_numbers(folder, config, prompts).tolist()})
 
-def check_prompts(config: ModelConfig, prompts: Sequence[str], store: Store) -> None:
-    """Check that the probe has a label for every name; raises UserError."""
-    label_numbers(check(config, store), config, prompts)
+    def takes_null_prompt(self, folder: Path, config: ModelConfig) -> bool:
+        return False
 
 
 def label_numbers(folder: Path, config: ModelConfig, names: Sequence[str]) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsd_ray.config.run import ModelConfig
+from zsd_ray.models.adapter import ModelFiles
 from zsd_ray.models.conditioning.labels import match
 from zsd_ray.models.files import single_file as checkpoint
 from zsd_ray.models.files import source
@@ -43,39 +44,55 @@ BETWEEN_LABELS = " | "
 """Between the labels of a class that is several of them."""
 
 
-def check(config: ModelConfig, store: Store) -> Path:
-    """The folder of a model, or the file of an architecture's weights.
+class TimmFiles(ModelFiles):
+    """A folder, or a name of timm's."""
 
-    Raises:
-        UserError: there is no such model, or its weights may not be loaded.
-    """
-    folder = checkpoint.folder(config, LAYOUT, store)
-    if folder is not None:
-        shapes = check_whole([checkpoint.weights_in(folder, config, LAYOUT)])
-        _check_architecture(folder / LAYOUT.config, shapes)
-        return folder
-    library, name = timm(), config.path
-    try:
-        published = library.get_pretrained_cfg(name, allow_unregistered=False)
-    except RuntimeError as error:
-        names = [*library.list_models(), *library.list_models(pretrained=True)]
-        raise UserError(
-            f"model.path {name} is neither a folder nor a name of timm's{nearest(name, names)}"
-        ) from error
-    if config.pretrained is not None:
-        file = checkpoint.file(config)
-        if file is None:
+    def check(self, config: ModelConfig, store: Store) -> Path:
+        """The folder of a model, or the file of an architecture's weights.
+
+        Raises:
+            UserError: there is no such model, or its weights may not be loaded.
+        """
+        folder = checkpoint.folder(config, LAYOUT, store)
+        if folder is not None:
+            shapes = check_whole([checkpoint.weights_in(folder, config, LAYOUT)])
+            _check_architecture(folder / LAYOUT.config, shapes)
+            return folder
+        library, name = timm(), config.path
+        try:
+            published = library.get_pretrained_cfg(name, allow_unregistered=False)
+        except RuntimeError as error:
+            names = [*library.list_models(), *library.list_models(pretrained=True)]
             raise UserError(
-                f"model.pretrained {config.pretrained} is not a file; give one, or leave it out "
-                "for the weights that timm publishes"
+                f"model.path {name} is neither a folder nor a name of timm's{nearest(name, names)}"
+            ) from error
+        if config.pretrained is not None:
+            file = checkpoint.file(config)
+            if file is None:
+                raise UserError(
+                    f"model.pretrained {config.pretrained} is not a file; give one, or leave it "
+                    "out for the weights that timm publishes"
+                )
+            return file
+        if not published.hf_hub_id or not published.num_classes:
+            raise UserError(
+                f"model.path {name} has no published weights with classes; set model.pretrained to "
+                "a file"
             )
-        return file
-    if not published.hf_hub_id or not published.num_classes:
-        raise UserError(
-            f"model.path {name} has no published weights with classes; set model.pretrained to a "
-            "file"
-        )
-    return checkpoint.hub_weights(published.hf_hub_id, config, LAYOUT)
+        return checkpoint.hub_weights(published.hf_hub_id, config, LAYOUT)
+
+    def fingerprint(self, folder: Path, config: ModelConfig, store: Store) -> str:
+        """Hash the weights, and what they do not say: the architecture and the input of its tag."""
+        if folder.is_dir():
+            return source.fingerprint(folder)
+        return source.file_fingerprint(config.path, folder)
+
+    def label_numbers(self, folder: Path, config: ModelConfig, prompts: Sequence[str]) -> list[int]:
+        numbers = {*label_numbers(folder, config, prompts).ravel().tolist()}
+        return sorted(number for number in numbers if number >= 0)
+
+    def takes_null_prompt(self, folder: Path, config: ModelConfig) -> bool:
+        return False
 
 
 def _check_architecture(path: Path, shapes: Shapes) -> None:
@@ -111,19 +128,6 @@ def _check_architecture(path: Path, shapes: Shapes) -> None:
                     f"{path}: model_args.{key} is about loading, and not about the network; "
                     "remove it"
                 )
-
-
-def fingerprint(config: ModelConfig, store: Store) -> str:
-    """Hash the weights, and what they do not say: the architecture and the input of its tag."""
-    found = check(config, store)
-    if found.is_dir():
-        return source.fingerprint(found)
-    return source.file_fingerprint(config.path, found)
-
-
-def check_prompts(config: ModelConfig, prompts: Sequence[str], store: Store) -> None:
-    """Check that the model has a label for every name; raises UserError."""
-    label_numbers(check(config, store), config, prompts)
 
 
 def label_numbers(folder: Path, config: ModelConfig, names: Sequence[str]) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from zsd_ray.config.families import FAMILIES
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.conditioning.fixed_conditioning import check_told
 from zsd_ray.models.features.block_names import block_names
-from zsd_ray.models.registry import check_model, fingerprint
+from zsd_ray.models.registry import resolve_model
 from zsd_ray.records.errors import UserError
 from zsd_ray.storage.store import Store
 from zsd_ray.studies.fid.fid_config import DenoiserExtractor, ExtractorConfig, InceptionExtractor
@@ -36,18 +36,19 @@ def check_extractor(config: ExtractorConfig, store: Store) -> dict[str, Any]:
                 f"of an image; those that do: {', '.join(able)}"
             )
         model = config.model
-        blocks = block_names(check_model(model, store))
+        found = resolve_model(model, store)
+        blocks = block_names(found.folder)
         if config.block not in blocks:
             raise UserError(
                 f"extractor.block {config.block} is none of this model's: {', '.join(blocks)}"
             )
-        check_told(model, config.prompt, store)
+        check_told(found, config.prompt)
         kept = model.model_dump(mode="json", include=set(_OF_MODEL))
     else:
         model = ModelConfig(family=config.kind, path=config.path, pretrained=config.pretrained)
         kept = {}
         try:
-            check_model(model, store)
+            found = resolve_model(model, store)
         except UserError as error:
             raise UserError(f"extractor: {error}") from error
-    return tree | {"model": kept | {"fingerprint": fingerprint(model, store)}}
+    return tree | {"model": kept | {"fingerprint": found.fingerprint}}

@@ -12,11 +12,11 @@ from PIL import Image
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.data.pictures.transforms import to_model_range, to_square
 from zsd_ray.models.denoiser import ImageFeatures
-from zsd_ray.models.families.timm_classifier import load as load_timm
+from zsd_ray.models.families.timm_classifier import TimmAdapter
 from zsd_ray.models.features.clip_embedding import load_embedding
 from zsd_ray.models.features.inception import load_inception
 from zsd_ray.models.features.probe_features import FeatureExtractor
-from zsd_ray.models.registry import check_model, device_of
+from zsd_ray.models.registry import device_of, resolve_model
 from zsd_ray.storage.store import Store
 from zsd_ray.studies.fid.fid_config import (
     ClipExtractor,
@@ -59,7 +59,7 @@ def _of_clip(config: ClipExtractor, device: torch.device, store: Store) -> Image
 
 def _of_timm(config: TimmExtractor, device: torch.device, store: Store) -> ImageFeatures:
     model = ModelConfig(family="timm", path=config.path, pretrained=config.pretrained)
-    classifier = load_timm(check_model(model, store), model, device)
+    classifier = TimmAdapter().load(resolve_model(model, store).folder, model, device)
 
     def features(pictures_BHW3: Pictures) -> Vectors:
         inputs = [classifier.preprocess(Image.fromarray(picture)) for picture in pictures_BHW3]
@@ -70,14 +70,13 @@ def _of_timm(config: TimmExtractor, device: torch.device, store: Store) -> Image
 
 def _of_denoiser(config: DenoiserExtractor, seed: int, n_rows: int, store: Store) -> ImageFeatures:
     extractor = FeatureExtractor.load(
-        config.model,
+        resolve_model(config.model, store),
         config.prompt,
         [config.t],
         [config.block],
         [config.pooling],
         seed,
         n_rows,
-        store=store,
     )
 
     def features(pictures_BHW3: Pictures) -> Vectors:

@@ -13,7 +13,7 @@ from zsd_ray.config.identity import NUMERICS, differences, hash_of, resolved, se
 from zsd_ray.config.precision import as_before
 from zsd_ray.data.labels.classes import fill_templates, read_names
 from zsd_ray.models.conditioning.labels import is_unconditional, label_names
-from zsd_ray.models.registry import check_model, check_null_prompt, check_prompts, fingerprint
+from zsd_ray.models.registry import ResolvedModel, resolve_model
 from zsd_ray.models.samplers import check_sampler
 from zsd_ray.planning.defaults import prompt_defaults
 from zsd_ray.records.errors import UserError
@@ -104,26 +104,26 @@ def plan_images(config: GenerateConfig, store: Store | None = None) -> Job:
         )
     if config.cluster.batch_size == "auto":
         raise UserError("cluster.batch_size auto is for runs; set a number of images")
-    folder = check_model(model, store)
-    check_sampler(model, folder, config.sampler)
+    found = resolve_model(model, store)
+    check_sampler(model, found.folder, config.sampler)
     prompts: list[str] = []
     classes: list[str] = []
     if config.images_per_class is not None:
         section = prompt_defaults(model, config.prompts)
         classes = _names(section.classes, store)
         if not classes and family.takes == "labels":
-            classes = label_names(folder, model)
+            classes = label_names(found.folder, model)
         if not classes:
             raise UserError("prompts.classes is not set; name the classes to make images of")
         prompts = fill_templates(classes, list(section.templates))
-        check_prompts(model, prompts, store)
+        found.check_prompts(prompts)
         if config.guidance_scale != 1:
-            check_null_prompt(model, store, "guidance_scale", "1.0")
-    elif not is_unconditional(folder):
-        check_null_prompt(model, store, "images", "null, and images_per_class")
+            found.check_null_prompt("guidance_scale", "1.0")
+    elif not is_unconditional(found.folder):
+        found.check_null_prompt("images", "null, and images_per_class")
         prompts = [""]
     n_images = config.images or len(classes) * (config.images_per_class or 0)
-    parts = _identity_parts(config, prompts, classes, store)
+    parts = _identity_parts(config, found, prompts, classes)
     _check_output(output, parts)
     images = ImageParts(output, tuple(classes))
     return Job(config, tuple(prompts), images, n_images, parts)
@@ -182,7 +182,10 @@ def _names(classes: Sequence[str] | Mapping[str, str] | str | None, store: Store
 
 
 def _identity_parts(
-    config: GenerateConfig, prompts: Sequence[str], classes: Sequence[str], store: Store
+    config: GenerateConfig,
+    found: ResolvedModel,
+    prompts: Sequence[str],
+    classes: Sequence[str],
 ) -> dict[str, Any]:
     """What the images depend on. Cluster and batch size are left out, as of a run."""
     tree = config.model_dump(mode="json")
@@ -192,7 +195,7 @@ def _identity_parts(
     }
     return {
         "numerics": NUMERICS,
-        "model": model | {"fingerprint": fingerprint(config.model, store)},
+        "model": model | {"fingerprint": found.fingerprint},
         "prompts": list(prompts),
         "classes": list(classes),
         **{k: tree[k] for k in ("images", "images_per_class", "sampler", "guidance_scale", "seed")},

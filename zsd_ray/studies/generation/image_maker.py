@@ -18,7 +18,7 @@ from zsd_ray.methods.class_rows import batches
 from zsd_ray.models.denoiser import Decoder, Denoiser
 from zsd_ray.models.latents import to_picture
 from zsd_ray.models.library_sampler import LibrarySampler
-from zsd_ray.models.registry import encode_prompts, load_model
+from zsd_ray.models.registry import resolve_model
 from zsd_ray.models.rows import plain_rows, wrapper
 from zsd_ray.studies.generation.generating import PART, Job
 
@@ -29,11 +29,12 @@ class ImageMaker:
     def __init__(self, job: Job) -> None:
         config, store = job.config, job.parts.output.store
         self._job = job
-        self._denoiser = cast(Denoiser, load_model(config.model, store))
+        model = resolve_model(config.model, store)
+        self._denoiser = cast(Denoiser, model.load())
         device = self._denoiser.device
         guided = config.guidance_scale != 1
         texts = [*job.prompts, ""] if guided else list(job.prompts)
-        encoded = encode_prompts(config.model, texts, store) if texts else {}
+        encoded = model.encode_prompts(texts) if texts else {}
         conditioning = {name: torch.from_numpy(rows).to(device) for name, rows in encoded.items()}
         wrap = wrapper(self._denoiser, config.model.compile)
         self._network = plain_rows(self._denoiser, conditioning, wrap)
@@ -43,8 +44,7 @@ class ImageMaker:
             self._library = None
         else:
             steps = config.sampler.steps
-            name = config.sampler.name
-            self._library = LibrarySampler(config.model, self._denoiser, name, steps, store)
+            self._library = LibrarySampler(model, self._denoiser, config.sampler.name, steps)
 
     @torch.inference_mode()
     def __call__(self, part: int) -> int:

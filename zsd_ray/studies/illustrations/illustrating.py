@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 
 from zsd_ray.config.algorithms import CrossAttentionMethod
-from zsd_ray.config.families import FAMILIES
 from zsd_ray.config.method import Capability
 from zsd_ray.config.run import RunConfig
 from zsd_ray.data.dataset import ImageDataset, spread
@@ -26,7 +25,7 @@ from zsd_ray.methods.cross_attention import class_maps
 from zsd_ray.methods.method import Bound, Sample
 from zsd_ray.models.denoiser import Conditioning, Denoiser, PromptEncoder
 from zsd_ray.models.latents import to_picture
-from zsd_ray.models.registry import encode_prompts, load_model, load_prompt_encoder
+from zsd_ray.models.registry import ResolvedModel
 from zsd_ray.models.rows import plain_rows
 from zsd_ray.records.errors import ImageError, UserError
 from zsd_ray.records.redaction import redact
@@ -105,6 +104,7 @@ def _chosen(row: dict[str, Any]) -> Chosen:
 
 def illustrate(
     config: RunConfig,
+    model: ResolvedModel,
     names: Sequence[str],
     chosen: Sequence[Chosen],
     settings: Settings,
@@ -115,7 +115,7 @@ def illustrate(
     """Load the model of a run, and let it show what it makes of some images.
 
     Args:
-        config, names: of the run, and of its classes.
+        config, model, names: of the run, and of its classes.
         run: what to call it.
         store: how the model and the images are reached.
 
@@ -127,7 +127,7 @@ def illustrate(
             f"model.family {config.model.family} scores an image at once and denoises nothing, so "
             "there is nothing to show; illustrate a run of a diffusion model"
         )
-    studio = _Studio(config, names, chosen, settings, store)
+    studio = _Studio(config, model, names, chosen, settings, store)
     total = _PARTS * len(chosen) + max(0, len(chosen) - 1)
     done = 0
 
@@ -163,6 +163,7 @@ class _Studio:
     def __init__(
         self,
         config: RunConfig,
+        model: ResolvedModel,
         names: Sequence[str],
         chosen: Sequence[Chosen],
         settings: Settings,
@@ -170,18 +171,19 @@ class _Studio:
     ) -> None:
         self._store = store
         self._config = config
+        self._model = model
         self._names = names
         self._chosen = chosen
         self._settings = settings
-        self._abilities = FAMILIES[config.model.family].abilities
+        self._abilities = model.family.abilities
         self._dataset = open_dataset(config.data, store)
         self._numbers = _numbers(self._dataset, chosen)
-        self._denoiser = cast(Denoiser, load_model(config.model, store))
+        self._denoiser = cast(Denoiser, model.load())
         self._samples = Samples(encoder(self._denoiser, with_pixels=True))
         self._template = config.prompts.templates[0]
         self._shown = sorted({k for each in chosen for k in each.classes})
         prompts = fill_templates([names[k] for k in self._shown], [self._template])
-        self._conditioning: Conditioning = encode_prompts(config.model, prompts, store)
+        self._conditioning: Conditioning = model.encode_prompts(prompts)
         self.left_out = dict.fromkeys(self._missing())
 
     def can(self, *abilities: Capability) -> bool:
@@ -278,7 +280,7 @@ class _Studio:
 
     @cached_property
     def _prompt_encoder(self) -> PromptEncoder:
-        return load_prompt_encoder(self._config.model, self._store)
+        return self._model.load_prompt_encoder()
 
     def _sample(self, chosen: Chosen) -> Sample:
         try:

@@ -11,6 +11,7 @@ import torch
 from zsd_ray.config.pooling import Cell
 from zsd_ray.data.pictures.transforms import to_model_range, to_square
 from zsd_ray.models.features.probe_features import FeatureExtractor
+from zsd_ray.models.registry import resolve_model
 from zsd_ray.records.errors import ImageError, UserError
 from zsd_ray.results.output import Output
 from zsd_ray.studies.probes.feature_parts import FeatureParts
@@ -94,14 +95,13 @@ class Extraction:
             config = self._config
             blocks = None if config.blocks == "all" else config.blocks
             extractor = FeatureExtractor.load(
-                checkpoint.model,
+                resolve_model(checkpoint.model, self._output.store),
                 config.prompt,
                 config.timesteps,
                 blocks,
                 config.pooling,
                 config.seed,
                 self._n_rows,
-                store=self._output.store,
             )
             self._loaded = checkpoint, extractor
         return self._loaded[1]

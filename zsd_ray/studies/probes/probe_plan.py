@@ -18,7 +18,7 @@ from zsd_ray.data.dataset import ImageDataset, choose_share, choose_subset
 from zsd_ray.data.open import open_dataset
 from zsd_ray.models.conditioning.fixed_conditioning import check_told
 from zsd_ray.models.features.block_names import block_names
-from zsd_ray.models.registry import check_model, fingerprint
+from zsd_ray.models.registry import resolve_model
 from zsd_ray.records.errors import UserError, some
 from zsd_ray.records.redaction import redact, redacted
 from zsd_ray.results.output import Output
@@ -158,9 +158,10 @@ def _checkpoints(config: ProbeConfig, store: Store) -> list[Checkpoint]:
     found = []
     for name, path in zip(names, paths, strict=True):
         model = config.model.model_copy(update={"path": path})
-        _check_blocks(config, path, block_names(check_model(model, store)))
-        check_told(model, config.prompt, store)
-        found.append(Checkpoint(name, model, fingerprint(model, store)))
+        files = resolve_model(model, store)
+        _check_blocks(config, path, block_names(files.folder))
+        check_told(files, config.prompt)
+        found.append(Checkpoint(name, model, files.fingerprint))
     wanted = config.save.checkpoint
     if wanted is not None and wanted not in names:
         raise UserError(f"save.checkpoint {wanted} is none of these: {some(names)}")
