@@ -132,7 +132,7 @@ class OtherData(Inputs):
     """The digits with some labels corrected and some images removed."""
 
     def __init__(self, labels=None, without=()):
-        super().__init__()
+        super().__init__(Store())
         self.labels = labels or {}
         self.without = without
 
