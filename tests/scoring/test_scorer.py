@@ -28,7 +28,7 @@ from zsd_ray.storage.store import Store
 
 PROMPTS = [f"a {noun} of a {name}" for name in ("cat", "dog", "bird") for noun in ("photo", "map")]
 SEED = 11
-FILES = SimpleNamespace(load_prompt_encoder=None, store=Store())
+FILES = SimpleNamespace(load_prompt_encoder=lambda: None, store=Store())
 
 
 @pytest.fixture(scope="module")
