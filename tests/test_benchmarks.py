@@ -11,6 +11,7 @@ from zsd_ray.config.run import RunConfig, parse_config
 __all__ = ["benchmarks"]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("program", [name for name in PROGRAMS if name != ON_RAY])
 def test_every_program_runs(program, benchmarks, monkeypatch, capsys):
     run_quick(program, monkeypatch)

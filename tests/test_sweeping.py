@@ -83,6 +83,7 @@ def test_a_second_sweep_does_nothing(swept):
     assert run_info(first.tracked) == before
 
 
+@pytest.mark.full
 def test_more_images_extend_each_cell(swept, tmp_path):
     suite = suite_of(
         tmp_path / "suite", methods={"fixed": {"pruning": {"rule": "none", "draws": 2}}}
@@ -120,6 +121,7 @@ def test_the_page_shows_tables_and_names_are_escaped(swept):
     assert (path / "digits/digits/fixed/report.html").is_file()
 
 
+@pytest.mark.full
 def test_a_cell_that_breaks_off_is_left_and_taken_up_again(tmp_path, monkeypatch):
     suite, real = suite_of(tmp_path / "suite"), sweeping.run_plan
 
@@ -191,6 +193,7 @@ def test_the_command_prints_the_table(swept, capsys, tmp_path):
     assert path.is_dir()
 
 
+@pytest.mark.full
 def test_a_data_set_is_listed_and_a_model_hashed_once(tmp_path, monkeypatch):
     opened, hashed = [], []
     listing, hashing = inputs.open_dataset, inputs.fingerprint

@@ -30,6 +30,7 @@ def run(tmp_path_factory):
     return zsd_ray.run(captioned(path, output=output), local=True)
 
 
+@pytest.mark.full
 def test_scores_are_those_of_a_run_with_the_captions_as_classes(run, tmp_path):
     """The captioned run scores two of the three; draws, prompts and images are the same."""
     assert sorted(run.run.classes) == sorted(SHAPES)

@@ -10,8 +10,6 @@ from zsd_ray.config.run import RunConfig, load_config, parse_config
 from zsd_ray.planning.plan import make_plan
 from zsd_ray.records.errors import UserError
 
-pytestmark = pytest.mark.end_to_end
-
 SMALL = {
     "exact-likelihood": {"solver": "heun", "steps": 2},
     "ddim-knn": {"steps": 3},

@@ -15,8 +15,6 @@ from zsd_ray.models.registry import encode_prompts, load_model
 from zsd_ray.planning.plan import make_plan
 from zsd_ray.records.errors import UserError
 
-pytestmark = pytest.mark.end_to_end
-
 LIMIT = 30
 TEMPLATES = ["a photo of the digit {}.", "{}"]
 

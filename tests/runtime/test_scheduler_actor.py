@@ -17,8 +17,6 @@ from zsd_ray.runtime.epochs import Claim
 from zsd_ray.runtime.scheduler_actor import SchedulerShell
 from zsd_ray.runtime.sink import Sink
 
-pytestmark = pytest.mark.end_to_end
-
 N_IMAGES = 6
 BATCH = 40
 

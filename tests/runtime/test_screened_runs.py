@@ -17,8 +17,6 @@ from zsd_ray.evaluation.forecast import forecast
 from zsd_ray.planning.plan import make_plan
 from zsd_ray.results.output import Output
 
-pytestmark = pytest.mark.end_to_end
-
 LIMIT = 20
 RULE = {"rule": "clark-jaini", "min_scores": 12, "max_scores": 60, "p_value": 0.01}
 TREE = {
