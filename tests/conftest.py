@@ -111,6 +111,17 @@ def local_ray():
     ray.shutdown()
 
 
+@pytest.fixture(scope="module")
+def a_plain_report():
+    """In place of the page that each run of a file makes in a second of a core; yields the real."""
+    from zsd_ray.reports import html
+
+    with pytest.MonkeyPatch.context() as patch:
+        real = html.render_report
+        patch.setattr(html, "render_report", lambda run, *_: f"<p>{run.status}</p>")
+        yield real
+
+
 @pytest.fixture(scope="session")
 def running_s3(tmp_path_factory):
     """The S3 server of all tests; they take `s3`."""

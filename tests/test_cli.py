@@ -69,7 +69,8 @@ def test_help_imports_nothing_heavy():
 @pytest.mark.usefixtures("a_process")
 def test_only_workers_import_torch():
     """It takes seconds of a core, in each of a run's processes."""
-    others = ("engine.plan", "session", "runtime.driver", "runtime.scheduler_actor", "runtime.sink")
+    runtime = ("runtime.driver", "runtime.scheduler_actor", "runtime.sink")
+    others = ("planning.plan", "evaluation.session", *runtime)
     code = (
         "import sys\n"
         f"for name in {others!r}: __import__(f'zsd_ray.{{name}}')\n"

@@ -14,6 +14,8 @@ from zsd_ray.studies.sweeps import sweeping
 from zsd_ray.studies.sweeps.suite_config import SuiteConfig
 from zsd_ray.studies.sweeps.sweeping import sweep
 
+pytestmark = pytest.mark.usefixtures("a_plain_report")
+
 RULE = {"rule": "clark-jaini", "min_scores": 4, "max_scores": 8, "p_value": 0.05}
 
 
@@ -163,6 +165,7 @@ def test_a_suite_of_which_nothing_can_start_is_bad_input(tmp_path):
     assert not (tmp_path / "suite").exists()
 
 
+@pytest.mark.full
 def test_an_interrupted_sweep_goes_on(tmp_path, monkeypatch):
     suite, real = suite_of(tmp_path / "suite"), sweeping.run_plan
 

@@ -10,6 +10,8 @@ from zsd_ray.data.open import open_dataset
 from zsd_ray.planning.plan import make_plan
 from zsd_ray.records.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("a_plain_report")
+
 DATA = {"source": "two-objects", "task": "shape", "limit": 6}
 ALL = {"rule": "none", "draws": 4}
 SHAPES = ["A cube.", "A sphere.", "A cylinder."]

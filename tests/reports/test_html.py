@@ -226,6 +226,7 @@ def test_long_error_messages_are_cut(simulate: Callable[..., Any]) -> None:
     assert max(map(len, re.findall("x+", Page(render(run)).text))) == 999
 
 
+@pytest.mark.full
 def test_a_missing_picture_leaves_a_placeholder(simulated: Any) -> None:
     html = render_report(simulated.run, simulated.decisions, simulated.draws, {})
     page = check_safe(html)

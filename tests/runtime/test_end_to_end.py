@@ -21,6 +21,8 @@ from tests.support.processes import SECONDS, actors, wait_until
 from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.records.errors import RunBrokenError
 
+pytestmark = pytest.mark.usefixtures("a_plain_report")
+
 LIMIT = 40
 PRUNING = {"rule": "clark-jaini", "min_scores": 12, "max_scores": 60, "p_value": 0.01}
 NUMBERS = (
@@ -191,7 +193,8 @@ def test_other_rules_run(folder_config, rule):
     assert all(row["n_spent"] == row["n_evaluations"] for row in good)
 
 
-def test_the_report_and_mlflow_are_there(local_run, tmp_path):
+def test_the_report_and_mlflow_are_there(a_plain_report, monkeypatch, tmp_path):
+    monkeypatch.setattr("zsd_ray.reports.html.render_report", a_plain_report)
     config = configure(
         tmp_path / "run",
         data={"source": "digits", "limit": 5},

@@ -25,6 +25,8 @@ from zsd_ray.results.output import Output
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.runtime.driver import run_on_ray
 
+pytestmark = pytest.mark.usefixtures("a_plain_report")
+
 
 def configure(path, **sections):
     return built_in(path, **{**MEANS, **sections})

@@ -11,6 +11,8 @@ from zsd_ray.models.registry import check_null_prompt
 from zsd_ray.planning.plan import make_plan
 from zsd_ray.records.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("a_plain_report")
+
 NULL = {"normaliser": "null-prompt"}
 
 

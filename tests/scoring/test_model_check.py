@@ -12,6 +12,8 @@ from zsd_ray.records.errors import UserError
 from zsd_ray.scoring import model_check
 from zsd_ray.scoring.model_check import ModelCheck, compare
 
+pytestmark = pytest.mark.usefixtures("a_plain_report")
+
 
 def configure(path, limit=4, **model):
     tree = {

@@ -188,6 +188,7 @@ def test_training_learns(tmp_path):
     assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
 
 
+@pytest.mark.full
 def test_a_classifier_learns_its_images(tmp_path):
     config = configure(
         tmp_path / "c", CLASSIFIER, epochs=30, optimiser={"learning_rate": 0.01},
