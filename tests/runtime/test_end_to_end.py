@@ -120,6 +120,7 @@ def test_another_batch_size_gives_the_same_predictions(local_run, tmp_path):
     assert predictions(result) == predictions(local_run)
 
 
+@pytest.mark.full
 def test_a_run_is_extended_and_finished_images_are_not_redone(local_run, tmp_path):
     first = zsd_ray.run(configure(tmp_path, data={"source": "digits", "limit": 15}), local=True)
     assert first.metrics["images"] == 15

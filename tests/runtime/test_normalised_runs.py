@@ -52,6 +52,7 @@ def test_the_null_prompt_is_counted_once_a_draw(runs):
         assert other["n_spent"] >= other["n_evaluations"]
 
 
+@pytest.mark.full
 def test_batches_are_as_full_as_without(tmp_path):
     """A micro-batch of ten classes and the null prompt still fills whole batches."""
     result = zsd_ray.run(small(tmp_path / "run", NULL), local=True)
