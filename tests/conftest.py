@@ -99,14 +99,22 @@ def local_ray():
     """One Ray for all tests that need one; a run inside it leaves it standing."""
     import ray
 
-    ray.init(
-        address="local",  # not whatever else runs on this machine
-        num_cpus=8,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-        _node_ip_address="127.0.0.1",
-    )
+    for start in (1, 2, 3):
+        try:
+            ray.init(
+                address="local",  # not whatever else runs on this machine
+                num_cpus=8,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="error",
+                _node_ip_address="127.0.0.1",
+            )
+            break
+        except Exception as error:  # Ray raises what it is
+            ray.shutdown()
+            # It waits for 30 s, which a busy machine may need to read its programs.
+            if start == 3 or "timed out" not in str(error):
+                raise
     yield ray
     ray.shutdown()
 
