@@ -1,20 +1,31 @@
-# Two commands do everything: `make demo` and `make test`. Both make .venv first.
+# `make demo` runs something, `make test` and `make test-all` test it. All make .venv first.
 PYTHON ?= python3.11
 BIN := .venv/bin
 # One thread a process: model workers share the cores, and torch's threads would fight over them.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test coverage check format benchmark clean
+PYTEST := $(BIN)/pytest --dist loadscope --durations=25
+QUICK := -n 2 -m 'not full' --hypothesis-profile=quick
+COVERED := --cov --cov-report=term:skip-covered
+
+.PHONY: demo test test-all coverage coverage-all check format benchmark clean
 
 demo: .venv/installed
 	$(BIN)/zsd-ray run configs/digits.yaml
 
+# Of each kind something: a run on Ray, a resumed one, a store, a few examples of each property.
 test: .venv/installed
-	$(BIN)/pytest -n 3 --dist loadscope
+	$(PYTEST) $(QUICK)
 
-# Apart from `test`: measuring branches doubles the time of the pure Python tests.
+test-all: .venv/installed
+	$(PYTEST) -n 3
+
+# Apart from the tests: to measure branches doubles the time of the pure Python ones.
 coverage: .venv/installed
-	$(BIN)/pytest -n 3 --dist loadscope --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(PYTEST) $(QUICK) $(COVERED) --cov-fail-under=85
+
+coverage-all: .venv/installed
+	$(PYTEST) -n 3 $(COVERED) --cov-fail-under=95
 
 check: .venv/installed
 	$(BIN)/ruff check .

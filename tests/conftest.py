@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
+import subprocess
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.support import s3_server
+from tests.support import markers, profiles, s3_server
 
-# Machines are busy; a slow example is no failure.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
+profiles.register()
 
 # Before torch, transformers or ray are imported anywhere.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -51,19 +48,34 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     return _Scheduling(config, log)
 
 
-_STARTS_PROCESSES = re.compile(r"\b(local_ray|local_cluster|subprocess)\b")
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(markers.Watch())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that start clusters and processes come first: they wait, and the others fill that."""
+    markers.mark(items)
 
-    @cache
-    def rank(path: Path) -> int:
-        if path.parent.name == "runtime":
-            return 0
-        return 1 if _STARTS_PROCESSES.search(path.read_text(encoding="utf-8")) else 2
 
-    items.sort(key=lambda item: rank(item.path))
+# What a test starts: tests/support/markers.py has the marker of each.
+
+
+@pytest.fixture(scope="session")
+def a_process() -> ModuleType:
+    """To start programs with."""
+    return subprocess
+
+
+@pytest.fixture(scope="session")
+def private_ray() -> None:
+    """For a test of which a run, or the test itself, starts a Ray of its own."""
+
+
+@pytest.fixture(scope="session")
+def a_cluster():
+    """To start a Ray cluster of several nodes: `with a_cluster("2") as cluster`."""
+    from tests.support.local_cluster import local_cluster
+
+    return local_cluster
 
 
 @pytest.fixture(scope="session")
@@ -89,16 +101,35 @@ def local_ray():
     """One Ray for all tests that need one; a run inside it leaves it standing."""
     import ray
 
-    ray.init(
-        address="local",  # not whatever else runs on this machine
-        num_cpus=8,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-        _node_ip_address="127.0.0.1",
-    )
+    for start in (1, 2, 3):
+        try:
+            ray.init(
+                address="local",  # not whatever else runs on this machine
+                num_cpus=8,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="error",
+                _node_ip_address="127.0.0.1",
+            )
+            break
+        except Exception as error:  # Ray raises what it is
+            ray.shutdown()
+            # It waits for 30 s, which a busy machine may need to read its programs.
+            if start == 3 or "timed out" not in str(error):
+                raise
     yield ray
     ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def a_plain_report():
+    """In place of the page that each run of a file makes in a second of a core; yields the real."""
+    from zsd_ray.reports import html
+
+    with pytest.MonkeyPatch.context() as patch:
+        real = html.render_report
+        patch.setattr(html, "render_report", lambda run, *_: f"<p>{run.status}</p>")
+        yield real
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,9 @@ from zsd_ray.scheduling.open_image import Backlog
 __all__ = ["benchmarks"]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("program", [name for name in PROGRAMS if name != ON_RAY])
-def test_every_program_runs(program, benchmarks, monkeypatch, capsys):
+def test_every_program_runs(program, a_process, benchmarks, monkeypatch, capsys):
     run_quick(program, monkeypatch)
     shown = capsys.readouterr().out
     assert any(character.isdigit() for character in shown), f"{program} showed no figure: {shown!r}"

@@ -33,6 +33,7 @@ def run(*arguments):
     )
 
 
+@pytest.mark.usefixtures("a_process")
 def test_help_lists_the_commands_and_exit_codes():
     result = run("--help")
     assert result.returncode == 0
@@ -40,6 +41,7 @@ def test_help_lists_the_commands_and_exit_codes():
         assert word in result.stdout
 
 
+@pytest.mark.usefixtures("a_process")
 @pytest.mark.parametrize("command", ["models", "models --json"])
 def test_a_reader_that_goes_is_no_error(command):
     line = f"set -o pipefail; {sys.executable} -m zsd_ray.cli {command} | head -1"
@@ -48,6 +50,7 @@ def test_a_reader_that_goes_is_no_error(command):
     assert result.stdout.count("\n") == 1
 
 
+@pytest.mark.usefixtures("a_process")
 def test_help_imports_nothing_heavy():
     code = (
         "import sys\n"
@@ -63,15 +66,11 @@ def test_help_imports_nothing_heavy():
     assert "HEAVY []" in result.stdout
 
 
+@pytest.mark.usefixtures("a_process")
 def test_only_workers_import_torch():
     """It takes seconds of a core, in each of a run's processes."""
-    others = (
-        "planning.plan",
-        "evaluation.session",
-        "runtime.driver",
-        "runtime.scheduler_actor",
-        "runtime.sink",
-    )
+    runtime = ("runtime.driver", "runtime.scheduler_actor", "runtime.sink")
+    others = ("planning.plan", "evaluation.session", *runtime)
     code = (
         "import sys\n"
         f"for name in {others!r}: __import__(f'zsd_ray.{{name}}')\n"
@@ -83,6 +82,8 @@ def test_only_workers_import_torch():
     assert "TORCH False" in result.stdout
 
 
+@pytest.mark.full
+@pytest.mark.usefixtures("a_process")
 def test_local_never_imports_ray(tmp_path):
     code = (
         "import sys\n"
@@ -109,6 +110,8 @@ def test_a_run_prints_its_table_and_where_everything_lies(tmp_path, capsys):
     assert record["config"]["data"]["limit"] == 3
 
 
+@pytest.mark.full
+@pytest.mark.usefixtures("a_process")
 def test_the_progress_bar_moves_on_a_terminal(tmp_path):
     """Under a real pseudo-terminal: images done, accuracy with its interval, rate, time left."""
     parent, child = pty.openpty()
@@ -170,6 +173,8 @@ def test_a_device_that_is_not_there_is_bad_input(capsys, tmp_path):
     assert "no CUDA device" in bad(capsys, out, "--set=model.device=cuda")
 
 
+@pytest.mark.full
+@pytest.mark.usefixtures("a_process")
 def test_a_cluster_that_does_not_answer_is_bad_input(tmp_path):
     for address in ("127.0.0.1:1", "nonsense"):
         result = run(
@@ -180,6 +185,7 @@ def test_a_cluster_that_does_not_answer_is_bad_input(tmp_path):
         assert f"cluster.address {address} does not answer" in line
 
 
+@pytest.mark.usefixtures("private_ray")
 def test_more_gpus_than_there_are_is_bad_input(tmp_path):
     result = run(
         "run", CONFIG, f"--set=output.path={tmp_path}/x", "--set=cluster.gpus_per_worker=64"
@@ -284,6 +290,7 @@ def test_status_of_a_finished_run(capsys, tmp_path):
     assert (beat["status"], beat["progress"]["n_decided"]) == ("finished", 3)
 
 
+@pytest.mark.usefixtures("a_process")
 def test_status_of_a_run_on_an_object_store(s3, tmp_path):
     where = [f"--set=output.path={s3.url}/run", f"--set=storage.endpoint={s3.endpoint}"]
     assert run("run", CONFIG, "--limit=1", *FAST, *where).returncode == 0
@@ -309,7 +316,8 @@ def test_status_of_nothing_is_bad_input(capsys, tmp_path):
         assert word in line
 
 
-@pytest.mark.end_to_end
+@pytest.mark.full
+@pytest.mark.usefixtures("a_process")
 def test_a_second_driver_is_refused_and_a_killed_one_is_not_waited_for(capsys, tmp_path):
     command = [CONFIG, "--local", f"--set=output.path={tmp_path}/run", "--set=tracking.mlflow=off"]
     rules = ["--set=output.flush_seconds=0.01", "--set=pruning={rule: none, draws: 50}"]

@@ -174,6 +174,7 @@ def shell(line):
     return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.usefixtures("a_process")
 def test_a_full_disk_under_stdout_is_one_line():
     result = shell("zsd-ray datasets > /dev/full")
     assert result.returncode == 1

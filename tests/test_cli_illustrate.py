@@ -41,6 +41,7 @@ def refused(capsys, *arguments):
     return line
 
 
+@pytest.mark.full
 def test_a_page_and_arrays_that_are_the_same_each_time(run, capsys, monkeypatch):
     few = replace(engine.SETTINGS, steps=4, levels=[0.3, 0.6], level_steps=2, noises=3, orders=1)
     monkeypatch.setattr(engine, "SETTINGS", few)

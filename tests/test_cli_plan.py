@@ -47,6 +47,7 @@ def test_plan_counts_what_is_done_and_refuses_what_a_run_refuses(capsys, tmp_pat
     assert "belongs to another run" in capsys.readouterr().err
 
 
+@pytest.mark.full
 def test_a_pilot_of_real_images(capsys, tmp_path):
     sections = [
         f"--set=output.path={tmp_path}/run", "--set=cluster={workers: 4, gpus_per_worker: 0.5}",
@@ -67,6 +68,7 @@ def test_a_pilot_of_real_images(capsys, tmp_path):
     assert estimate["hours"]["value"] == pytest.approx(hours / 4)
 
 
+@pytest.mark.full
 def test_the_pilots_images_are_those_of_a_limit(capsys, monkeypatch, tmp_path):
     """On what a cluster would be asked for; the run itself is taken from a local one."""
     from zsd_ray.evaluation import forecast as forecasting

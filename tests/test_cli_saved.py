@@ -136,6 +136,8 @@ def test_decisions_become_probabilities(digits, capsys, tmp_path):
     assert "3 labelled images" in refused(capsys, "calibrate", digits)
 
 
+@pytest.mark.full
+@pytest.mark.usefixtures("a_process")
 def test_no_model_library_is_imported(digits):
     code = (
         "import sys\n"

@@ -95,6 +95,8 @@ sys.exit(main(['models']))
 """
 
 
+@pytest.mark.few(1)
+@pytest.mark.usefixtures("a_process")
 @pytest.mark.parametrize("moment", _MOMENTS)
 def test_every_moment_ends_with_130_and_one_line(moment):
     done = subprocess.run(
@@ -108,6 +110,8 @@ def test_every_moment_ends_with_130_and_one_line(moment):
     assert done.stderr == "zsd-ray: interrupted; run the same command again to go on\n"
 
 
+@pytest.mark.few(1)
+@pytest.mark.usefixtures("a_process")
 @pytest.mark.parametrize("end", _ENDS)
 def test_a_signal_after_a_command_changes_nothing_of_its_end(end):
     done = subprocess.run(

@@ -61,6 +61,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(("file", "name"), [
     (file, name)
     for file, name in outputs.CASES
@@ -177,6 +178,7 @@ HARMLESS = {("fid.json", "flipped")}
 """Another letter in a text."""
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", sorted(outputs.ANY))
 @pytest.mark.parametrize("file", sorted(RECORDS))
 def test_a_damaged_record_is_named(file, name, tmp_path):

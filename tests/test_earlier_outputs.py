@@ -15,6 +15,8 @@ import pytest
 import zsd_ray
 from zsd_ray.config.run import RunConfig, parse_config
 
+pytestmark = pytest.mark.usefixtures("a_plain_report")
+
 EARLIER = Path(__file__).parent / "assets" / "earlier_output"
 
 
@@ -51,6 +53,7 @@ def test_an_output_of_an_earlier_version_is_resumed_to_the_last_bit(output: Path
     assert result.run.status == "finished"
 
 
+@pytest.mark.full
 def test_a_finished_output_of_an_earlier_version_stays_as_it_is(output: Path) -> None:
     zsd_ray.run(config(output), local=True)
     parts = sorted((output / "decisions").iterdir())

@@ -15,6 +15,7 @@ def model(tmp_path_factory):
     return str(folder)
 
 
+@pytest.mark.full
 def test_every_picture_is_decided_or_says_why_not(model, tmp_path):
     """A strip of 120,000 pixels ended the run each time that it was resumed."""
     strip = {"strip": pictures.long()["1 x 120,000"]}

@@ -17,13 +17,11 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 import zsd_ray
 from tests.support import s3_server
 from tests.support.digit_runs import PAPER
-from tests.support.local_cluster import ROOT, SECONDS, local_cluster, wait_until
+from tests.support.local_cluster import ROOT, SECONDS, wait_until
 from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.data.readers.digits import NAMES, Digits
 from zsd_ray.results.output import Output
 from zsd_ray.storage.store import Store
-
-pytestmark = pytest.mark.end_to_end
 
 N_IMAGES = 30
 ENDED = (JobStatus.FAILED, JobStatus.SUCCEEDED, JobStatus.STOPPED)
@@ -91,7 +89,7 @@ def bucket(running_s3, digits):
 
 
 @pytest.fixture(scope="module")
-def checkout(bucket, tmp_path_factory):
+def checkout(a_process, bucket, tmp_path_factory):
     """What git does not ignore, a run file, and a built-in model that is nowhere else."""
     folder = tmp_path_factory.mktemp("checkout")
     files = subprocess.run(
@@ -114,8 +112,8 @@ def checkout(bucket, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    with local_cluster("2") as cluster:
+def cluster(a_cluster):
+    with a_cluster("2") as cluster:
         yield cluster
 
 
@@ -187,6 +185,7 @@ def test_a_run_with_everything_on_s3_decides_as_a_local_one(submit, bucket, expe
     assert json.loads(after["run/run.json"])["totals"]["n_rows"] == record["totals"]["n_rows"]
 
 
+@pytest.mark.full
 def test_a_bad_configuration_is_one_line_and_a_failure(submit):
     evaluate = ("jobs/evaluate.py", "--config", "run.yaml", "--set=model.dtype=int3")
     train = (

@@ -13,6 +13,7 @@ def python(*arguments):
     )
 
 
+@pytest.mark.usefixtures("private_ray")
 def test_evaluate_runs_and_passes_options_on(tmp_path):
     result = python(
         "jobs/evaluate.py", "--config", "configs/digits.yaml", "--address", "some:1", "--local",
@@ -24,6 +25,8 @@ def test_evaluate_runs_and_passes_options_on(tmp_path):
     assert record["n_done"] == 1
 
 
+@pytest.mark.few(1)
+@pytest.mark.usefixtures("a_process")
 @pytest.mark.parametrize("job", ["evaluate", "train"])
 def test_exit_codes_reach_the_submitter(job):
     result = python(f"jobs/{job}.py", "--config", "absent.yaml")

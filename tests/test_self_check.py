@@ -23,6 +23,7 @@ def arguments(place, *more):
     ]  # fmt: skip
 
 
+@pytest.mark.full
 def test_it_makes_images_of_each_class_and_classifies_both_sets(capsys, tmp_path):
     assert main(arguments(tmp_path)) == 0
     found = json.loads(capsys.readouterr().out)

@@ -74,6 +74,7 @@ PARTS = [
 ]
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(("file", "name"), PARTS)
 def test_a_damaged_part_is_named_set_aside_and_decided_again(file, name, good, tmp_path, decides):
     folder = tmp_path / "run"

@@ -14,6 +14,8 @@ from zsd_ray.studies.sweeps import sweeping
 from zsd_ray.studies.sweeps.suite_config import SuiteConfig
 from zsd_ray.studies.sweeps.sweeping import sweep
 
+pytestmark = pytest.mark.usefixtures("a_plain_report")
+
 RULE = {"rule": "clark-jaini", "min_scores": 4, "max_scores": 8, "p_value": 0.05}
 
 
@@ -83,6 +85,7 @@ def test_a_second_sweep_does_nothing(swept):
     assert run_info(first.tracked) == before
 
 
+@pytest.mark.full
 def test_more_images_extend_each_cell(swept, tmp_path):
     suite = suite_of(
         tmp_path / "suite", methods={"fixed": {"pruning": {"rule": "none", "draws": 2}}}
@@ -120,6 +123,7 @@ def test_the_page_shows_tables_and_names_are_escaped(swept):
     assert (path / "digits/digits/fixed/report.html").is_file()
 
 
+@pytest.mark.full
 def test_a_cell_that_breaks_off_is_left_and_taken_up_again(tmp_path, monkeypatch):
     suite, real = suite_of(tmp_path / "suite"), sweeping.run_plan
 
@@ -161,6 +165,7 @@ def test_a_suite_of_which_nothing_can_start_is_bad_input(tmp_path):
     assert not (tmp_path / "suite").exists()
 
 
+@pytest.mark.full
 def test_an_interrupted_sweep_goes_on(tmp_path, monkeypatch):
     suite, real = suite_of(tmp_path / "suite"), sweeping.run_plan
 
@@ -191,6 +196,7 @@ def test_the_command_prints_the_table(swept, capsys, tmp_path):
     assert path.is_dir()
 
 
+@pytest.mark.full
 def test_a_data_set_is_listed_and_a_model_found_once(tmp_path, monkeypatch):
     opened, found = [], []
     listing, finding = inputs.open_dataset, inputs.resolve_model

@@ -199,6 +199,7 @@ def test_screened_classes_share_what_the_screen_lost(tmp_path: Path, decisions) 
         assert sum(made["probabilities"]) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.full
 def test_a_baseline_with_one_draw(tmp_path: Path) -> None:
     from zsd_ray.rules.every_draw import EveryDraw
 
@@ -262,6 +263,7 @@ def test_many_images_to_fit_on_are_cut_by_hash(tmp_path: Path, decisions, monkey
     assert positions[-1] > N / 2  # not the first ones by name, which may be of one class
 
 
+@pytest.mark.full
 def test_blocks_of_images_are_as_one(tmp_path: Path, decisions, monkeypatch) -> None:
     whole = calibrate(write(tmp_path / "whole", decisions))
     monkeypatch.setattr("zsd_ray.studies.calibration.calibrating._BLOCK", 7 * K)

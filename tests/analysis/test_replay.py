@@ -25,6 +25,7 @@ def draws_of(made):
     return Draws.of(none, none, none, made.weights[0])
 
 
+@pytest.mark.full
 @given(st.integers(0, 10_000), st.integers(2, 30), st.sampled_from([0.1, 0.01, 0.001]))
 def test_clark_and_jaini(seed, min_scores, p_value):
     made = pool(seed)

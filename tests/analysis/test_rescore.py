@@ -61,6 +61,7 @@ def test_a_full_run_gives_the_decisions_under_another_weighting_and_rule(
     assert found.pruning[1].items() >= {"rule": "li", "keep": [3, 1], "draws": [8, 25]}.items()
 
 
+@pytest.mark.full
 def test_a_screened_run_is_replayed_on_its_candidates(full_run, tmp_path):
     path = str(tmp_path / "screened")
     config = configure(
@@ -79,6 +80,7 @@ def test_a_screened_run_is_replayed_on_its_candidates(full_run, tmp_path):
     assert wider.after.evaluations_per_image == 400 + 3 * 6
 
 
+@pytest.mark.full
 def test_templates_and_a_normaliser_cost_what_they_cost(tmp_path):
     path = str(tmp_path / "normalised")
     config = configure(

@@ -47,6 +47,7 @@ def saved(schedule, own, correction=None, n=4000):
     return SavedScores.of(pa.Table.from_pylist(rows, schema=SCORES), 1)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("schedule", [CHAIN, FlowSchedule(1000.0)])
 @pytest.mark.parametrize("was", ["simple", "heuristic", "standardised"])
 @pytest.mark.parametrize("now", ["simple", "heuristic", "vdm", "standardised", "learned"])

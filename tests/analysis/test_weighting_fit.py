@@ -40,6 +40,7 @@ def plain_sd(path):
         return np.sqrt(squares / freedom)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("run", ["full_run", "pruned_run"])
 def test_the_sd_is_that_of_the_draws_that_all_classes_had(request, run):
     path = request.getfixturevalue(run)
@@ -92,6 +93,7 @@ def test_a_learned_fit_takes_the_labels_of_its_share_alone(full_run, tmp_path):
     assert found.after.value == right / len(tested)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("weighting", ["standardised", "learned"])
 @pytest.mark.parametrize("run", ["full_run", "pruned_run", "staged_run", "default_run"])
 def test_a_fit_and_a_replay_with_its_file_say_the_same(request, run, weighting, tmp_path):

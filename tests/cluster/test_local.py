@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "cluster" / "local.sh"
 
 
+@pytest.mark.usefixtures("a_process")
 def test_it_is_a_program_of_bash():
     assert os.access(SCRIPT, os.X_OK)
     done = subprocess.run(["bash", "-n", SCRIPT], capture_output=True, text=True, check=False)
@@ -52,7 +53,7 @@ def test_what_it_does_not_understand_ends_with_2(arguments, ray_commands):
 
 
 @pytest.fixture
-def ray_commands(tmp_path):
+def ray_commands(a_process, tmp_path):
     """Run it with a `ray` that records: its result and the lines of every call."""
     calls = tmp_path / "calls"
     calls.touch()
@@ -103,7 +104,7 @@ def test_the_autoscalers_configuration_has_the_port_and_the_most_nodes(ray_comma
 
 
 @pytest.fixture
-def provider(tmp_path, monkeypatch):
+def provider(a_process, tmp_path, monkeypatch):
     """The autoscaler's provider, with a `ray` that records how it was started and then sleeps."""
     ray = tmp_path / "ray"
     ray.write_text(
@@ -126,6 +127,7 @@ def provider(tmp_path, monkeypatch):
 WORKER = {TAG_RAY_NODE_KIND: NODE_KIND_WORKER, TAG_RAY_USER_NODE_TYPE: "gpu"}
 
 
+@pytest.mark.full
 def test_the_provider_starts_nodes_with_an_id_resources_and_a_folder_each(provider, tmp_path):
     provider.create_node_with_resources_and_labels({}, WORKER, 2, {"CPU": 1, "GPU": 1}, {})
     nodes = provider.non_terminated_nodes(WORKER)

@@ -59,7 +59,7 @@ def metadata():
 
 
 @pytest.fixture
-def watch(tmp_path, metadata):
+def watch(a_process, tmp_path, metadata):
     """Run the watcher; returns its exit code and the arguments of every call of `ray`."""
     calls = tmp_path / "calls"
     calls.touch()

@@ -45,6 +45,7 @@ def refused(call):
     return message
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", configs.TEXTS)
 def test_every_reader_refuses_a_hostile_text_in_one_line(write, name):
     path = write(configs.TEXTS[name])

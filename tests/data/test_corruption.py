@@ -109,6 +109,7 @@ def assert_same(levels: NDArray[np.uint8], shares: Pixels) -> None:
     assert np.abs(levels - exact).max() <= 0.5 + 1e-6
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("strength", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("kind", KINDS)
 def test_small_pictures_have_the_strengths_of_cifar10_c(kind: str, strength: int) -> None:
@@ -117,6 +118,7 @@ def test_small_pictures_have_the_strengths_of_cifar10_c(kind: str, strength: int
     assert_same(do(picture, kind, strength), expected)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("strength", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "brightness"])
 def test_large_pictures_are_cut_and_have_the_strengths_of_imagenet_c(

@@ -178,12 +178,14 @@ def some(dataset: ImageDataset) -> list[int]:
     return sorted({*range(0, n, max(1, n // 24)), n - 1})
 
 
+@pytest.mark.few(9)
 def test_ids_are_unique_and_stable(config: DataConfig, dataset: ImageDataset) -> None:
     ids = [record.image_id for record in dataset.records]
     assert len(set(ids)) == len(ids) > 0
     assert list(open_dataset(config).records) == list(dataset.records)
 
 
+@pytest.mark.few(9)
 def test_ids_name_no_machine(config: DataConfig, dataset: ImageDataset) -> None:
     for record in dataset.records:
         assert not record.image_id.startswith("/")
@@ -191,6 +193,7 @@ def test_ids_name_no_machine(config: DataConfig, dataset: ImageDataset) -> None:
         assert config.path is None or config.path not in record.image_id
 
 
+@pytest.mark.few(9)
 def test_every_record_has_an_image(dataset: ImageDataset) -> None:
     for index in some(dataset):
         image = dataset.read(index)
@@ -198,6 +201,7 @@ def test_every_record_has_an_image(dataset: ImageDataset) -> None:
         assert to_square(image, 8).shape == (8, 8, 3)
 
 
+@pytest.mark.few(9)
 def test_reading_twice_and_in_any_order_gives_the_same(dataset: ImageDataset) -> None:
     indices = some(dataset)
     forth = {index: np.asarray(dataset.read(index)) for index in indices}
@@ -205,12 +209,14 @@ def test_reading_twice_and_in_any_order_gives_the_same(dataset: ImageDataset) ->
         np.testing.assert_array_equal(np.asarray(dataset.read(index)), forth[index])
 
 
+@pytest.mark.few(9)
 def test_images_differ(dataset: ImageDataset) -> None:
     """A reader that is off by a row group or a file would repeat or skip."""
     seen = {np.asarray(dataset.read(index)).tobytes() for index in some(dataset)}
     assert len(seen) == len(some(dataset))
 
 
+@pytest.mark.few(9)
 def test_pickles_and_reads_after_unpickling(
     dataset: ImageDataset, travel: Callable[[ImageDataset], ImageDataset]
 ) -> None:
@@ -222,6 +228,7 @@ def test_pickles_and_reads_after_unpickling(
         np.testing.assert_array_equal(np.asarray(copy.read(index)), pixels)
 
 
+@pytest.mark.few(9)
 def test_labels_are_in_range(dataset: ImageDataset) -> None:
     for record in dataset.records:
         assert record.label is None or record.label >= 0
@@ -229,11 +236,13 @@ def test_labels_are_in_range(dataset: ImageDataset) -> None:
             assert record.label is None or record.label < len(dataset.label_names)
 
 
+@pytest.mark.few(9)
 def test_label_names_are_distinct_text(dataset: ImageDataset) -> None:
     names = dataset.label_names
     assert names is None or len(set(names)) == len(names)
 
 
+@pytest.mark.few(9)
 def test_subsets_are_nested_and_deterministic(config: DataConfig, dataset: ImageDataset) -> None:
     n = len(dataset.records)
     smaller: set[int] = set()
@@ -247,6 +256,7 @@ def test_subsets_are_nested_and_deterministic(config: DataConfig, dataset: Image
     assert list(choose_subset(dataset.records, None)) == list(range(n))
 
 
+@pytest.mark.few(9)
 def test_a_subset_depends_on_ids_and_not_on_order(dataset: ImageDataset) -> None:
     records = list(dataset.records)
     turned = records[::-1]

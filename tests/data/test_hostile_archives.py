@@ -49,12 +49,14 @@ def test_no_image_is_lost(name: str, tmp_path: Path) -> None:
         assert dataset.read(index).size == (4, 3)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", archives.refused())
 def test_what_is_damaged_or_lies_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(archives.refused()[name])
     refusal(tmp_path / "a.tar")
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", archives.labels())
 def test_labels_that_are_none_are_refused(name: str, tmp_path: Path) -> None:
     extension, content = archives.labels()[name]

@@ -40,6 +40,7 @@ def test_every_type_of_images_and_labels_is_read(name: str, tmp_path: Path) -> N
         assert dataset.read(index).convert("L").getpixel((1, 1)) == 50 + index
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", parquet.refused())
 def test_what_is_no_data_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(parquet.refused()[name])

@@ -193,6 +193,7 @@ FILES: dict[str, tuple[bytes, Colours]] = {
 }  # fmt: skip
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", FILES)
 def test_what_each_file_becomes(name: str) -> None:
     data, expected = FILES[name]
@@ -209,12 +210,14 @@ def test_a_turned_tiff_is_upright(orientation: int) -> None:
     assert levels.ravel().tolist() == ([10, 20] if first_is_first else [20, 10])
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", pictures.sound())
 def test_a_sound_picture_is_read(name: str) -> None:
     pixels = to_square(decode(pictures.sound()[name], "x"), 8)
     assert pixels.shape == (8, 8, 3)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", [*pictures.unknown(), *pictures.broken()])
 def test_what_is_no_picture_says_why_in_one_line(name: str) -> None:
     data = {**pictures.unknown(), **pictures.broken()}[name]

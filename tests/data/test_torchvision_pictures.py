@@ -87,6 +87,7 @@ def test_every_reader_gives_the_pixels_of_pillow_alone(
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.few(4)
 @pytest.mark.filterwarnings("ignore:Palette images")
 @pytest.mark.parametrize("name", FILES)
 def test_it_is_not_ours_where_the_two_differ(name: str) -> None:

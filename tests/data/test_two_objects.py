@@ -64,6 +64,7 @@ def object_in(half: np.ndarray[Any, Any], ground: int) -> np.ndarray[Any, Any]:
     return np.abs(half - ground).max(axis=2) > 8
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("number", range(60))
 def test_each_half_shows_its_object_in_its_colour_and_size(number: int) -> None:
     picture = levels("test", number)
@@ -132,6 +133,7 @@ def test_without_a_task_there_is_no_question() -> None:
     assert all(record.label is None for record in list(dataset.records)[:50])
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_asks_what_is_true_of_its_scenes(name: str) -> None:
     dataset = open_dataset(DataConfig(source="two-objects", task=name))
@@ -150,6 +152,7 @@ def test_a_task_asks_what_is_true_of_its_scenes(name: str) -> None:
         assert negative not in dataset.true_captions(index)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", TASKS)
 def test_the_order_of_captions_does_not_tell_the_right_one(name: str) -> None:
     dataset = TwoObjectsTask("test", name)

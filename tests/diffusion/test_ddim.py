@@ -184,6 +184,7 @@ def test_a_network_that_predicts_x_0_can_be_inverted_where_time_0_has_no_noise()
     assert invert(epsilon, schedule, normal(1), grid(schedule, LEVEL, 4)).isfinite().all()
 
 
+@pytest.mark.full
 def test_the_digits_models_inversion_leads_back():
     config = ModelConfig(device="cpu")
     denoiser = load_model(config)

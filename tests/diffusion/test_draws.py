@@ -142,6 +142,7 @@ def image_means(rule, n_images=2000, n_draws=20):
     return means
 
 
+@pytest.mark.full
 def test_every_random_rule_estimates_the_same_mean_and_the_better_ones_with_less_variance():
     grid = 0.2 + 0.6 * (np.arange(100_000) + 0.5) / 100_000
     expected = peaked(grid).mean()

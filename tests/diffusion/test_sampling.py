@@ -42,6 +42,7 @@ def test_times_without_steps():
     np.testing.assert_allclose(times(SCHEDULES["flow"], 4), [1, 0.75, 0.5, 0.25], atol=1e-8)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 @pytest.mark.parametrize("eta", [0.0, 0.6, 1.0])
 @pytest.mark.parametrize("clip", [False, True])

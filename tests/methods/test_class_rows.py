@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.gaussian_denoiser import SCHEDULES, GaussianDenoiser, bind, class_means
 from tests.support.models import encode_prompts, load_model
+from tests.support.profiles import examples
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion import draws
 from zsd_ray.methods.class_rows import ClassRows, batches
@@ -131,7 +132,7 @@ class Addressed(ClassRows):
         return scores, rows.prompt.numpy() * 0 + 3
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     rows=st.integers(1, 9),
     n_templates=st.integers(1, 3),

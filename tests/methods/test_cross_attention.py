@@ -195,6 +195,7 @@ def plain_scores(bound, config, image, draw, classes):
     return scores, n_prompts * len(config.times)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("aggregate", ["mean", "count"])
 @pytest.mark.parametrize("group", [None, 2, 3, 8])
 @pytest.mark.parametrize("resolutions", [None, [2]])
@@ -222,6 +223,7 @@ def test_equals_the_plain_version(aggregate, group, resolutions, length):
         assert found.n_evaluations == n_evaluations
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("aggregate", ["mean", "count"])
 @pytest.mark.parametrize("group", [None, 2, 3])
 @pytest.mark.parametrize("planted", range(8))

@@ -86,6 +86,7 @@ def plain_scores(tiny, unit, config):
     return scores
 
 
+@pytest.mark.few(2)
 @torch.no_grad()
 @pytest.mark.parametrize("choose", ["nearest", "outlier"])
 @pytest.mark.parametrize("neighbours", [1, 2, 9])

@@ -71,6 +71,7 @@ def plain_scores(bound, method, unit, draw=0):
     )
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("key", METHODS)
 @pytest.mark.parametrize("rows", [12, 2])
 def test_scores_are_those_of_a_plain_loop(key, rows):

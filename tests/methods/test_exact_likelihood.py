@@ -116,6 +116,7 @@ MEANS = np.random.default_rng(0).normal(size=(3, SIZE)) * 0.4
 X_0 = MEANS[1] + 0.7 * np.random.default_rng(1).normal(size=SIZE)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("apart", [0.0, 1.5], ids=["gaussian", "mixture"])
 def test_the_density_is_the_known_one(name, apart):
@@ -259,6 +260,7 @@ def test_a_row_that_fails_leaves_the_others():
     assert fine.n_evaluations == alone.n_evaluations
 
 
+@pytest.mark.full
 def test_a_tolerance_that_float32_cannot_meet_gives_no_number():
     method = make(TwoGaussians("flow", 1.5), MEANS, rtol=1e-12, atol=1e-12, t_range=RANGE["flow"])
     (found,) = score(method, Unit(sample(X_0), range(1), (0, 1, 2)))
@@ -315,6 +317,7 @@ def on_digits(digits, rows, **keys):
     return ExactLikelihood(bound, ExactLikelihoodMethod(**keys))
 
 
+@pytest.mark.full
 def test_company_does_not_matter_to_a_real_network(digits):
     one, other = digits[2]
     method = on_digits(digits, rows=3, rtol=0.05, atol=0.05)

@@ -81,6 +81,7 @@ def counted(bound):
     return rows
 
 
+@pytest.mark.few(2)
 @torch.no_grad()
 @pytest.mark.parametrize("method", [
     NoiseDenoiseMethod(level=0.6, steps=4),

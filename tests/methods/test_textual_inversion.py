@@ -27,6 +27,7 @@ def showing(bound, embedding, number):
     return replace(one, sample=replace(one.sample, x_0=x_0))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("distance", ["l2", "cosine"])
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_an_image_of_a_word_has_that_word(distance, schedule):
@@ -135,6 +136,7 @@ def digits():
     )
 
 
+@pytest.mark.full
 def test_an_image_alone_has_the_same_numbers_on_a_real_model(digits):
     method = made(digits, TextualInversionMethod(steps=3, batch_size=2))
     generator = torch.Generator().manual_seed(0)
@@ -191,6 +193,7 @@ def test_a_name_of_several_tokens_is_the_mean_of_their_outputs(digits):
     assert torch.isfinite(long).all()
 
 
+@pytest.mark.full
 def test_the_built_in_model_is_right_about_most_digits(tmp_path):
     config = configure(
         tmp_path / "run",

@@ -25,6 +25,7 @@ def showing(bound, weights, number):
     return replace(one, sample=replace(one.sample, x_0=x_0))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("constraint", ["softmax", "simplex"])
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_an_image_that_is_a_mixture_has_its_weights(constraint, schedule):

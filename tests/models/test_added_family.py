@@ -72,7 +72,7 @@ def package(tmp_path):
     return run
 
 
-@pytest.mark.end_to_end
+@pytest.mark.usefixtures("a_process")
 def test_a_family_of_another_package_classifies(package, tmp_path):
     config = tmp_path / "run.yaml"
     config.write_text(
@@ -93,7 +93,7 @@ def test_a_family_of_another_package_classifies(package, tmp_path):
     assert "digits, upside down in name alone" in listed.stdout
 
 
-@pytest.mark.end_to_end
+@pytest.mark.usefixtures("a_process")
 def test_a_family_with_a_name_that_is_taken_is_refused(package):
     refused = package("flux", "models")
     assert refused.returncode != 0

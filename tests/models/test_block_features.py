@@ -77,6 +77,7 @@ def by_hand(model, family, forward):
     return found
 
 
+@pytest.mark.few(2)
 def test_features_are_what_the_blocks_return(loaded):
     family, model, conditioning, names = loaded
     x, time = inputs(model)

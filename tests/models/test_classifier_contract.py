@@ -58,6 +58,7 @@ def test_any_picture_becomes_the_input_of_one_forward(tiny, classifier):
     assert (found.std(dim=1) > 1e-6).all(), "the class matters"
 
 
+@pytest.mark.few(1)
 def test_an_image_or_a_class_alone_scores_as_among_others(tiny, classifier):
     config, prompts = tiny
     together = scores(classifier, classes_of(classifier, config, prompts), IMAGES)

@@ -30,6 +30,7 @@ def block(language):
     return re.search(rf"```{language}\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)[1]
 
 
+@pytest.mark.full
 def test_the_documented_example_classifies_digits(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     source = block("python")

@@ -58,6 +58,7 @@ def use(config, prompts):
 # ---- whole files, when a run is planned
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_a_damaged_file_is_named_when_a_run_is_planned(kind, copy):
     folder, config, _ = copy(kind)
@@ -74,6 +75,7 @@ def test_a_damaged_file_is_named_when_a_run_is_planned(kind, copy):
     check_model(config)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_a_file_that_holds_no_json_object_is_named_when_a_run_is_planned(kind, copy):
     folder, config, _ = copy(kind)
@@ -147,6 +149,7 @@ def test_a_number_that_float16_does_not_hold_is_said_to_be_one_of_float16(copy):
     assert "or set model.dtype: float32" in said
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("spoil", [hostile.reshape_tensor, hostile.add_tensor])
 @pytest.mark.parametrize(
     ("kind", "name", "tensor"),
@@ -203,6 +206,7 @@ def test_shards_are_one_network_and_their_index_names_files_beside_it(part, copy
 # ---- values
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("kind", "name", "spot", "value"),
     [

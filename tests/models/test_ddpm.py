@@ -30,6 +30,7 @@ def model(tmp_path, **keys):
     return ModelConfig(family="ddpm", path=str(tmp_path / "ddpm"), device="cpu", **section)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("kind", KINDS)
 def test_ddpm_equals_the_librarys_own_network_and_scheduler(tmp_path, kind):
     from diffusers import DDPMPipeline

@@ -22,6 +22,7 @@ def test_these_families_decode():
     assert {family for family, _ in DECODES} == set(FAMILIES) - {"custom", "clip", "timm", "probe"}
 
 
+@pytest.mark.few(2)
 @torch.no_grad()
 @pytest.mark.parametrize("key", DECODES, ids="-".join)
 def test_decoding_what_was_encoded_is_the_librarys_reconstruction(key, tmp_path):

@@ -52,6 +52,7 @@ def inputs(denoiser, conditioning):
     return x, time, rows(conditioning, np.arange(N_ROWS) % n_prompts)
 
 
+@pytest.mark.few(4)
 def test_declares_its_shapes_and_keeps_them(denoiser, inputs):
     images = torch.rand(2, 3, denoiser.image_size, denoiser.image_size) * 2 - 1
     x = denoiser.encode_images(images)
@@ -64,6 +65,7 @@ def test_declares_its_shapes_and_keeps_them(denoiser, inputs):
     assert not output.requires_grad
 
 
+@pytest.mark.few(4)
 def test_the_schedule_goes_from_data_to_noise(denoiser):
     schedule = denoiser.schedule
     t = schedule.snap(np.linspace(0.02, 0.98, 50))
@@ -79,6 +81,7 @@ def test_the_schedule_goes_from_data_to_noise(denoiser):
     np.testing.assert_allclose(schedule.log_snr_slope(t), slope, rtol=1e-3)
 
 
+@pytest.mark.few(4)
 def test_many_prompts_are_encoded_as_each_alone(tiny, conditioning):
     config, prompts = tiny
     many = encode_prompts(config, [prompts[i % len(prompts)] for i in range(70)])
@@ -90,6 +93,7 @@ def test_many_prompts_are_encoded_as_each_alone(tiny, conditioning):
                                    rtol=1e-4, atol=1e-5)  # fmt: skip
 
 
+@pytest.mark.few(4)
 def test_a_batch_of_one_equals_a_batch_of_many(denoiser, inputs):
     x, time, conditioning = inputs
     together = denoiser.predict(*inputs)
@@ -101,6 +105,7 @@ def test_a_batch_of_one_equals_a_batch_of_many(denoiser, inputs):
         torch.testing.assert_close(together[only], alone, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.few(4)
 def test_conditioning_matters(denoiser, conditioning, inputs):
     x, time = inputs[0][:2], inputs[1][:2]
     one = denoiser.predict(x, time, rows(conditioning, [0, 0]))
@@ -108,6 +113,7 @@ def test_conditioning_matters(denoiser, conditioning, inputs):
     assert (one - other).abs().max() > 1e-6
 
 
+@pytest.mark.few(4)
 def test_bfloat16_follows_float32(tiny, denoiser, inputs):
     config = tiny[0].model_copy(update={"dtype": "bfloat16"})
     fast = load_model(config)
@@ -146,6 +152,7 @@ def scores(config, prompts, n_draws=12):
     return drawn.weight[:, None] * errors.numpy().reshape(n_draws, n)
 
 
+@pytest.mark.few(4)
 def test_bfloat16_decides_as_float32(tiny):
     """With random weights classes are nearly alike, and yet."""
     config, prompts = tiny
@@ -157,6 +164,7 @@ def test_bfloat16_decides_as_float32(tiny):
     assert fast.argmin() == leader
 
 
+@pytest.mark.few(4)
 def test_a_model_has_a_fingerprint_and_only_safe_files(tiny):
     folder = check_model(tiny[0])
     assert len(fingerprint(tiny[0])) == 32

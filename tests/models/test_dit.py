@@ -19,6 +19,7 @@ def model(tmp_path, **keys):
     return ModelConfig(family="dit", path=str(tmp_path / "dit"), device="cpu")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("learned_variance", [True, False])
 def test_dit_equals_the_librarys_own_pipeline(tmp_path, prediction, learned_variance):

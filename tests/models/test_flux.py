@@ -64,6 +64,7 @@ def velocity(pipe, x_t, times, text, pooled, text_ids, guidance):
     return pipe._unpack_latents(output, 16, 16, pipe.vae_scale_factor)
 
 
+@pytest.mark.few(1)
 def test_flux_equals_the_librarys_own_pipeline(folder):
     """Latents, both kinds of conditioning, x_t and the estimate of eps."""
     ours, pipe = load_model(config(folder)), pipeline(folder)
@@ -104,6 +105,7 @@ def test_flux_equals_the_librarys_own_pipeline(folder):
     torch.testing.assert_close(ours_eps, theirs_eps, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.few(1)
 def test_flux_draws_what_the_pipeline_draws(folder):
     """The pipeline's own call, three steps, against the same steps with our `predict`."""
     ours, pipe = load_model(config(folder)), pipeline(folder)
@@ -140,6 +142,7 @@ def test_dev_has_512_tokens_and_schnell_256_unless_the_configuration_says_otherw
     assert encode_prompts(config(folder), ["a"])["t5"].shape[1] == TOKENS
 
 
+@pytest.mark.few(1)
 def test_images_have_the_pipelines_size_unless_the_configuration_says_otherwise(folder):
     pipe = pipeline(folder)
     size = load_model(config(folder, image_size=None)).image_size

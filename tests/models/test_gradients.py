@@ -31,6 +31,7 @@ def check(function, at):
     assert slope == pytest.approx(float(change) / (2 * STEP), rel=0.03)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("key", sorted(BUILDERS), ids="-".join)
 def test_slopes_are_those_of_finite_differences(key, tmp_path):
     prompts, keys = BUILDERS[key](tmp_path / "model")

@@ -86,6 +86,7 @@ def spoiled(good, tmp_path):
     return of
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_code_that_a_folder_names_is_not_run(family, spoiled, tmp_path, asked):
     folder, config, prompts = spoiled(family)
@@ -96,6 +97,7 @@ def test_code_that_a_folder_names_is_not_run(family, spoiled, tmp_path, asked):
     assert asked == []
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("allowed", [False, True], ids=["safetensors", "pickle"])
 @pytest.mark.parametrize("family", sorted(FAMILIES.keys() - {"probe"}))
 def test_a_pickle_that_runs_code_is_not_loaded(family, allowed, spoiled, tmp_path):

@@ -49,6 +49,7 @@ def test_a_vae_that_scales_latents_to_nothing_is_refused(kind, changes, copied):
     assert "expected" in said
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("value", ["x", "1e-5", math.nan, math.inf, [None], -1.0, None])
 @pytest.mark.parametrize(
     ("kind", "part", "key"),
@@ -93,6 +94,7 @@ def test_a_list_is_no_number_and_a_number_no_list(kind, part, key, value, copied
     assert f"{part}/config.json: {key} is {value!r}, and " in refusal(check_model, config)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("kind", CHAINS)
 @pytest.mark.parametrize(
     ("changes", "message"),

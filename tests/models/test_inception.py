@@ -21,6 +21,7 @@ def network():
     return random_inception()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 def test_features_are_the_librarys(network, suffix, tmp_path):
     path = tmp_path / f"weights.{suffix}"
@@ -81,6 +82,7 @@ def test_damaged_weights_are_refused_before_anything_is_loaded(tmp_path):
         load_inception(str(tmp_path / "list.pth"), CPU)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("spoil", [lose_tensor, add_tensor])
 def test_weights_with_other_tensors_are_refused_by_name(spoil, network, tmp_path):
     path, tensor = tmp_path / "weights.safetensors", "Mixed_5b.branch1x1.conv.weight"

@@ -38,6 +38,7 @@ def predictor(denoiser, conditioning):
     return torch.inference_mode()(lambda x, time: denoiser.predict(x, time, rows))
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", OF_CHAINS)
 def test_a_chains_samplers_walk_as_in_a_plain_loop(grey, name):
     import diffusers

@@ -108,6 +108,7 @@ def light_transformer(denoiser, number, monkeypatch):
     monkeypatch.setattr(denoiser, "_network", Forward())
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("kind", "lighten", "each"),
     [

@@ -58,6 +58,7 @@ def encoded(config, prompts=PROMPTS):
     return {name: torch.from_numpy(of) for name, of in encode_prompts(config, prompts).items()}
 
 
+@pytest.mark.few(1)
 def test_sd3_equals_the_librarys_own_pipeline(folder):
     """Latents, both kinds of conditioning, x_t and the estimate of eps."""
     ours, pipe = load_model(config(folder)), pipeline(folder)
@@ -104,6 +105,7 @@ def test_sd3_equals_the_librarys_own_pipeline(folder):
     torch.testing.assert_close(ours_eps, theirs, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.few(1)
 def test_sd3_draws_what_the_pipeline_draws(folder):
     """The pipeline's own call, three steps, against the same steps with our `predict`."""
     ours, pipe = load_model(config(folder)), pipeline(folder)

@@ -91,6 +91,7 @@ def test_latents_are_normalised_by_channel(folder, pipe):
     torch.testing.assert_close(load_model(section(folder)).encode_images(images), x_0)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("image_size", [None, 32])
 def test_the_estimate_of_eps_equals_the_librarys_own_pipeline(folder, pipe, image_size):
     """x_t by Euler's scheduler, and what the pipeline asks of its U-Net while it draws."""

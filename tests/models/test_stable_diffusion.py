@@ -19,6 +19,7 @@ def folder(request, tmp_path_factory):
     return folder
 
 
+@pytest.mark.few(1)
 def test_stable_diffusion_equals_the_librarys_own_pipeline(folder):
     """Latents, conditioning and the estimate of eps, by diffusers' pipeline and scheduler."""
     from diffusers import StableDiffusionPipeline

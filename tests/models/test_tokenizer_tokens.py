@@ -90,6 +90,7 @@ WAYS = {
 }
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("kind", "part"), [(SD, "tokenizer"), ("flux-dev", "tokenizer_2")])
 def test_tokens_that_the_text_encoder_does_not_know_are_refused(kind, part, way, copied):
@@ -142,6 +143,7 @@ CLIPS = [
 ]
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("value", [3, 0, 10**6, -1, None, "2", [528], True, "absent"])
 @pytest.mark.parametrize(("kind", "part"), CLIPS)
 def test_an_end_of_text_that_is_not_the_tokenizer_s_is_refused(kind, part, value, copied):

@@ -6,6 +6,8 @@ import sys
 import pytest
 import torch
 
+pytestmark = pytest.mark.usefixtures("a_process")
+
 
 def python(code):
     return subprocess.run(
@@ -13,6 +15,7 @@ def python(code):
     )
 
 
+@pytest.mark.full
 def test_everything_imports_after_the_mend_and_it_may_be_called_twice():
     code = """
 from zsd_ray.models.torchvision_ops import declare_missing_operators

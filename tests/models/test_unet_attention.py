@@ -160,6 +160,7 @@ def test_maps_of_a_network_in_half_precision_are_float32(tiny_model):
     check(maps, found, [(4, 4)] * len(found))
 
 
+@pytest.mark.full
 def test_sdxl_shows_its_attention_too(tmp_path):
     prompts, keys = BUILDERS["sdxl", "euler"](tmp_path / "model")
     config = ModelConfig(family="sdxl", path=str(tmp_path / "model"), device="cpu", **keys)

@@ -64,6 +64,7 @@ def plain(network, x, time, draw, prompt, hidden):
         return network(x[draw], time[draw], encoder_hidden_states=hidden[prompt]).sample
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("size", [8, 10])  # 10 does not halve twice
 @pytest.mark.parametrize("share_trunk", [True, False])

@@ -18,6 +18,7 @@ def changed(path, name, change):
     save_file(tensors, path, metadata={"format": "pt"})
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int8, torch.uint8, torch.bool])
 @pytest.mark.parametrize(
     ("kind", "name", "tensor"),

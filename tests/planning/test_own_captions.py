@@ -10,6 +10,8 @@ from zsd_ray.data.open import open_dataset
 from zsd_ray.planning.plan import make_plan
 from zsd_ray.records.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("a_plain_report")
+
 DATA = {"source": "two-objects", "task": "shape", "limit": 6}
 ALL = {"rule": "none", "draws": 4}
 SHAPES = ["A cube.", "A sphere.", "A cylinder."]
@@ -30,6 +32,7 @@ def run(tmp_path_factory):
     return zsd_ray.run(captioned(path, output=output), local=True)
 
 
+@pytest.mark.full
 def test_scores_are_those_of_a_run_with_the_captions_as_classes(run, tmp_path):
     """The captioned run scores two of the three; draws, prompts and images are the same."""
     assert sorted(run.run.classes) == sorted(SHAPES)

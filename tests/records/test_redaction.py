@@ -5,9 +5,10 @@ import string
 
 import pytest
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.profiles import examples
 from zsd_ray.records.errors import ImageError, RunBrokenError, StoreError, UserError
 from zsd_ray.records.redaction import reason, redact, redacted
 
@@ -114,7 +115,7 @@ def _authority(host, port):
     return host if port is None else f"{host}:{port}"
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(_SCHEME, _WORD | st.just(""), _SECRET, _HOST, _PORT, _PATH, _AROUND)
 @example("https", "u", "8080/ŞẸÇRÉT", "h", None, "", lambda url: url)
 def test_no_password_is_shown(scheme, user, secret, host, port, path, around):
@@ -125,7 +126,7 @@ def test_no_password_is_shown(scheme, user, secret, host, port, path, around):
     assert redact(shown) == shown
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     _SCHEME, _HOST, _PORT, _PATH, st.sampled_from("?#"),
     st.sampled_from(["sig", "password", "token", "X-Amz-Signature", "a=1&AWSAccessKeyId"]),
@@ -141,7 +142,7 @@ def test_no_query_or_fragment_with_a_token_is_shown(
     assert redact(shown) == shown
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(_SCHEME, _HOST, _PORT, _PATH, _AROUND)
 def test_a_url_without_secrets_is_shown_as_it_is(scheme, host, port, path, around):
     path = path if port is None else path.replace("@", "")  # me:8080/word@host
@@ -149,7 +150,7 @@ def test_a_url_without_secrets_is_shown_as_it_is(scheme, host, port, path, aroun
     assert redact(text) == text
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.text(max_size=60))
 def test_any_text_is_taken_and_hiding_twice_changes_nothing(text):
     assert redact(redact(text)) == redact(text)

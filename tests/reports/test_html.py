@@ -115,12 +115,14 @@ def test_every_wrong_prediction_has_a_row(simulated: Any) -> None:
         assert f"{row.image_id} {' '.join(names)}" in re.sub(r"\s+", " ", after)
 
 
+@pytest.mark.full
 def test_the_page_does_not_depend_on_the_order_of_rows(simulated: Any) -> None:
     shuffled = decisions_table(simulated.rows[::-1])
     again = render_report(simulated.run, shuffled, simulated.draws, simulated.pictures)
     assert again == render(simulated)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("status", "words"),
     [
@@ -185,6 +187,7 @@ def test_one_image(simulate: Callable[..., Any]) -> None:
     assert page.count("svg") == 4 + 1
 
 
+@pytest.mark.full
 def test_a_thousand_classes(simulate: Callable[..., Any]) -> None:
     classes = tuple(f"class {k}" for k in range(1000))
     html = render(simulate(50, classes, n_traces=2, max_scores=40))
@@ -223,6 +226,7 @@ def test_long_error_messages_are_cut(simulate: Callable[..., Any]) -> None:
     assert max(map(len, re.findall("x+", Page(render(run)).text))) == 999
 
 
+@pytest.mark.full
 def test_a_missing_picture_leaves_a_placeholder(simulated: Any) -> None:
     html = render_report(simulated.run, simulated.decisions, simulated.draws, {})
     page = check_safe(html)
@@ -230,6 +234,7 @@ def test_a_missing_picture_leaves_a_placeholder(simulated: Any) -> None:
     assert page.count("img") == 0
 
 
+@pytest.mark.full
 def test_only_wanted_pictures_are_embedded(simulated: Any) -> None:
     wanted = pictures_wanted(simulated.decisions, simulated.draws)
     pictures = {image_id: simulated.pictures[image_id] for image_id in wanted}
@@ -238,6 +243,7 @@ def test_only_wanted_pictures_are_embedded(simulated: Any) -> None:
     assert len(wanted) <= 26
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK", "1"])
 def test_pictures_of_any_mode_and_size(simulate: Callable[..., Any], mode: str) -> None:
     run = simulate(1)
@@ -247,6 +253,7 @@ def test_pictures_of_any_mode_and_size(simulate: Callable[..., Any], mode: str) 
     assert len(html) < 200_000
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", sorted(pictures.sound()))
 def test_a_picture_of_any_file_is_shown(name: str) -> None:
     shown = data_uri(decode(pictures.sound()[name], name))

@@ -4,10 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.pools import Pool
+from tests.support.profiles import examples
 from zsd_ray.records.scores import WorkItem
 from zsd_ray.results.checkpoint import Checkpoint
 from zsd_ray.rules.anytime import AnytimePruning
@@ -43,8 +44,9 @@ def wanted_cells(elimination):
     }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("rule", [RULE, ANYTIME], ids=["paper", "anytime"])
-@settings(max_examples=60)
+@examples(60)
 @given(seed=st.integers(0, 1000), cut=st.integers(1, N_DRAWS - 1), hole=st.booleans())
 @example(seed=1, cut=8, hole=True)
 def test_an_elimination_goes_on_from_a_checkpoint_as_if_nothing_had_been(rule, seed, cut, hole):

@@ -117,6 +117,7 @@ def test_a_living_driver_is_seen_whatever_its_clock_says(tmp_path, seconds):
     assert sleeper.slept == 4
 
 
+@pytest.mark.usefixtures("a_process")
 def test_a_process_of_this_machine_is_asked_for(tmp_path):
     here = Heartbeat.now("one", "running", PROGRESS, NOW)
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

@@ -36,6 +36,8 @@ print(json.dumps([told.get(timeout=120) for _ in workers]))
 """
 
 
+@pytest.mark.full
+@pytest.mark.usefixtures("a_process")
 def test_four_processes_that_start_together_make_one_file_and_all_are_tracked(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", _FOUR, f"sqlite:///{tmp_path}/runs/mlflow.db"],

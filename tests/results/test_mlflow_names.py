@@ -3,10 +3,11 @@
 from functools import partial
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from mlflow.utils import validation
 
+from tests.support.profiles import examples
 from zsd_ray.config import identity
 from zsd_ray.config.run import RunConfig, load_config
 from zsd_ray.config.training import load_training
@@ -28,7 +29,7 @@ def params_of(config):
     return run._params
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(
     st.dictionaries(_NAME, _NAME, min_size=2, max_size=5),
     st.dictionaries(_NAME, _NAME | st.integers() | st.dictionaries(_NAME, _NAME, max_size=2)),
@@ -55,7 +56,7 @@ def test_every_configuration_has_names_and_values_that_mlflow_takes(classes, arg
     assert validation.MAX_TAG_VAL_LENGTH >= LONGEST_TAG
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.text(max_size=300) | st.lists(_NAME, min_size=1, max_size=5).map("/".join))
 @example("a" * 249 + "/b")
 @example("..x")

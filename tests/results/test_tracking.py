@@ -110,6 +110,7 @@ def test_a_server_that_is_killed_and_comes_back_gets_everything(mlflow_server):
     assert f"MLflow at {mlflow_server.url} does not answer" in warnings[0]
 
 
+@pytest.mark.full
 def test_a_server_that_stays_away_costs_two_warnings_and_some_seconds():
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

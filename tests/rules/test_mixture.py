@@ -41,6 +41,7 @@ def gaps_of(x):
     return Gaps.of(np.column_stack([np.zeros(len(x)), x]))
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("prior", [NOTHING, Prior(4.0, 0.7)])
 @pytest.mark.parametrize(("n", "mean"), [(3, 1.5), (6, 0.2), (9, 0.8)])
 def test_evidence_is_the_integral(n, mean, prior):

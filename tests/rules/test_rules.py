@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import replay
 from tests.support.pools import Pool
+from tests.support.profiles import examples
 from zsd_ray.records.scores import WorkItem
 from zsd_ray.rules.anytime import AnytimePruning
 from zsd_ray.rules.clark_jaini import ClarkJainiPruning
@@ -97,7 +98,7 @@ class TestContract:
         assert verdict.stop_reason is not None
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(
     seed=st.integers(0, 10_000),
     n_classes=st.integers(2, 6),
@@ -119,7 +120,7 @@ def test_clark_jaini_equals_the_plain_replay(seed, n_classes, min_scores, extra,
     assert outcome.n_draws == expected.n_draws
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(seed=st.integers(0, 10_000), n_classes=st.integers(2, 8))
 def test_li_equals_the_plain_replay(seed, n_classes):
     config = LiPruning(rule="li", keep=[4, 2, 1], draws=[3, 10, 30])
@@ -132,7 +133,7 @@ def test_li_equals_the_plain_replay(seed, n_classes):
     assert list(outcome.draws_per_class) == expected.draws_per_class
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(seed=st.integers(0, 10_000), n_classes=st.integers(2, 9))
 def test_halving_equals_the_plain_replay(seed, n_classes):
     config = HalvingPruning(rule="halving", min_draws=3, growth=1.7, keep=0.6, max_draws=30)
@@ -143,7 +144,7 @@ def test_halving_equals_the_plain_replay(seed, n_classes):
     assert list(outcome.draws_per_class) == expected.draws_per_class
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(
     seed=st.integers(0, 10_000),
     n_classes=st.integers(2, 6),
@@ -163,7 +164,7 @@ def test_the_paired_t_test_equals_the_plain_replay(seed, n_classes, first, p_val
     assert list(outcome.draws_per_class) == expected.draws_per_class
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     seed=st.integers(0, 10_000),
     n_classes=st.integers(2, 8),

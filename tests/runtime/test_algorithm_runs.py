@@ -10,8 +10,6 @@ from zsd_ray.config.run import RunConfig, load_config, parse_config
 from zsd_ray.planning.plan import make_plan
 from zsd_ray.records.errors import UserError
 
-pytestmark = pytest.mark.end_to_end
-
 SMALL = {
     "exact-likelihood": {"solver": "heun", "steps": 2},
     "ddim-knn": {"steps": 3},
@@ -45,6 +43,7 @@ def local_run(name, tmp_path_factory):
     return zsd_ray.run(small(tmp_path_factory.mktemp(name) / "run", name), local=True)
 
 
+@pytest.mark.few(2)
 def test_the_configurations_are_read(name, tmp_path):
     file = f"configs/methods/{name}.yaml"
     config = load_config(RunConfig, file, [f"output.path={tmp_path / 'run'}"])
@@ -66,6 +65,7 @@ def test_a_cluster_decides_as_one_process_does(name, local_run, tmp_path, local_
         assert other == {key: row[key] for key in NUMBERS if key != "mean_scores"}
 
 
+@pytest.mark.few(2)
 def test_a_run_that_is_extended_is_the_longer_run(name, local_run, tmp_path):
     """What comes later does not depend on what was done before, or beside it."""
     zsd_ray.run(small(tmp_path / "run", name, limit=2), local=True)
@@ -73,6 +73,7 @@ def test_a_run_that_is_extended_is_the_longer_run(name, local_run, tmp_path):
     assert numbers(result.table) == numbers(local_run.table)
 
 
+@pytest.mark.few(2)
 def test_a_plan_counts_what_is_then_spent(name, local_run, tmp_path):
     config = small(tmp_path / "run", name)
     bounds = make_plan(config).bounds
@@ -86,11 +87,13 @@ def test_a_plan_counts_what_is_then_spent(name, local_run, tmp_path):
     assert sum(spent) <= local_run.metrics["n_rows"]
 
 
+@pytest.mark.few(2)
 def test_the_report_says_how(name, local_run):
     with open(local_run.report) as file:
         assert f"{name} (" in file.read()
 
 
+@pytest.mark.few(2)
 def test_a_screen_leaves_the_algorithm_few_classes(name, tmp_path_factory, request):
     folder = tmp_path_factory.mktemp(name)
     paper = request.getfixturevalue("first_stage")

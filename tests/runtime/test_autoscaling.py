@@ -8,16 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import yaml
 
 import zsd_ray
 from tests.support.digit_runs import MEANS, PAPER
-from tests.support.local_cluster import ROOT, SECONDS, local_cluster, wait_until
+from tests.support.local_cluster import ROOT, SECONDS, wait_until
 from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.results.output import Output
-
-pytestmark = pytest.mark.end_to_end
 
 LIMIT = 60
 NUMBERS = (
@@ -88,12 +85,12 @@ class Hold:
             os.kill(pid, signal.SIGCONT)
 
 
-def test_nodes_come_with_the_work_and_go_with_it(tmp_path):
+def test_nodes_come_with_the_work_and_go_with_it(a_cluster, tmp_path):
     def deciders():
         table = Output(str(tmp_path / "run")).read_table("decisions", ["worker"])
         return set(table["worker"].to_pylist())
 
-    with local_cluster("--autoscale", "3") as cluster:
+    with a_cluster("--autoscale", "3") as cluster:
         assert cluster.worker_nodes() == set()
         with driver(cluster, tmp_path) as process:
             workers = Hold(cluster, 3)

@@ -15,8 +15,6 @@ from zsd_ray.data.pictures.transforms import to_rgb
 from zsd_ray.planning.plan import make_plan
 from zsd_ray.records.errors import UserError
 
-pytestmark = pytest.mark.end_to_end
-
 LIMIT = 30
 TEMPLATES = ["a photo of the digit {}.", "{}"]
 
@@ -63,6 +61,7 @@ def plain_scores(config):
         yield record.image_id, classifier.scores(pixels[None], classes)[0].numpy()
 
 
+@pytest.mark.few(1)
 def test_the_decision_is_the_class_of_the_least_score(local_run, sections, tmp_path):
     expected = dict(plain_scores(configure(tmp_path, sections)))
     found = rows(local_run)
@@ -76,6 +75,7 @@ def test_the_decision_is_the_class_of_the_least_score(local_run, sections, tmp_p
         assert row["stop_reason"] == "all-draws"
 
 
+@pytest.mark.few(1)
 def test_the_run_says_what_it_was(local_run):
     assert local_run.run.status == "finished"
     assert local_run.run.config["method"]["name"] == "classifier"
@@ -99,12 +99,14 @@ def test_ray_decides_as_the_local_run_does(local_ray, local_run, sections, tmp_p
     assert found == expected
 
 
+@pytest.mark.few(1)
 def test_a_plan_counts_scores_of_images_and_classes(sections, tmp_path):
     bounds = make_plan(configure(tmp_path, sections)).bounds
     assert (bounds.least, bounds.most) == (10, 10)
     assert bounds.n_prompts == 10 * bounds.n_templates
 
 
+@pytest.mark.few(1)
 def test_other_weights_are_another_run(sections, tmp_path):
     zsd_ray.run(configure(tmp_path, sections, data={"source": "digits", "limit": 2}), local=True)
     family = sections["model"]["family"]
@@ -133,6 +135,7 @@ def test_the_same_weights_elsewhere_are_the_same_run(tmp_path):
     assert plans[0].bounds.most == 10
 
 
+@pytest.mark.few(1)
 def test_a_damaged_image_is_a_row_with_an_error(sections, tmp_path):
     from tests.support.images import write_folder
 

@@ -20,8 +20,6 @@ from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.results.output import Output
 from zsd_ray.storage.store import Store
 
-pytestmark = pytest.mark.end_to_end
-
 LIMIT = 300
 ROWS_BETWEEN_BLOWS = 4
 NUMBERS = (
@@ -49,7 +47,7 @@ def quiet_run(tmp_path_factory):
 
 
 @pytest.fixture
-def nodes():
+def nodes(private_ray):
     """A head and two worker nodes on this machine; this process does not join them."""
     from ray.cluster_utils import Cluster
 

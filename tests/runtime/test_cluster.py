@@ -30,7 +30,7 @@ def listening(process):
     return found
 
 
-@pytest.mark.end_to_end
+@pytest.mark.usefixtures("private_ray")
 def test_without_an_address_ray_is_private_whatever_the_environment_names(tmp_path):
     """It listens on loopback only, and a long TMPDIR is none of its sockets' names."""
     tree = {

@@ -21,7 +21,7 @@ from tests.support.processes import SECONDS, actors, wait_until
 from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.records.errors import RunBrokenError
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.usefixtures("a_plain_report")
 
 LIMIT = 40
 PRUNING = {"rule": "clark-jaini", "min_scores": 12, "max_scores": 60, "p_value": 0.01}
@@ -96,6 +96,7 @@ def test_the_decisions_are_those_of_the_plain_replay_of_the_raw_scores(local_run
         assert row["n_evaluations"] == sum(expected.draws_per_class)
 
 
+@pytest.mark.quick
 def test_ray_decides_as_the_local_run_does(local_ray, local_run, tmp_path):
     n_workers, seen = 3, []
     result = zsd_ray.run(
@@ -113,11 +114,13 @@ def test_ray_decides_as_the_local_run_does(local_ray, local_run, tmp_path):
     assert record["totals"]["seconds_to_first_score"] > 0
 
 
+@pytest.mark.full
 def test_another_batch_size_gives_the_same_predictions(local_run, tmp_path):
     result = zsd_ray.run(configure(tmp_path, cluster={"batch_size": 17}), local=True)
     assert predictions(result) == predictions(local_run)
 
 
+@pytest.mark.full
 def test_a_run_is_extended_and_finished_images_are_not_redone(local_run, tmp_path):
     first = zsd_ray.run(configure(tmp_path, data={"source": "digits", "limit": 15}), local=True)
     assert first.metrics["images"] == 15
@@ -134,6 +137,7 @@ def test_a_run_is_extended_and_finished_images_are_not_redone(local_run, tmp_pat
     assert again.metrics["seconds"] >= result.metrics["seconds"]
 
 
+@pytest.mark.full
 def test_an_output_of_other_settings_is_refused_with_the_difference(tmp_path):
     zsd_ray.run(configure(tmp_path, data={"source": "digits", "limit": 1}), local=True)
     before = (tmp_path / "run.json").read_bytes()
@@ -159,9 +163,15 @@ def folder_config(tiny_model, tmp_path):
     return configure_folder
 
 
-@pytest.mark.parametrize("local", [True, False])
-def test_a_bad_image_is_a_row_and_the_run_goes_on(local_ray, folder_config, local):
-    result = zsd_ray.run(folder_config(f"run-{local}"), local=local)
+def test_a_bad_image_is_a_row_and_the_run_goes_on(folder_config):
+    check_a_bad_image(zsd_ray.run(folder_config("run"), local=True))
+
+
+def test_a_bad_image_is_a_row_of_a_run_on_ray(local_ray, folder_config):
+    check_a_bad_image(zsd_ray.run(folder_config("run")))
+
+
+def check_a_bad_image(result):
     assert result.run.status == "incomplete"
     assert (result.run.n_done, result.run.n_images) == (7, 8)
     bad = [row for row in result.table.to_pylist() if row["error"]]
@@ -172,6 +182,7 @@ def test_a_bad_image_is_a_row_and_the_run_goes_on(local_ray, folder_config, loca
     assert all(row["n_evaluations"] == 2 * sum(row["draws_per_class"]) for row in good)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("rule", [
     {"rule": "li", "keep": [1], "draws": [6]},
     {"rule": "none", "draws": 4},
@@ -183,7 +194,8 @@ def test_other_rules_run(folder_config, rule):
     assert all(row["n_spent"] == row["n_evaluations"] for row in good)
 
 
-def test_the_report_and_mlflow_are_there(local_run, tmp_path):
+def test_the_report_and_mlflow_are_there(a_plain_report, monkeypatch, tmp_path):
+    monkeypatch.setattr("zsd_ray.reports.html.render_report", a_plain_report)
     config = configure(
         tmp_path / "run",
         data={"source": "digits", "limit": 5},
@@ -322,6 +334,7 @@ def test_rows_that_cannot_be_written_end_the_run_with_a_reason(
     assert rows(zsd_ray.run(config)) == rows(local_run)
 
 
+@pytest.mark.usefixtures("private_ray")
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_a_private_ray_is_stopped_by_a_signal_and_goes_on(local_run, tmp_path, stop):
     """As `make demo` starts it: the command in a process of its own, with a Ray of its own."""
@@ -359,8 +372,15 @@ class Interrupt:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("local", [True, False])
-def test_an_interrupted_run_goes_on_where_it_stopped(local_ray, local_run, tmp_path, local):
+def test_an_interrupted_run_goes_on_where_it_stopped(local_run, tmp_path):
+    interrupt_and_go_on(local_run, tmp_path, local=True)
+
+
+def test_an_interrupted_run_on_ray_goes_on_where_it_stopped(local_ray, local_run, tmp_path):
+    interrupt_and_go_on(local_run, tmp_path, local=False)
+
+
+def interrupt_and_go_on(local_run, tmp_path, local):
     with pytest.raises(KeyboardInterrupt):
         zsd_ray.run(configure(tmp_path), local=local, on_progress=Interrupt())
     record = json.loads((tmp_path / "run.json").read_text())

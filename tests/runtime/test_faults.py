@@ -25,7 +25,7 @@ from zsd_ray.results.output import Output
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.runtime.driver import run_on_ray
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.usefixtures("a_plain_report")
 
 
 def configure(path, **sections):
@@ -148,6 +148,8 @@ def test_a_store_that_is_away_costs_no_image(local_ray, quiet, tmp_path):
     assert numbers(plan.output.read_table("decisions")) == quiet
 
 
+@pytest.mark.full
+@pytest.mark.usefixtures("a_process")
 @pytest.mark.parametrize("kept_raw", [True, False])
 def test_a_killed_run_goes_on_from_its_checkpoint(quiet, tmp_path, kept_raw):
     def configured(raw_scores):
@@ -191,7 +193,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(quiet, tmp_path, kept_raw):
 
 
 @pytest.fixture
-def nodes():
+def nodes(private_ray):
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})

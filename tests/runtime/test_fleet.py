@@ -18,7 +18,7 @@ from zsd_ray.runtime import driver, model_worker
 from zsd_ray.runtime.driver import run_on_ray
 from zsd_ray.runtime.fleet import Fleet
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.usefixtures("a_plain_report")
 
 
 def configure(path, **sections):

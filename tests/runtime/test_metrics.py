@@ -3,13 +3,9 @@
 import re
 import urllib.request
 
-import pytest
-
 from tests.support.processes import wait_until
 from zsd_ray.runtime.gauges import Metrics, WorkerMetrics
 from zsd_ray.scheduling.counters import Counters
-
-pytestmark = pytest.mark.end_to_end
 
 RUN = "a-run-of-this-test"
 

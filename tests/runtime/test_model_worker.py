@@ -9,8 +9,6 @@ from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.models.files.source import fingerprint
 from zsd_ray.runtime.model_worker import ModelWorker
 
-pytestmark = pytest.mark.end_to_end
-
 
 def test_a_worker_with_other_model_files_than_the_driver_is_refused(
     local_ray, tiny_model, tmp_path

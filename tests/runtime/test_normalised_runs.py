@@ -12,6 +12,8 @@ from zsd_ray.planning.plan import make_plan
 from zsd_ray.records.errors import UserError
 from zsd_ray.storage.store import Store
 
+pytestmark = pytest.mark.usefixtures("a_plain_report")
+
 NULL = {"normaliser": "null-prompt"}
 
 
@@ -51,6 +53,7 @@ def test_the_null_prompt_is_counted_once_a_draw(runs):
         assert other["n_spent"] >= other["n_evaluations"]
 
 
+@pytest.mark.full
 def test_batches_are_as_full_as_without(tmp_path):
     """A micro-batch of ten classes and the null prompt still fills whole batches."""
     result = zsd_ray.run(small(tmp_path / "run", NULL), local=True)

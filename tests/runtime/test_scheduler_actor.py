@@ -21,8 +21,6 @@ from zsd_ray.runtime.sink import Sink
 
 __all__ = ["benchmarks"]
 
-pytestmark = pytest.mark.end_to_end
-
 N_IMAGES = 6
 BATCH = 40
 

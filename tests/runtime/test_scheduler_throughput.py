@@ -2,14 +2,11 @@
 
 import importlib
 
-import pytest
 import ray
 
 from tests.support.benchmark_programs import ON_RAY, benchmarks, run_quick
 
 __all__ = ["benchmarks"]
-
-pytestmark = pytest.mark.end_to_end
 
 
 def test_it_runs(benchmarks, local_ray, monkeypatch, capsys):

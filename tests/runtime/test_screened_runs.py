@@ -17,8 +17,6 @@ from zsd_ray.evaluation.forecast import forecast
 from zsd_ray.planning.plan import make_plan
 from zsd_ray.results.output import Output
 
-pytestmark = pytest.mark.end_to_end
-
 LIMIT = 20
 RULE = {"rule": "clark-jaini", "min_scores": 12, "max_scores": 60, "p_value": 0.01}
 TREE = {
@@ -98,6 +96,7 @@ def test_decisions_are_those_of_the_plain_rule_among_the_candidates(screened):
         assert [row["draws_per_class"][k] for k in classes] == expected.draws_per_class
 
 
+@pytest.mark.full
 def test_a_screen_saves_evaluations_and_changes_few_predictions(screened, full):
     both = rows(screened.output, "prediction"), rows(full.output, "prediction")
     assert sum(both[0][image_id] == both[1][image_id] for image_id in both[0]) >= 0.9 * LIMIT
@@ -107,6 +106,7 @@ def test_a_screen_saves_evaluations_and_changes_few_predictions(screened, full):
     assert paid < 0.8 * full.metrics["evaluations_per_image"]
 
 
+@pytest.mark.full
 def test_the_audit_is_the_full_run_of_its_images(screened, full):
     columns = (*digit_runs.NUMBERS, "n_candidates")
     audit, whole = rows(f"{screened.output}/audit", *columns), rows(full.output, *columns)
@@ -125,6 +125,7 @@ def test_the_audit_is_the_full_run_of_its_images(screened, full):
     assert "40 of them by the screen" in page
 
 
+@pytest.mark.full
 def test_a_larger_audit_adds_images_to_the_run_that_is_there(screened, few):
     again = {"path": screened.output, "raw_scores": True}
     before = rows(f"{screened.output}/audit")
@@ -155,6 +156,7 @@ class Interrupt:
             raise KeyboardInterrupt
 
 
+@pytest.mark.full
 def test_an_interrupted_run_goes_on_with_its_candidates(screened, few, tmp_path):
     config = after(tmp_path, few)
     with pytest.raises(KeyboardInterrupt):
@@ -163,6 +165,7 @@ def test_an_interrupted_run_goes_on_with_its_candidates(screened, few, tmp_path)
     assert numbers(zsd_ray.run(config, local=True).table) == numbers(screened.table)
 
 
+@pytest.mark.full
 def test_an_audit_that_has_no_image_is_none(few, tmp_path):
     config = after(tmp_path, few, limit=2, audit=0.001)
     assert make_plan(config).bounds.n_audit == 0
@@ -171,11 +174,13 @@ def test_an_audit_that_has_no_image_is_none(few, tmp_path):
     assert not (tmp_path / "audit").exists()
 
 
+@pytest.mark.full
 def test_a_run_is_extended_where_its_screen_reaches(screened, few, tmp_path):
     zsd_ray.run(after(tmp_path, few, limit=5), local=True)
     assert numbers(zsd_ray.run(after(tmp_path, few), local=True).table) == numbers(screened.table)
 
 
+@pytest.mark.full
 def test_the_screen_may_move_and_another_is_refused(screened, few, full, tmp_path):
     moved = tmp_path / "moved"
     moved.symlink_to(few.output)
@@ -198,6 +203,7 @@ def test_images_that_the_screen_lacks_are_refused_before_anything_starts(few, tm
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.full
 def test_another_models_evaluations_are_said_apart(few, tiny_model, tmp_path):
     model = {"path": str(tiny_model)}
     prompts = {"templates": ["a {}"]}  # that fits this model
@@ -273,6 +279,7 @@ def test_a_tree_on_ray_decides_as_the_local_run_does(local_ray, descended, tree_
         assert str(found) == str(expected)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("stage", [0, 1, 2])
 def test_a_descent_goes_on_where_it_was_interrupted(descended, tree_file, tmp_path, stage):
     config = down(tmp_path, tree_file)
@@ -298,6 +305,7 @@ def test_a_tree_that_does_not_fit_is_refused_before_anything_starts(tmp_path, tr
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.full
 def test_an_image_that_no_level_can_read_is_a_row_with_its_error(tiny_model, tmp_path):
     data = write_folder(
         tmp_path / "data", n_each=3, classes=("ant", "bee", "cat"), bad=("bee/2.png",)
@@ -333,6 +341,7 @@ def test_what_a_screened_run_takes_is_known_before(few, tree_file, tmp_path):
     assert (bounds.least, bounds.most) == (4 * (3 + 0 + 2), 10 * (3 + 2 + 3))
 
 
+@pytest.mark.full
 def test_a_forecast_counts_the_levels_of_a_tree_and_no_audit(tree_file, tmp_path):
     config = down(tmp_path, tree_file, limit=12, audit=1.0)
     found = forecast(config, pilot=10, local=True)

@@ -1,9 +1,13 @@
 """A sweep on a cluster: one Ray for all of its cells, and the table of one process."""
 
+import pytest
+
 from tests.support.digit_runs import PAPER
 from zsd_ray.config.run import parse_config
 from zsd_ray.studies.sweeps.suite_config import SuiteConfig
 from zsd_ray.studies.sweeps.sweeping import sweep
+
+pytestmark = pytest.mark.usefixtures("a_plain_report")
 
 
 def suite_of(path):

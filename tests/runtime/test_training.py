@@ -20,8 +20,6 @@ from zsd_ray.runtime.training import _follow
 from zsd_ray.training.news import Steps
 from zsd_ray.training.process import train_here
 
-pytestmark = pytest.mark.end_to_end
-
 # Odd batches, so that shares differ.
 STEPS, CHECKPOINT = 90, 15
 MANY = {
@@ -61,7 +59,7 @@ def losses(folder):
 
 
 @pytest.fixture(scope="module")
-def of_two(tmp_path_factory):
+def of_two(a_process, tmp_path_factory):
     """The curves of two processes that nothing happens to, without Ray."""
     folder = tmp_path_factory.mktemp("two")
     paths = []
@@ -78,6 +76,7 @@ def of_two(tmp_path_factory):
     return {path.stem: losses(folder / path.stem) for path in paths}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("name", "tree", "changes"), TRAININGS)
 def test_two_processes_have_the_curve_of_one(of_two, tmp_path, name, tree, changes):
     train_here(configure(tmp_path, tree, **changes), lambda news: None, device=torch.device("cpu"))

@@ -5,10 +5,11 @@ import statistics
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.pools import Pool
+from tests.support.profiles import examples
 from zsd_ray.records.scores import WorkItem
 from zsd_ray.rules.anytime import AnytimePruning
 from zsd_ray.rules.clark_jaini import ClarkJainiPruning
@@ -36,7 +37,7 @@ def in_order(config, pool):
     return elimination.outcome
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(seed=st.integers(0, 1000), shuffle=st.integers(0, 2**32 - 1), config=st.sampled_from(RULES))
 def test_any_order_any_cut_and_repeats_give_the_same_outcome(seed, shuffle, config):
     pool = Pool(1, N_CLASSES, N_DRAWS, seed)

@@ -8,11 +8,12 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.scheduling.test_scheduler import RULE, screened
 from tests.support.pools import Pool
+from tests.support.profiles import examples
 from tests.support.simulated_cluster import Cluster
 from zsd_ray.records.cost import Cost
 from zsd_ray.records.errors import DamagedFile
@@ -73,7 +74,7 @@ def replayed(lines):
     return decisions, scheduler
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(
     seed=st.integers(0, 50),
     batch_size=st.integers(1, 40),

@@ -7,11 +7,12 @@ import functools
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support import replay
 from tests.support.pools import Pool
+from tests.support.profiles import examples
 from tests.support.simulated_cluster import Cluster
 from zsd_ray.records.cost import ONE_EACH, Cost
 from zsd_ray.records.scores import Candidates, ImageFailure, ImageRecord, MicroBatchScores
@@ -104,10 +105,11 @@ def check_unopposed(decision, class_):
     assert (decision.stop_reason, decision.error) == ("one-class-left", None)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "rule", [RULE, EVERY_LOOK, AnytimePruning(max_draws=30)], ids=["paper", "every look", "default"]
 )
-@settings(max_examples=70)
+@examples(70)
 @given(
     seed=st.integers(0, 50),
     batch_size=st.integers(1, 40),
@@ -236,6 +238,7 @@ def test_the_share_of_a_worker_near_the_end_counts_candidates_alone():
     assert sizes[0] < sizes[1]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("n_workers", [1, 3])
 def test_steady_workers_finish_with_full_batches(n_workers):
     pool = Pool(60, 6, RULE.max_scores, seed=1)
@@ -327,6 +330,7 @@ def test_micro_batches_grow_with_speed_and_shrink_near_the_end():
     assert np.mean(sizes[-5:]) <= 8
 
 
+@pytest.mark.full
 def test_a_device_that_fails_always_costs_no_image():
     """Replaced again and again, a bad worker gets nothing over which another died."""
     pool = Pool(40, 4, RULE.max_scores, seed=3)

@@ -12,6 +12,8 @@ from zsd_ray.records.errors import UserError
 from zsd_ray.scoring import model_check
 from zsd_ray.scoring.model_check import ModelCheck, compare
 
+pytestmark = pytest.mark.usefixtures("a_plain_report")
+
 
 def configure(path, limit=4, **model):
     tree = {
@@ -63,6 +65,7 @@ def test_many_classes_are_sampled(tmp_path, monkeypatch):
     assert asked == [[f"a photo of a {n}." for n in ("zero", "four", "nine")]] * 2
 
 
+@pytest.mark.full
 def test_float32_differs_in_the_last_bits_and_bfloat16_a_little(tmp_path):
     passes = []
     exact = check_model(configure(tmp_path), 3, lambda done, total: passes.append((done, total)))
@@ -82,10 +85,15 @@ def test_it_sees_a_fast_path_that_is_wrong(tmp_path, monkeypatch):
     assert check_model(configure(tmp_path), 2).relative_difference > 0.001
 
 
-@pytest.mark.parametrize("local", [True, pytest.param(False, marks=pytest.mark.end_to_end)])
-def test_a_run_can_demand_it(tmp_path, local, request):
-    if not local:
-        request.getfixturevalue("local_ray")
+def test_a_run_can_demand_it(tmp_path):
+    demand(tmp_path, local=True)
+
+
+def test_a_run_on_ray_can_demand_it(local_ray, tmp_path):
+    demand(tmp_path, local=False)
+
+
+def demand(tmp_path, local):
     config = configure(tmp_path, 1, dtype="bfloat16", max_difference=1e-6)
     with pytest.raises(
         UserError, match=r"max_difference 1e-06: in bfloat16 paired differences change"

@@ -82,6 +82,7 @@ def test_more_confidence_is_wider() -> None:
 SKEWED = [1, 1, 2, 3, 5, 10, 50, 100, 200, 500]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("shares", "counts"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +32,7 @@ def test_accuracy_is_the_share_of_correct_images() -> None:
     assert math.isnan(accuracy([]))
 
 
+@pytest.mark.full
 @given(
     st.lists(
         st.tuples(

@@ -71,6 +71,7 @@ def test_the_bootstrap_is_the_same_each_time_and_mirrors():
     assert low < narrow.low < narrow.high < high
 
 
+@pytest.mark.full
 def test_the_interval_holds_the_true_difference_about_as_often_as_it_says():
     rng = np.random.default_rng(2)
     held = 0

@@ -67,6 +67,7 @@ def part(*image_ids: str) -> bytes:
 # ---- what is read and written
 
 
+@pytest.mark.quick
 def test_an_output(store: S3, reach: Store) -> None:
     output = Output(f"{store.url}/runs/one", reach)
     assert output.read_run() is None
@@ -169,6 +170,7 @@ def test_class_names(store: S3, reach: Store) -> None:
     assert read_names(f"{store.url}/names.txt", reach) == ["cat", "émeu"]
 
 
+@pytest.mark.quick
 def test_a_model(
     store: S3, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reach: Store
 ) -> None:

@@ -88,6 +88,7 @@ def test_a_retry_time_of_ones_own() -> None:
         store.ask("s3://bucket/x", fail)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "touch",
     [

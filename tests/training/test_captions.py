@@ -68,6 +68,7 @@ TWO_OBJECTS = {
 }
 
 
+@pytest.mark.full
 def test_a_model_learns_from_what_is_true_of_its_images(tmp_path, monkeypatch):
     told = []
     sample = Captions.sample
@@ -94,6 +95,7 @@ def test_a_model_learns_from_what_is_true_of_its_images(tmp_path, monkeypatch):
     assert model.image_size == 16
 
 
+@pytest.mark.full
 def test_other_captions_are_another_training(tmp_path, monkeypatch):
     train_local(configure(tmp_path / "run", TWO_OBJECTS))
     monkeypatch.setattr(

@@ -117,6 +117,7 @@ def test_the_scale_stays_within_clips_bound(tmp_path):
     assert scale.grad.item() != 0
 
 
+@pytest.mark.full
 def test_it_learns_its_images(tmp_path):
     config = configure(
         tmp_path / "train", CONTRASTIVE, epochs=60, optimiser={"batch_size": 10},
@@ -137,6 +138,7 @@ def test_it_learns_its_images(tmp_path):
     assert zsd_ray.run(parse_config(RunConfig, tree), local=True).metrics["accuracy"] >= 0.9
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("size", [8, 32, 80])
 def test_its_folder_scores_as_the_network_in_memory(tmp_path, size):
     """With the folder's own size, mean, deviation and tokenizer; of squares of any size."""

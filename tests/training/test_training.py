@@ -61,6 +61,7 @@ def same(found, expected):
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
+@pytest.mark.few(2)
 def test_every_step_is_told_and_kept(trained):
     kind, folder, news = trained
     told = [(n.stage, loss) for n in news for loss in n.losses]
@@ -77,6 +78,7 @@ class StopError(Exception):
     """Stands for a killed process."""
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("stop_at", [2, 8])
 def test_a_broken_training_goes_on_to_the_same_bits(trained, tmp_path, monkeypatch, stop_at):
     kind, folder, _ = trained
@@ -101,6 +103,7 @@ def test_a_broken_training_goes_on_to_the_same_bits(trained, tmp_path, monkeypat
     same(weights(tmp_path), weights(folder))
 
 
+@pytest.mark.few(2)
 def test_a_finished_training_trains_no_more(trained, tmp_path):
     kind, folder, _ = trained
     before, again = weights(folder), []
@@ -109,6 +112,7 @@ def test_a_finished_training_trains_no_more(trained, tmp_path):
     same(weights(folder), before)
 
 
+@pytest.mark.few(2)
 def test_what_is_trained_loads_and_runs(trained, tmp_path):
     kind, folder, _ = trained
     family = _FAMILIES.get(kind)
@@ -185,6 +189,7 @@ def test_training_learns(tmp_path):
     assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
 
 
+@pytest.mark.full
 def test_a_classifier_learns_its_images(tmp_path):
     config = configure(
         tmp_path / "c", CLASSIFIER, epochs=30, optimiser={"learning_rate": 0.01},
@@ -205,6 +210,7 @@ def test_a_classifier_learns_its_images(tmp_path):
     assert zsd_ray.run(run, local=True).metrics["accuracy"] >= 0.9
 
 
+@pytest.mark.full
 def test_a_class_conditional_model_knows_its_labels(tmp_path):
     names = ["naught", *DIGITS[1:]]
     config = configure(tmp_path / "t", DDPM, classes=names, label_dropout=0.2, epochs=1)
@@ -337,6 +343,7 @@ def test_names_in_another_order_than_the_labels_are_refused(tmp_path, folders, c
             check(configure(tmp_path / "run", tree, data=data), Store())
 
 
+@pytest.mark.full
 def test_mlflow_has_the_losses_and_the_grids(tmp_path):
     from mlflow import MlflowClient
 

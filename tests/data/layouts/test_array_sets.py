@@ -33,6 +33,7 @@ def pixels(dataset: ImageDataset) -> NDArray[np.uint8]:
     return np.stack([np.asarray(dataset.read(index)) for index in range(len(dataset.records))])
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("split", ["test", "train"])
 def test_images_and_labels_are_those_that_were_written(
     way: Lying, split: str, tmp_path: Path
@@ -47,6 +48,7 @@ def test_images_and_labels_are_those_that_were_written(
         assert dataset.records[1].image_id == f"{split}/000001"
 
 
+@pytest.mark.few(4)
 def test_the_same_from_a_store(way: Lying, tmp_path: Path, memory: str) -> None:
     fsspec.filesystem("memory").put(f"{way.make(tmp_path)}/", "/bucket/data", recursive=True)
     dataset = opened(memory, way.source)
@@ -54,6 +56,7 @@ def test_the_same_from_a_store(way: Lying, tmp_path: Path, memory: str) -> None:
     assert [record.label for record in dataset.records] == way.truth("test").labels
 
 
+@pytest.mark.few(4)
 def test_a_set_is_small_when_it_travels(
     way: Lying, tmp_path: Path, travel: Callable[[ImageDataset], ImageDataset]
 ) -> None:
@@ -86,6 +89,7 @@ THEIRS: dict[str, Callable[[Any, str, str], Any]] = {
 }
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("split", ["test", "train"])
 @pytest.mark.parametrize("name", [name for name in WAYS if "-torchvision-" in name])
 def test_torchvision_reads_the_same(

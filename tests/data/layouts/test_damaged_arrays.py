@@ -254,6 +254,7 @@ def _save_mat(path: Path) -> None:
     savemat(path, {"y": np.ones((3, 1)), "Z": np.zeros((2, 2))})
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", DAMAGED)
 def test_a_damaged_set_is_refused_before_anything_starts(name: str, tmp_path: Path) -> None:
     source, write, damage, message = DAMAGED[name]

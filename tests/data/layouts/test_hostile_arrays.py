@@ -195,6 +195,7 @@ LYING: dict[str, tuple[str, Write, Write, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", LYING)
 def test_what_lies_is_refused_and_takes_no_memory(name: str, tmp_path: Path) -> None:
     source, write, lie, message = LYING[name]
@@ -242,6 +243,7 @@ def test_no_opcode_does_more_than_make_arrays(opcodes: bytes) -> None:
     assert peak < 2**20
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("protocol", range(5))
 @pytest.mark.parametrize("kind", ["u1", "<i8", ">f4", "?"])
 def test_arrays_come_as_they_were(protocol: int, kind: str) -> None:

@@ -46,6 +46,7 @@ def refusal(name: str, path: Path, **keys: Any) -> str:
     return message
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_an_archive_as_unpacked(name: str, tmp_path: Path) -> None:
     splits = OFFICIAL[name](tmp_path / "archive")
@@ -65,6 +66,7 @@ def test_an_archive_as_unpacked(name: str, tmp_path: Path) -> None:
             assert picture.shape == (9, 12, 3)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_a_layout_is_found_without_being_named(name: str, tmp_path: Path) -> None:
     expected = OFFICIAL[name](tmp_path)["test"]
@@ -79,6 +81,7 @@ def test_a_torchvision_root(name: str, tmp_path: Path) -> None:
         assert shown(opened(name, tmp_path, split=split, layout="torchvision")) == expected
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_a_store(name: str, tmp_path: Path, memory: str) -> None:
     expected = OFFICIAL[name](tmp_path)["test"]
@@ -280,6 +283,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Any], str]] = {
 }
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_archive_is_refused_in_one_line(case: str, tmp_path: Path) -> None:
     name, damage, message = BROKEN[case]
@@ -343,6 +347,7 @@ def test_an_image_that_is_all_border_is_refused(tmp_path: Path) -> None:
         dataset.read(0)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("name", "made", "path"),
     [

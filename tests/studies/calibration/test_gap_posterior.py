@@ -173,6 +173,7 @@ def simulated_elimination():
     return known, images.labels
 
 
+@pytest.mark.full
 def test_under_elimination_it_is_calibrated_and_better_than_a_temperature() -> None:
     known, labels = simulated_elimination()
     fit, test = slice(0, 800), slice(800, 1600)

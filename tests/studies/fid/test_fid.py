@@ -56,6 +56,7 @@ def measured(sets, tmp_path_factory):
     return fid(config(sets, output), local=True, on_warning=lambda text: None)
 
 
+@pytest.mark.full
 def test_inception_end_to_end(tmp_path):
     network = random_inception()
     torch.save(network.state_dict(), tmp_path / "weights.pth")
@@ -117,7 +118,6 @@ def test_the_distance_is_that_of_the_networks_pooled_features(sets, measured):
     assert 0 <= found.fid_low < found.fid < found.fid_high
 
 
-@pytest.mark.end_to_end
 def test_two_workers_find_the_same_figures(local_ray, sets, measured, tmp_path):
     found = fid(config(sets, tmp_path / "fid", cluster={"workers": 2}), on_warning=list)
     ours, theirs = found.entry, measured.entry

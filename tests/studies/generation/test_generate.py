@@ -55,7 +55,6 @@ def made(models, tmp_path_factory):
     return output
 
 
-@pytest.mark.end_to_end
 def test_two_workers_make_the_same_bytes(local_ray, models, made, tmp_path):
     generate(config(models, tmp_path / "ray", cluster={"workers": 2}))
     assert contents(tmp_path / "ray") == contents(made)
@@ -218,7 +217,6 @@ def test_mistakes_are_named(sections, words):
         parse_config(GenerateConfig, sections)
 
 
-@pytest.mark.end_to_end
 def test_a_set_on_an_object_store_is_made_read_and_measured_there(s3, models):
     storage = {"endpoint": s3.endpoint}
     wanted = config(models, f"{s3.url}/set", kind="nothing", images=4, storage=storage)
@@ -239,7 +237,6 @@ def test_a_set_on_an_object_store_is_made_read_and_measured_there(s3, models):
     assert {"fid/fid.json", "set/grid.png"} < set(s3.keys())
 
 
-@pytest.mark.end_to_end
 def test_the_command_says_where_all_is_and_mlflow_has_the_grid(models, capsys, tmp_path):
     wanted = config(models, tmp_path / "set", kind="nothing", images=3, tracking={})
     file = tmp_path / "generate.yaml"

@@ -141,6 +141,7 @@ def test_what_a_model_cannot_is_left_out_with_the_ability_that_it_lacks(data, tm
     assert one == "the arc between two images: there is one image"
 
 
+@pytest.mark.full
 def test_names_that_no_prompt_holds_leave_attention_out(data, tiny_model):
     config = configure(data, {"path": str(tiny_model)})
     long = ["cat cat cat cat", "dog dog dog dog", "cat dog cat dog"]

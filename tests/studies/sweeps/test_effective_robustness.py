@@ -83,6 +83,7 @@ def test_the_interval_is_the_same_each_time_and_narrows_with_images() -> None:
     assert far_low < low < high < far_high
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("shares", "n"), [((0.7, 0.62), 400), ((0.97, 0.99), 100), ((0.3, 0.05), 60)]
 )
