@@ -28,7 +28,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from zsd_ray import api
+import zsd_ray
 from zsd_ray.config.data import DataConfig
 from zsd_ray.config.run import load_config, parse_config
 from zsd_ray.config.training import load_training
@@ -67,7 +67,7 @@ def trained(folder: Path, quick: bool) -> list[Path]:
     config = load_training(CONFIGS / "training" / "ddpm-digits.yaml", overrides)
     if not (folder / "ddpm" / "model" / "model_index.json").is_file():
         with ProgressBar(Console(stderr=True)) as bar:
-            api.train(
+            zsd_ray.train(
                 config,
                 local=True,
                 on_progress=lambda steps, speed: bar.stage(
@@ -101,7 +101,7 @@ def distance(folder: Path, checkpoint: Path, n_images: int, quick: bool) -> dict
         "sampler": {"steps": 2 if quick else 50},
         **shared,
     }
-    api.generate(parse_config(GenerateConfig, generate), local=quick)
+    zsd_ray.generate(parse_config(GenerateConfig, generate), local=quick)
     fid = {
         "real": {"source": "digits", "split": "train", "limit": 40 if quick else None},
         "generated": {"source": "parquet", "path": str(made / "images")},
@@ -110,7 +110,7 @@ def distance(folder: Path, checkpoint: Path, n_images: int, quick: bool) -> dict
         "output": {"path": str(folder / "fid")},
         **shared,
     }
-    entry = api.fid(parse_config(FidConfig, fid), local=quick).entry
+    entry = zsd_ray.fid(parse_config(FidConfig, fid), local=quick).entry
     return {"fid": entry.fid, "low": entry.fid_low, "high": entry.fid_high, "kid": entry.kid}
 
 

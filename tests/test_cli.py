@@ -238,7 +238,7 @@ def test_an_interrupt_gives_exit_code_130(monkeypatch, capsys, tmp_path):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("zsd_ray.api.run", interrupt)
+    monkeypatch.setattr("zsd_ray.evaluation.evaluate.run", interrupt)
     assert main(["run", CONFIG, f"--set=output.path={tmp_path}/run"]) == 130
     assert "run the same command again" in capsys.readouterr().err
 
@@ -247,7 +247,7 @@ def test_a_run_that_breaks_off_gives_exit_code_1(monkeypatch, capsys, tmp_path):
     def fail(*_, **__):
         raise RunBrokenError("every worker is lost (out of memory)")
 
-    monkeypatch.setattr("zsd_ray.api.run", fail)
+    monkeypatch.setattr("zsd_ray.evaluation.evaluate.run", fail)
     assert main(["run", CONFIG, f"--set=output.path={tmp_path}/run"]) == 1
     assert "every worker is lost" in capsys.readouterr().err
 

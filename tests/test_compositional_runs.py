@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from tests.support.digit_runs import PAPER
-from zsd_ray.api import run
 from zsd_ray.cli import main
 from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.data.captioned.two_objects import TwoObjectsTask
+from zsd_ray.evaluation.evaluate import run
 
 ALL_DRAWS = {"rule": "none", "draws": 3}
 

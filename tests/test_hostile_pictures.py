@@ -4,8 +4,8 @@ import pytest
 
 from tests.hostile import pictures
 from tests.support.tiny_models import clip_folder
-from zsd_ray.api import run
 from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.evaluation.evaluate import run
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.digit_runs import PAPER, configure
-from zsd_ray.api import run
+from zsd_ray.evaluation.evaluate import run
 
 LIMIT = 12
 PRUNING = {"rule": "clark-jaini", "min_scores": 6, "max_scores": 40, "p_value": 0.01}

@@ -13,8 +13,8 @@ import pytest
 from tests.support.digit_runs import configure
 from tests.support.labelled_scores import LabelledScores
 from zsd_ray.analysis.fit_share import in_share
-from zsd_ray.api import run
 from zsd_ray.config.run import RunConfig
+from zsd_ray.evaluation.evaluate import run
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.output import Output
 from zsd_ray.results.run_file import RunFile

@@ -10,7 +10,7 @@ from zsd_ray.analysis.class_offset import offset_of
 from zsd_ray.analysis.rescore import rescore
 from zsd_ray.analysis.saved_run import open_run
 from zsd_ray.analysis.saved_scores import read_scores
-from zsd_ray.api import run
+from zsd_ray.evaluation.evaluate import run
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.offset_file import read_offset
 from zsd_ray.results.output import Output

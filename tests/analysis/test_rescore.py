@@ -10,7 +10,7 @@ from tests.support.digit_runs import PAPER, configure
 from zsd_ray.analysis.fit_share import in_share
 from zsd_ray.analysis.rescore import BEYOND, rescore
 from zsd_ray.analysis.weighting_fit import fit_from_run
-from zsd_ray.api import run
+from zsd_ray.evaluation.evaluate import run
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.output import Output
 from zsd_ray.results.schema import DECISIONS

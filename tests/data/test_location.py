@@ -42,7 +42,7 @@ def test_sources_of_a_url_with_a_password_hide_it() -> None:
 
 @pytest.mark.parametrize("path", ["nosuchprotocol://me:SECRET@host/x", "s3://me:SEC/RET@host:x"])
 def test_messages_tell_no_password(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(url: str) -> None:
+    def refuse(url: str, **options: object) -> None:
         raise ValueError(f"port could not be read as an integer: {url[8:11]!r}")
 
     monkeypatch.setattr(fsspec.core, "url_to_fs", refuse)

@@ -1,15 +1,19 @@
 """Every family's adapter keeps the convention, on a tiny random model in its real folder format."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from tests.support.gaussian_denoiser import bind
+from tests.support.methods import made
 from tests.support.models import check_model, encode_prompts, fingerprint, load_model
 from tests.support.tiny_models import BUILDERS, CLASSIFIER_BUILDERS
 from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.config.families import FAMILIES
 from zsd_ray.config.run import ModelConfig
-from zsd_ray.methods.diffusion_classifier import DiffusionClassifier
+from zsd_ray.methods.method import Sample, Unit
 from zsd_ray.models.rows import row_network
 
 N_ROWS = 7
@@ -131,25 +135,16 @@ def test_bfloat16_follows_float32(tiny, denoiser, inputs):
 def scores(config, prompts, n_draws=12):
     """Scores of one image, (draws, prompts), as a worker makes them."""
     denoiser = load_model(config)
-    conditioning = {
-        name: torch.from_numpy(of) for name, of in encode_prompts(config, prompts).items()
-    }
-    network = row_network(denoiser, conditioning, compile=False)
+    bound = bind(denoiser, encode_prompts(config, prompts), len(prompts), seed=0)
+    network = row_network(denoiser, bound.conditioning, compile=False)
     paper = DiffusionClassifierMethod(weighting="heuristic", timesteps="uniform")
-    method = DiffusionClassifier(denoiser, network, paper, seed=0)
-    drawn = method.draws("image", range(n_draws))
+    method = made(replace(bound, network=network), paper)
     generator = torch.Generator().manual_seed(1)
     image = torch.rand(1, 3, denoiser.image_size, denoiser.image_size, generator=generator)
-    x_0 = denoiser.encode_images(image * 2 - 1).expand(n_draws, -1, -1, -1)
-    times = denoiser.schedule.model_time(drawn.t)
-    alpha, sigma, time = (
-        torch.from_numpy(value.astype(np.float32)) for value in (drawn.alpha, drawn.sigma, times)
-    )
-    n = len(prompts)
-    draw, prompt = torch.arange(n_draws).repeat_interleave(n), torch.arange(n).repeat(n_draws)
+    sample = Sample("image", denoiser.encode_images(image * 2 - 1)[0])
     with torch.no_grad():
-        errors = method.errors(x_0, torch.from_numpy(drawn.eps), alpha, sigma, time, draw, prompt)
-    return drawn.weight[:, None] * errors.numpy().reshape(n_draws, n)
+        (found,) = method.score([Unit(sample, range(n_draws), tuple(range(len(prompts))))])
+    return found.draws.scores(found.scores)
 
 
 @pytest.mark.few(4)

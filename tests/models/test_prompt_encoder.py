@@ -6,14 +6,13 @@ import torch
 from tests.support.models import encode_prompts, load_prompt_encoder
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.records.errors import UserError
-from zsd_ray.storage.store import Store
 
 TEMPLATE = "a photo of the digit {}."
 
 
 @pytest.fixture(scope="module")
 def encoder():
-    return load_prompt_encoder(ModelConfig(path="builtin:digits", device="cpu"), Store())
+    return load_prompt_encoder(ModelConfig(path="builtin:digits", device="cpu"))
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,11 @@ import pytest
 from tests.hostile import outputs
 from zsd_ray.analysis.rescore import rescore
 from zsd_ray.analysis.weighting_fit import fit_from_run
-from zsd_ray.api import illustrate, run
+from zsd_ray.evaluation.evaluate import run
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.places import refuse_relative
 from zsd_ray.studies.calibration.calibrating import calibrate
+from zsd_ray.studies.illustrations.illustrations_of_run import illustrate
 
 
 @pytest.mark.parametrize(("key", "call"), [

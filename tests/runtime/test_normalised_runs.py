@@ -10,7 +10,6 @@ from tests.support.tiny_models import BUILDERS
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.planning.plan import make_plan
 from zsd_ray.records.errors import UserError
-from zsd_ray.storage.store import Store
 
 pytestmark = pytest.mark.usefixtures("a_plain_report")
 
@@ -77,7 +76,7 @@ def test_a_plan_counts_it(tmp_path):
 def test_what_is_always_told_a_label_has_no_null_prompt(family, kind, tmp_path):
     _, keys = BUILDERS[family, kind](tmp_path / "model")
     with pytest.raises(UserError, match=rf"family {family} is always told a label"):
-        check_null_prompt(ModelConfig(family=family, path=str(tmp_path / "model"), **keys), Store())
+        check_null_prompt(ModelConfig(family=family, path=str(tmp_path / "model"), **keys))
 
 
 @pytest.mark.parametrize(
@@ -92,4 +91,4 @@ def test_what_is_always_told_a_label_has_no_null_prompt(family, kind, tmp_path):
 )
 def test_what_reads_text_or_drops_labels_has_one(family, kind, tmp_path):
     _, keys = BUILDERS[family, kind](tmp_path / "model")
-    check_null_prompt(ModelConfig(family=family, path=str(tmp_path / "model"), **keys), Store())
+    check_null_prompt(ModelConfig(family=family, path=str(tmp_path / "model"), **keys))

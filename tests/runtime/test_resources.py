@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.support.models import fingerprint
-from zsd_ray.config.run import ClusterConfig, RunConfig, StorageConfig, parse_config
+from zsd_ray.config.run import ClusterConfig, RunConfig, parse_config
 from zsd_ray.records.errors import UserError
 from zsd_ray.runtime import cluster, crew, model_worker, resources, training
 
@@ -75,7 +75,7 @@ def model_worker_starts():
 
 def crew_does_a_piece():
     actor = crew._Worker.__ray_metadata__.modified_class
-    actor(b"", StorageConfig(), 1, "auto").do("piece")
+    actor(b"", 1, "auto").do("piece")
 
 
 def training_starts():

@@ -5,8 +5,8 @@ import pytest
 
 import zsd_ray
 from tests.support.digit_runs import PAPER
-from zsd_ray.api import check_model
 from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.evaluation.check_model import check_model
 from zsd_ray.models import unet_rows
 from zsd_ray.records.errors import UserError
 from zsd_ray.scoring import model_check

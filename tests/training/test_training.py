@@ -25,6 +25,7 @@ from tests.training.small import (
     train_local,
 )
 from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
+from zsd_ray.models.registry import resolve_model
 from zsd_ray.records.errors import RunBrokenError, UserError
 from zsd_ray.storage.store import Store
 from zsd_ray.training.loop import Loop
@@ -384,4 +385,5 @@ def test_a_training_in_s3_goes_on(s3, monkeypatch):
     again = []
     result = train_local(config, lambda steps: again.extend(steps.losses))
     assert len(again) == 6
-    assert load_model(ModelConfig(family="ddpm", path=result.model, device="cpu")).image_size == 8
+    trained = ModelConfig(family="ddpm", path=result.model, device="cpu")
+    assert resolve_model(trained, Store(s3.storage)).load().image_size == 8

@@ -26,10 +26,10 @@ def _fid(options: argparse.Namespace) -> int:
     from zsd_ray.studies.fid.fid_config import FidConfig
 
     config = load_config(FidConfig, options.config, options.overrides)
-    from zsd_ray.api import fid
     from zsd_ray.reports.lines import aligned
     from zsd_ray.reports.progress_bar import ProgressBar
     from zsd_ray.studies.fid.fid_lines import fid_rows
+    from zsd_ray.studies.fid.measuring import fid
 
     console = make_console(stderr=options.json)
     with ProgressBar(console) as bar:

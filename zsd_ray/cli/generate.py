@@ -28,8 +28,8 @@ def _generate(options: argparse.Namespace) -> int:
     from zsd_ray.studies.generation.generate_config import GenerateConfig
 
     config = load_config(GenerateConfig, options.config, options.overrides)
-    from zsd_ray.api import generate
     from zsd_ray.reports.progress_bar import ProgressBar, duration
+    from zsd_ray.studies.generation.generating import generate
 
     console = make_console(stderr=options.json)
     with ProgressBar(console) as bar:

@@ -31,9 +31,9 @@ def add(commands: Commands) -> None:
 def _illustrate(options: argparse.Namespace) -> int:
     quieten()
     storage = storage_section(options.overrides)
-    from zsd_ray.api import illustrate
     from zsd_ray.reports.progress_bar import ProgressBar
     from zsd_ray.studies.illustrations.illustration_page import illustration_lines
+    from zsd_ray.studies.illustrations.illustrations_of_run import illustrate
 
     with ProgressBar(make_console(stderr=True)) as bar:
 

@@ -31,7 +31,7 @@ def _check_model(options: argparse.Namespace) -> int:
     config = load_config(
         RunConfig, options.config, options.overrides, options.limit, options.preset
     )
-    from zsd_ray.api import check_model
+    from zsd_ray.evaluation.check_model import check_model
     from zsd_ray.reports.lines import aligned
     from zsd_ray.reports.model_lines import check_rows
     from zsd_ray.reports.progress_bar import ProgressBar

@@ -51,7 +51,7 @@ def _run(options: argparse.Namespace) -> int:
     config = load_config(
         RunConfig, options.config, options.overrides, options.limit, options.preset
     )
-    from zsd_ray.api import in_fresh_place, run
+    from zsd_ray.evaluation.evaluate import in_fresh_place, run
     from zsd_ray.records.redaction import redact
     from zsd_ray.reports.progress_bar import ProgressBar
     from zsd_ray.reports.summary import summary_table

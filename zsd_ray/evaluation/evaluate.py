@@ -8,7 +8,6 @@ from dataclasses import replace
 from zsd_ray.config.run import RunConfig
 from zsd_ray.evaluation.session import (
     OnProgress,
-    OnWarning,
     RunResult,
     Session,
     WallTime,
@@ -16,15 +15,10 @@ from zsd_ray.evaluation.session import (
 )
 from zsd_ray.evaluation.stages import stages_of
 from zsd_ray.planning.plan import Plan, make_plan
-from zsd_ray.records.errors import StoreError
 from zsd_ray.results.fresh import free_path
 from zsd_ray.results.heartbeat import refuse_second_driver
-from zsd_ray.results.places import refuse_relative
-from zsd_ray.results.run_file import Status
+from zsd_ray.results.job import PLAN_SECONDS, OnWarning, planning
 from zsd_ray.storage.store import Store
-
-PLAN_SECONDS = 10.0
-"""How long a store that does not answer is asked again before anything has begun."""
 
 
 def run(
@@ -49,10 +43,7 @@ def run(
         KeyboardInterrupt: what was decided is written, and the same call goes on.
     """
     wall = WallTime(began)
-    refuse_relative(config.model_dump(mode="json"))
-    # A mistyped endpoint should not be waited for as an outage is.
-    store = Store(config.storage)
-    with store.impatient(PLAN_SECONDS):
+    with planning(config) as store:
         plan = make_plan(config, store=store)
         _take_place(plan, on_warning)
     return _work(plan, local, on_progress, on_warning, wall)
@@ -93,58 +84,17 @@ def _work(
                 _take_place(own, on_warning)
                 _repair(own, on_warning)
                 progress = _stage_progress(own.config, on_progress)
-                _decide(own, local, progress, on_warning, WallTime())
+                Session(own, local, progress, on_warning).run()
         plan, before = replace(plan, race=stage.found(plan, own)), own
     if plan.nothing_to_do and not wall.stages:
         return as_before(plan)
-    return _decide(plan, local, on_progress, on_warning, wall)
+    return Session(plan, local, on_progress, on_warning, wall).run()
 
 
 def _repair(plan: Plan, on_warning: OnWarning) -> None:
     """Put right what is damaged in the output."""
     for line in plan.repairs.make(plan.output, plan.records):
         on_warning(line)
-
-
-def _decide(
-    plan: Plan,
-    local: bool,
-    on_progress: OnProgress | None,
-    on_warning: OnWarning,
-    wall: WallTime,
-) -> RunResult:
-    """Decide the images of one run, or of a stage of it."""
-    session = Session(plan, on_progress, on_warning, wall)
-    status: Status = "failed"
-    result: RunResult | None = None
-    try:
-        if plan.todo:
-            if local:
-                from zsd_ray.evaluation.local import run_local
-
-                run_local(plan, session.update)
-            else:
-                from zsd_ray.runtime.driver import run_on_ray
-
-                run_on_ray(plan, session.update, on_warning)
-        status = "finished"
-        plan.output.remove_checkpoints()
-        plan.repairs.remove_orphans(plan.output)
-    except KeyboardInterrupt:
-        status = "interrupted"
-        # Somebody waits: what is to be written now is tried, and not waited for.
-        plan.store.seconds = PLAN_SECONDS
-        raise
-    finally:
-        try:
-            result = session.close(status)
-        except StoreError as error:
-            if status == "finished":
-                raise
-            # What broke the run says more than that its end could not be written down either.
-            on_warning(f"the end of the run is not written down: {error}")
-    assert result is not None
-    return result
 
 
 def _stage_progress(stage: RunConfig, on_progress: OnProgress | None) -> OnProgress | None:

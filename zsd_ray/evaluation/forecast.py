@@ -11,12 +11,13 @@ from typing import Any
 from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.config.run import RunConfig
 from zsd_ray.diffusion.time_range import NoiseLevels, noise_levels
-from zsd_ray.evaluation.evaluate import PLAN_SECONDS, run
-from zsd_ray.evaluation.session import OnProgress, OnWarning
+from zsd_ray.evaluation.evaluate import run
+from zsd_ray.evaluation.session import OnProgress
 from zsd_ray.planning.estimate import MIN_PILOT, Bounds, Estimate, estimate
 from zsd_ray.planning.plan import Plan, make_plan
 from zsd_ray.planning.plan_sample import plan_sample
 from zsd_ray.records.errors import UserError
+from zsd_ray.results.job import PLAN_SECONDS, OnWarning
 from zsd_ray.results.plan_sample import PlanSample
 from zsd_ray.storage.store import Store
 

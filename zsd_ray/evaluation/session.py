@@ -2,44 +2,37 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from zsd_ray.config.identity import resolved, settings
+from zsd_ray.config.identity import resolved
 from zsd_ray.data.pictures.transforms import to_rgb
 from zsd_ray.planning.plan import Plan
 from zsd_ray.records.errors import ImageError, StoreError
 from zsd_ray.records.redaction import redact, redacted
 from zsd_ray.results.audit import read_audit
 from zsd_ray.results.heartbeat import Heart
+from zsd_ray.results.job import Job, OnWarning
 from zsd_ray.results.offset_file import read_offset
 from zsd_ray.results.progress import Before, Progress, ProgressMeter
-from zsd_ray.results.run_file import RunFile, Status
+from zsd_ray.results.provenance import now, versions
+from zsd_ray.results.record_file import Status
+from zsd_ray.results.run_file import RunFile
 from zsd_ray.results.totals import per_class_csv, run_metrics
-from zsd_ray.results.tracking.tracker import TrackedRun, Tracker, start_tracker, tracked_before
+from zsd_ray.results.tracking.tracker import TrackedRun, tracked_before
 from zsd_ray.scheduling.counters import Counters
 
 OnProgress = Callable[[Progress], None]
-OnWarning = Callable[[str], None]
 
 _LOG_EVERY_SECONDS = 2.0
-_MLFLOW_STATUS: dict[Status, Literal["FINISHED", "FAILED", "KILLED"]] = {
-    "failed": "FAILED",
-    "interrupted": "KILLED",
-}
-_PACKAGES = ("zsd-ray", "ray", "torch", "diffusers", "transformers", "numpy", "scipy", "mlflow")
 
 
 @dataclass(frozen=True)
@@ -89,25 +82,31 @@ class WallTime:
             self.stages += time.monotonic() - start
 
 
-class Session:
-    """Keeps run.json, the heartbeat, progress, MLflow and the report of one call of `run`."""
+class Session(Job[RunResult]):
+    """Decides the images of one run or of a stage of it: record, heartbeat, progress, report.
+
+    Args:
+        local: in this process, without Ray.
+    """
 
     def __init__(
         self,
         plan: Plan,
+        local: bool,
         on_progress: OnProgress | None,
         on_warning: OnWarning,
         wall: WallTime | None = None,
     ) -> None:
+        previous = plan.previous
+        run_id = previous.mlflow_run_id if previous else None
+        super().__init__(plan.config, plan.store, on_warning, plan.identity, run_id)
         self._plan = plan
+        self._local = local
         self._wall = wall or WallTime()
         self._start_up = self._wall.seconds - self._wall.stages
         self._on_progress = on_progress
-        self._on_warning = on_warning
-        self._tracker: Tracker | None = None
         self._logged = 0.0
         self._counters = Counters()
-        previous = plan.previous
         before = run_metrics(self._kept())
         counts = (before[name] for name in ("images", "errors", "labelled", "correct"))
         self._meter = ProgressMeter(plan.n_images, Before(*counts))
@@ -118,14 +117,13 @@ class Session:
             identity=plan.identity,
             identity_parts=plan.identity_parts,
             classes=list(plan.classes.names),
-            versions={"python": platform.python_version()}
-            | {package: version(package) for package in _PACKAGES},
+            versions=versions(),
             seed=plan.config.seed,
             n_images=plan.n_images,
             n_done=before["images"] - before["errors"],
-            started=previous.started if previous else _now(),
+            started=previous.started if previous else now(),
             totals=previous.totals if previous else {},
-            mlflow_run_id=previous.mlflow_run_id if previous else None,
+            mlflow_run_id=run_id,
         )
         plan.output.write_run(self._run)
         self._heart = Heart(plan.output, plan.session, self._read(n_workers=0))
@@ -138,6 +136,22 @@ class Session:
         table, again = self._table(), pa.array(sorted(self._plan.again), pa.string())
         return table.filter(pc.invert(pc.is_in(table["image_id"], again)))
 
+    def work(self) -> Status:
+        """Decide what is left, here or on Ray."""
+        plan = self._plan
+        if plan.todo:
+            if self._local:
+                from zsd_ray.evaluation.local import run_local
+
+                run_local(plan, self.update)
+            else:
+                from zsd_ray.runtime.driver import run_on_ray
+
+                run_on_ray(plan, self.update, self._on_warning)
+        plan.output.remove_checkpoints()
+        plan.repairs.remove_orphans(plan.output)
+        return "finished"
+
     def update(self, counters: Counters, n_workers: int) -> None:
         """Pass the scheduler's counters on to the caller and to MLflow."""
         self._counters = counters
@@ -146,7 +160,8 @@ class Session:
             self._on_progress(progress)
         if counters.decided and progress.seconds - self._logged >= _LOG_EVERY_SECONDS:
             self._logged = progress.seconds
-            self._log(progress)
+            # Not before the first image is decided: MLflow's import would slow the workers' start.
+            self.log(_curves(progress), step=progress.n_decided)
 
     def _read(self, n_workers: int) -> Progress:
         counters = self._counters
@@ -159,14 +174,14 @@ class Session:
             n_workers=n_workers,
         )
 
-    def close(self, status: Status) -> RunResult:
-        """Write what the run came to, whatever ended it."""
+    def end(self, status: Status) -> RunResult:
+        """Write the record, and then what is made from it."""
         try:
-            return self._close(status)
+            return self._end(status)
         finally:
             self._heart.stop(self._run.status if self._run.ended else "failed")
 
-    def _close(self, status: Status) -> RunResult:
+    def _end(self, status: Status) -> RunResult:
         from zsd_ray.reports.html import pictures_wanted, render_report
 
         plan = self._plan
@@ -190,7 +205,7 @@ class Session:
         plan.output.write_bytes("report.html", page.encode())
         of_classes = per_class_csv(table, plan.classes.names)
         plan.output.write_bytes("per_class.csv", of_classes.encode())
-        tracked = self._close_tracker(page, of_classes)
+        tracked = self._close_mlflow(page, of_classes)
         if tracked is not None:
             self._run = replace(self._run, mlflow_run_id=tracked.run_id)
             plan.output.write_run(self._run)
@@ -229,7 +244,7 @@ class Session:
 
     def _ended(self) -> str:
         previous = self._plan.previous
-        return previous.ended if previous and previous.ended and not self._worked else _now()
+        return previous.ended if previous and previous.ended and not self._worked else now()
 
     def _offset(self) -> dict[str, Any]:
         """What measuring the class offset took, where there is one."""
@@ -246,55 +261,16 @@ class Session:
             found |= read_audit(self._plan.output, table)
         return found
 
-    # ---- MLflow
-
-    def _log(self, progress: Progress) -> None:
-        # Not before the first image is decided: MLflow's import would slow the workers' start.
-        self._start_tracker()
-        if self._tracker is None or progress.accuracy is None:
-            return
-        self._tracker.log(
-            {
-                "accuracy": progress.accuracy,
-                "accuracy_low": progress.interval.low,
-                "accuracy_high": progress.interval.high,
-                "evaluations_per_second": progress.evaluations_per_second,
-                "images_per_second": progress.images_per_second,
-            },
-            step=progress.n_decided,
-        )
-
-    def _start_tracker(self) -> None:
-        if self._tracker is not None:
-            return
-        tags = {"zsd_ray.identity": self._plan.identity}
-        commit = _git_commit()
-        if commit is not None:
-            tags["mlflow.source.git.commit"] = tags["git_commit"] = commit
-        config = self._plan.config
-        self._tracker = start_tracker(
-            config.tracking,
-            config.output.path,
-            settings(config),
-            self._on_warning,
-            tags,
-            self._run.mlflow_run_id,
-        )
-
-    def _close_tracker(self, page: str, of_classes: str) -> TrackedRun | None:
+    def _close_mlflow(self, page: str, of_classes: str) -> TrackedRun | None:
         import yaml
 
-        self._start_tracker()
-        if self._tracker is None:
-            return None
         totals = self._run.totals.items()
         metrics = {k: float(v) for k, v in totals if v is not None and not isinstance(v, str)}
         config = yaml.safe_dump(self._run.config, sort_keys=False)
         artifacts = {"config.yaml": config, "report.html": page, "per_class.csv": of_classes}
-        status = _MLFLOW_STATUS.get(self._run.status, "FINISHED")
         assert self._run.ended is not None
-        ended = datetime.fromisoformat(self._run.ended)
-        return self._tracker.close(metrics, artifacts, status, None if self._worked else ended)
+        ended = None if self._worked else datetime.fromisoformat(self._run.ended)
+        return self.close_tracker(self._run.status, metrics, artifacts, ended)
 
 
 def as_before(plan: Plan) -> RunResult:
@@ -329,20 +305,14 @@ def _pictures(plan: Plan, wanted: set[str]) -> dict[str, Image.Image]:
     return pictures
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _git_commit() -> str | None:
-    """The commit of the source tree that this package runs from, if it is one."""
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()
+def _curves(progress: Progress) -> dict[str, float]:
+    """What MLflow shows over the images decided."""
+    if progress.accuracy is None:
+        return {}
+    return {
+        "accuracy": progress.accuracy,
+        "accuracy_low": progress.interval.low,
+        "accuracy_high": progress.interval.high,
+        "evaluations_per_second": progress.evaluations_per_second,
+        "images_per_second": progress.images_per_second,
+    }

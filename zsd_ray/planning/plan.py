@@ -13,7 +13,7 @@ import numpy as np
 
 from zsd_ray.config.algorithms import NoiseDenoiseMethod, NoiseDenoiseVoteMethod
 from zsd_ray.config.classifier_method import DiffusionClassifierMethod
-from zsd_ray.config.identity import differences, hash_of, identity_parts
+from zsd_ray.config.identity import hash_of, identity_parts
 from zsd_ray.config.method import Method
 from zsd_ray.config.precision import as_before
 from zsd_ray.config.run import ModelConfig, ResolvedConfig, RunConfig
@@ -34,6 +34,7 @@ from zsd_ray.records.errors import StoreError, UserError, some
 from zsd_ray.records.redaction import redact, redacted
 from zsd_ray.records.scores import ImageState
 from zsd_ray.results.checkpoint import Checkpoint
+from zsd_ray.results.job import refuse_other
 from zsd_ray.results.output import Output
 from zsd_ray.results.profile_file import read_profile
 from zsd_ray.results.run_file import RunFile
@@ -327,12 +328,8 @@ def plan_stage(
         parts["method"]["clip"] = {"fingerprint": clip}
     output = Output(config.output.path, store)
     previous = output.read_run()
-    if previous is not None and previous.identity != hash_of(parts):
-        changes = "; ".join(differences(previous.identity_parts, redacted(parts)))
-        raise UserError(
-            f"output.path {redacted(config.output.path)} belongs to another run ({changes}); "
-            "--fresh starts over in a new place beside it, or choose another output.path"
-        )
+    advice = "--fresh starts over in a new place beside it, or choose another output.path"
+    refuse_other(output, "another run", previous, parts, advice)
     if previous is None and output.part_names("decisions"):
         raise UserError(
             f"{redact(output.location('decisions'))} has rows, but there is no run.json that says "

@@ -18,8 +18,7 @@ from zsd_ray.records.errors import DamagedFile, UserError
 from zsd_ray.records.redaction import redact, redacted
 from zsd_ray.results.output import Output
 from zsd_ray.results.progress import Progress
-from zsd_ray.results.record_file import read_record
-from zsd_ray.results.run_file import Status
+from zsd_ray.results.record_file import Status, read_record
 from zsd_ray.storage.store import Store
 
 BEAT_SECONDS = 5.0

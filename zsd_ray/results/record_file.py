@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -16,6 +16,9 @@ from zsd_ray.records.errors import DamagedFile
 from zsd_ray.settings.documents import parse_json_object
 
 T = TypeVar("T")
+
+Status = Literal["running", "finished", "incomplete", "interrupted", "failed"]
+"""Of a job. "incomplete": it came to its end, and a part of it could not be done."""
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {}
 

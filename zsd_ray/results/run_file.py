@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from zsd_ray.records.errors import DamagedFile
-from zsd_ray.results.record_file import read_record
+from zsd_ray.results.record_file import Status, read_record
 
 _ADVICE = "mend or remove it, or choose another output.path"
 _NO_COUNT = 2**63
-
-Status = Literal["running", "finished", "incomplete", "interrupted", "failed"]
 
 
 @dataclass(frozen=True)

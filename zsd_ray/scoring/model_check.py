@@ -162,6 +162,7 @@ def _scores(
         config.cluster.rows,
         model.config.compile,
         bind,
+        store=model.store,
     )
     found = []
     for done, image in enumerate(images, 1):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
-from typing import Literal
 
-from zsd_ray.config.identity import resolved, settings
+from zsd_ray.config.identity import resolved
 from zsd_ray.config.training import TrainConfig
 from zsd_ray.records.errors import DamagedFile
 from zsd_ray.records.redaction import redacted
+from zsd_ray.results.job import Job, OnWarning, planning
 from zsd_ray.results.output import Output
-from zsd_ray.results.tracking.tracker import TrackedRun, Tracker, start_tracker, tracked_before
+from zsd_ray.results.provenance import versions
+from zsd_ray.results.record_file import Status
+from zsd_ray.results.tracking.tracker import TrackedRun
 from zsd_ray.storage.store import Store
 from zsd_ray.training import process as work
 from zsd_ray.training.news import Grid, News, Steps
@@ -25,8 +25,6 @@ OnProgress = Callable[[Steps, float], None]
 Execute = Callable[[TrainConfig, Callable[[News], None]], None]
 """Trains to the end, in this process (`work.train_here`) or elsewhere, and passes on its news."""
 
-_CHECK_SECONDS = 10.0
-_PACKAGES = ("zsd-ray", "ray", "torch", "diffusers", "transformers", "timm", "open_clip_torch")
 RECORD = "train.json"
 
 
@@ -44,7 +42,7 @@ def train(
     config: TrainConfig,
     execute: Execute,
     on_progress: OnProgress,
-    on_warning: Callable[[str], None],
+    on_warning: OnWarning,
 ) -> TrainResult:
     """Train the model that `config` describes, or go on with an interrupted training of it.
 
@@ -52,24 +50,12 @@ def train(
         UserError: bad input; nothing was started.
         RunBrokenError, StoreError: it cannot go on; the same call does later.
     """
-    # A mistyped endpoint should not be waited for as an outage is.
-    store = Store(config.storage)
-    with store.impatient(_CHECK_SECONDS):
+    with planning(config) as store:
         identity = work.check(config, store)
-    session = _Session(config, store, identity, on_progress, on_warning)
-    status: Literal["FINISHED", "FAILED", "KILLED"] = "FAILED"
-    try:
-        execute(config, session.take)
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        result = session.close(status)
-    return result
+    return _Training(config, store, identity, execute, on_progress, on_warning).run()
 
 
-class _Session:
+class _Training(Job[TrainResult]):
     """Keeps train.json, progress and MLflow of one call of `train`."""
 
     def __init__(
@@ -77,28 +63,31 @@ class _Session:
         config: TrainConfig,
         store: Store,
         identity: str,
+        execute: Execute,
         on_progress: OnProgress,
-        on_warning: Callable[[str], None],
+        on_warning: OnWarning,
     ) -> None:
-        self._config = config
-        self._identity = identity
+        output = Output(config.output.path, store)
+        earlier = output.read_json(RECORD) or {}
+        run_id = earlier.get("mlflow_run_id")
+        if not isinstance(run_id, str | None):
+            shown = output.shown(RECORD)
+            raise DamagedFile(shown, "mlflow_run_id is no text", "mend or remove it")
+        super().__init__(config, store, on_warning, identity, run_id)
+        self._train_config = config
+        self._execute = execute
         self._on_progress = on_progress
-        self._on_warning = on_warning
-        self._output = Output(config.output.path, store)
-        self._start = time.monotonic()
         self._first: float | None = None
         self._n_images = self._n_steps = 0
         self._grids: dict[str, str | bytes] = {}
-        earlier = self._output.read_json(RECORD)
-        self._was_finished = earlier is not None and earlier.get("status") == "finished"
-        self._run_id = None if earlier is None else earlier.get("mlflow_run_id")
-        if not isinstance(self._run_id, str | None):
-            shown = self._output.shown(RECORD)
-            raise DamagedFile(shown, "mlflow_run_id is no text", "mend or remove it")
-        self._write("running")
-        self._tracker: Tracker | None = None
+        self._was_finished = earlier.get("status") == "finished"
+        self._write("running", run_id)
 
-    def take(self, news: News) -> None:
+    def work(self) -> Status:
+        self._execute(self._train_config, self._take)
+        return "finished"
+
+    def _take(self, news: News) -> None:
         """Pass news on to the caller and to MLflow."""
         if isinstance(news, Grid):
             self._grids[news.name.replace("/", "-")] = news.png
@@ -111,54 +100,28 @@ class _Session:
             self._n_images += news.n_images
             speed = self._n_images / (now - self._first) if now > self._first else 0.0
         self._n_steps += len(news.losses)
-        self._start_tracker()
-        if self._tracker is not None:
-            first = news.done - len(news.losses) + 1
-            for step, loss in enumerate(news.losses, first):
-                self._tracker.log({f"{news.stage}_loss": loss}, step=step)
+        first = news.done - len(news.losses) + 1
+        for step, loss in enumerate(news.losses, first):
+            self.log({f"{news.stage}_loss": loss}, step=step)
         self._on_progress(news, speed)
 
-    def close(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> TrainResult:
-        seconds = time.monotonic() - self._start
-        config = self._config
-        if self._was_finished and status == "FINISHED" and not self._n_steps:
-            tracked = tracked_before(config.tracking, config.output.path, self._run_id)
+    def end(self, status: Status) -> TrainResult:
+        seconds = self.seconds
+        if self._was_finished and status == "finished" and not self._n_steps:
+            tracked = self.tracked_before()
         else:
-            tracked = self._close_tracker(seconds, status)
-        if tracked is not None:
-            self._run_id = tracked.run_id
-        self._write(status.lower())
-        place = redacted(self._output.path)
-        return TrainResult(redacted(self._output.location("model")), place, seconds, tracked)
+            totals = {"seconds": seconds, "steps": self._n_steps}
+            tracked = self.close_tracker(status, totals, self._grids)
+        self._write(status, self._run_id if tracked is None else tracked.run_id)
+        place = redacted(self.output.path)
+        return TrainResult(redacted(self.output.location("model")), place, seconds, tracked)
 
-    def _close_tracker(
-        self, seconds: float, status: Literal["FINISHED", "FAILED", "KILLED"]
-    ) -> TrackedRun | None:
-        self._start_tracker()
-        if self._tracker is None:
-            return None
-        totals = {"seconds": seconds, "steps": self._n_steps}
-        return self._tracker.close(totals, self._grids, status)
-
-    def _write(self, status: str) -> None:
+    def _write(self, status: Status, run_id: str | None) -> None:
         record = {
             "status": status,
-            "config": resolved(self._config),
+            "config": resolved(self._train_config),
             "identity": self._identity,
-            "versions": {"python": platform.python_version()}
-            | {package: version(package) for package in _PACKAGES},
-            "mlflow_run_id": self._run_id,
+            "versions": versions(),
+            "mlflow_run_id": run_id,
         }
-        self._output.write_bytes(RECORD, (json.dumps(record, indent=2) + "\n").encode())
-
-    def _start_tracker(self) -> None:
-        """Not before there is something to tell: MLflow's import would slow the start."""
-        config = self._config
-        if self._tracker is None:
-            self._tracker = start_tracker(
-                config.tracking,
-                config.output.path,
-                settings(config),
-                self._on_warning,
-                run_id=self._run_id,
-            )
+        self.output.write_bytes(RECORD, (json.dumps(record, indent=2) + "\n").encode())

@@ -11,14 +11,13 @@ from tests.support.fidelity import fidelity
 from tests.support.images import write_folder
 from tests.support.inception import random_inception
 from tests.support.tiny_models import clip_folder, ddpm, timm_folder
-from zsd_ray.api import fid
 from zsd_ray.cli import main
 from zsd_ray.config.data import DataConfig
 from zsd_ray.config.run import parse_config
 from zsd_ray.data.open import open_dataset
 from zsd_ray.records.errors import UserError
 from zsd_ray.studies.fid.fid_config import FidConfig
-from zsd_ray.studies.fid.measuring import _data_parts
+from zsd_ray.studies.fid.measuring import _data_parts, fid
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.tiny_models import CLASSIFIER_BUILDERS, ddpm
-from zsd_ray.api import fid, generate
 from zsd_ray.cli import main
 from zsd_ray.config.data import DataConfig
 from zsd_ray.config.run import parse_config
 from zsd_ray.data.open import open_dataset
 from zsd_ray.records.errors import UserError
 from zsd_ray.studies.fid.fid_config import FidConfig
+from zsd_ray.studies.fid.measuring import fid
 from zsd_ray.studies.generation import generating as engine
 from zsd_ray.studies.generation.generate_config import GenerateConfig
+from zsd_ray.studies.generation.generating import generate
 
 N_PARTS = 3
 

@@ -22,6 +22,7 @@ from zsd_ray.models.files.loading import refuse_not_finite
 from zsd_ray.models.files.probe_files import WEIGHTS, label_numbers, read, under_here
 from zsd_ray.models.registry import resolve_model
 from zsd_ray.records.errors import UserError
+from zsd_ray.storage.store import Store
 
 
 class Probe:
@@ -30,12 +31,12 @@ class Probe:
     def __init__(self, folder: Path, config: ModelConfig, device: torch.device) -> None:
         about = read(folder)
         self._features = FeatureExtractor.load(
-            resolve_model(under_here(folder, config)),
+            resolve_model(under_here(folder, config), Store()),  # its files are here by now
             about.prompt,
             [about.t],
             [about.block],
             [about.pooling_section],
-            about.seed,  # its files are in a folder of this machine by now
+            about.seed,
         )
         self._cell = Cell(about.t, about.block, pooling_name(about.pooling_section))
         self._weights = folder / WEIGHTS

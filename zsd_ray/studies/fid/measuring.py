@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zsd_ray.config.data import DataConfig
-from zsd_ray.config.identity import NUMERICS, hash_of, settings
+from zsd_ray.config.identity import NUMERICS, hash_of
 from zsd_ray.data.dataset import ImageDataset, choose_subset
 from zsd_ray.data.open import open_dataset
 from zsd_ray.models.features.inception import PUBLISHED
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.redaction import redacted
+from zsd_ray.results.job import Job, OnWarning, planning
 from zsd_ray.results.output import Output
-from zsd_ray.results.tracking.tracker import TrackedRun, start_tracker
-from zsd_ray.runtime.pieces import DoAll, Work
+from zsd_ray.results.record_file import Status
+from zsd_ray.results.tracking.tracker import TrackedRun
+from zsd_ray.runtime.pieces import DoAll, workers
 from zsd_ray.settings.section import WHOLE
 from zsd_ray.storage.store import Store
 from zsd_ray.studies.fid.extractors import check_extractor
@@ -40,7 +42,7 @@ OnImages = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class FidJob:
+class FidPlan:
     """A checked comparison. real, generated: numbers of the images in their data sets."""
 
     sets: Sets
@@ -49,10 +51,6 @@ class FidJob:
     real_parts: dict[str, Any]
     parts: dict[str, Any]
     warnings: tuple[str, ...]
-
-    def make(self) -> Work[Any, Any]:
-        """Load the extractor, as a worker does."""
-        return FeatureReader(self.sets)
 
 
 @dataclass(frozen=True)
@@ -64,11 +62,11 @@ class FidResult:
     tracked: TrackedRun | None
 
 
-def plan_fid(config: FidConfig, store: Store | None = None) -> FidJob:
+def plan_fid(config: FidConfig, store: Store | None = None) -> FidPlan:
     """Check a configuration against its images and its extractor; nothing is written.
 
     Args:
-        store: how everything is reached, also by `measure`; None: as the storage section says.
+        store: how everything is reached, also by what follows; None: as the storage section says.
 
     Raises:
         UserError: what is wrong, in one line.
@@ -100,7 +98,7 @@ def plan_fid(config: FidConfig, store: Store | None = None) -> FidJob:
             "extractor.weights are not the published ones: this FID is not to be compared with "
             "published figures"
         )
-    return FidJob(
+    return FidPlan(
         sets=Sets(config, found["real"][0], found["generated"][0], store),
         real=found["real"][1],
         generated=found["generated"][1],
@@ -110,65 +108,88 @@ def plan_fid(config: FidConfig, store: Store | None = None) -> FidJob:
     )
 
 
-def measure(
-    job: FidJob,
-    do_all: DoAll,
+def fid(
+    config: FidConfig,
+    *,
+    local: bool = False,
     on_images: OnImages = lambda done, total: None,
-    on_warning: Callable[[str], None] = print,
+    on_warning: OnWarning = print,
 ) -> FidResult:
-    """See all images, and write what they come to.
+    """Measure FID and KID of the generated images that `config` names against the real ones.
+
+    Args:
+        local: in this process, without Ray.
+        on_images: called with how many images were seen, of how many.
 
     Raises:
-        UserError: an image cannot be read, or the output cannot be written to.
+        UserError: bad input; or an image cannot be read.
+        RunBrokenError, StoreError: it cannot go on; the same call does later.
     """
-    config, start = job.sets.config, time.monotonic()
-    output = Output(config.output.path, job.sets.store)
-    output.prepare()
-    tracker = start_tracker(config.tracking, config.output.path, settings(config), on_warning)
-    status: Literal["FINISHED", "FAILED", "KILLED"] = "FAILED"
-    metrics: dict[str, float] = {}
-    tracked = None
-    try:
-        real, generated = _features(job, output, do_all, on_images)
-        warnings = [*job.warnings, *_rank_warnings(real.moments.n, generated)]
-        entry = _entry(job, real, generated, warnings, time.monotonic() - start)
-        write_entry(output, entry)
+    with planning(config) as store:
+        planned = plan_fid(config, store)
+    found = _Measuring(planned, local, on_images, on_warning).run()
+    assert found is not None  # else what broke it was raised
+    return found
+
+
+class _Measuring(Job[FidResult | None]):
+    """Sees all images, and writes what they come to: an entry of its own in fid.json."""
+
+    def __init__(
+        self, planned: FidPlan, local: bool, on_images: OnImages, on_warning: OnWarning
+    ) -> None:
+        config = planned.sets.config
+        super().__init__(config, planned.sets.store, on_warning, hash_of(planned.parts))
+        self._planned = planned
+        self._do_all = workers(local, config.cluster, config.device)
+        self._on_images = on_images
+        self._entry: FidEntry | None = None
+        self.output.prepare()
+
+    def work(self) -> Status:
+        planned = self._planned
+        self.tracker()
+        real, generated = _features(planned, self.output, self._do_all, self._on_images)
+        warnings = [*planned.warnings, *_rank_warnings(real.moments.n, generated)]
+        self._entry = _entry(planned, real, generated, warnings, self.seconds)
+        write_entry(self.output, self._entry)
         for warning in warnings:
-            on_warning(warning)
-        names = ("fid", "fid_low", "fid_high", "kid", "kid_standard_error", "n_real")
-        metrics = {name: v for name in names if (v := getattr(entry, name)) is not None}
-        metrics["n_generated"] = entry.n_generated
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        if tracker is not None:
-            tracked = tracker.close(metrics, {}, status)
-    return FidResult(entry, redacted(config.output.path), tracked)
+            self._on_warning(warning)
+        return "finished"
+
+    def end(self, status: Status) -> FidResult | None:
+        entry, metrics = self._entry, {}
+        if entry is not None:
+            names = ("fid", "fid_low", "fid_high", "kid", "kid_standard_error", "n_real")
+            metrics = {name: v for name in names if (v := getattr(entry, name)) is not None}
+            metrics["n_generated"] = entry.n_generated
+        tracked = self.close_tracker(status, metrics, {})
+        return None if entry is None else FidResult(entry, redacted(self.output.path), tracked)
 
 
 def _features(
-    job: FidJob, output: Output, do_all: DoAll, on_images: OnImages
+    plan: FidPlan, output: Output, do_all: DoAll, on_images: OnImages
 ) -> tuple[RealStatistics, NDArray[np.float32]]:
     """The real images' statistics, kept or made, and all generated features, (n, D)."""
-    identity = hash_of(job.real_parts)
+    identity = hash_of(plan.real_parts)
     kept = RealStatistics.read(output, identity)
-    of_real = [] if kept else pieces(True, job.real)
-    of_generated = pieces(False, job.generated)
+    of_real = [] if kept else pieces(True, plan.real)
+    of_generated = pieces(False, plan.generated)
     todo = [*of_real, *of_generated]
     total, done = sum(len(piece.numbers) for piece in todo), 0
 
     def told() -> Iterator[NDArray[np.float32]]:
         nonlocal done
-        for piece, vectors in zip(todo, do_all(job.make, todo), strict=True):
+        for piece, vectors in zip(
+            todo, do_all(partial(FeatureReader, plan.sets), todo), strict=True
+        ):
             done += len(piece.numbers)
             on_images(done, total)
             yield vectors
 
     vectors = told()
     if kept is None:
-        few = np.asarray(choose_subset(job.sets.real.records, KEPT))
+        few = np.asarray(choose_subset(plan.sets.real.records, KEPT))
         moments: Moments | None = None
         some = []
         for piece in of_real:
@@ -183,7 +204,7 @@ def _features(
 
 
 def _entry(
-    job: FidJob,
+    plan: FidPlan,
     real: RealStatistics,
     generated: NDArray[np.float32],
     warnings: list[str],
@@ -197,10 +218,10 @@ def _entry(
         groups = [Moments.of(generated[number::GROUPS]) for number in range(GROUPS)]
         error = jackknife_error(reference, groups)
         low, high = interval(fid, error, GROUPS)
-    kid = kernel_distance(real.features, generated, job.sets.config.seed)
+    kid = kernel_distance(real.features, generated, plan.sets.config.seed)
     return FidEntry(
-        identity=hash_of(job.parts),
-        identity_parts=redacted(job.parts),
+        identity=hash_of(plan.parts),
+        identity_parts=redacted(plan.parts),
         n_real=real.moments.n,
         n_generated=len(generated),
         n_features=generated.shape[1],

@@ -20,26 +20,26 @@ from zsd_ray.models.latents import to_picture
 from zsd_ray.models.library_sampler import LibrarySampler
 from zsd_ray.models.registry import resolve_model
 from zsd_ray.models.rows import plain_rows, wrapper
-from zsd_ray.studies.generation.generating import PART, Job
+from zsd_ray.studies.generation.image_set_plan import PART, ImageSetPlan
 
 
 class ImageMaker:
-    """Does the pieces of a `Job`: numbers of parts."""
+    """Does the pieces of an `ImageSetPlan`: numbers of parts."""
 
-    def __init__(self, job: Job) -> None:
-        config, store = job.config, job.parts.output.store
-        self._job = job
+    def __init__(self, plan: ImageSetPlan) -> None:
+        config, store = plan.config, plan.parts.output.store
+        self._plan = plan
         model = resolve_model(config.model, store)
         self._denoiser = cast(Denoiser, model.load())
         device = self._denoiser.device
         guided = config.guidance_scale != 1
-        texts = [*job.prompts, ""] if guided else list(job.prompts)
+        texts = [*plan.prompts, ""] if guided else list(plan.prompts)
         encoded = model.encode_prompts(texts) if texts else {}
         conditioning = {name: torch.from_numpy(rows).to(device) for name, rows in encoded.items()}
         wrap = wrapper(self._denoiser, config.model.compile)
         self._network = plain_rows(self._denoiser, conditioning, wrap)
         assert isinstance(config.cluster.batch_size, int)
-        self._rows = min(config.cluster.batch_size, PART, job.n_images)
+        self._rows = min(config.cluster.batch_size, PART, plan.n_images)
         if config.sampler.own:
             self._library = None
         else:
@@ -49,23 +49,23 @@ class ImageMaker:
     @torch.inference_mode()
     def __call__(self, part: int) -> int:
         """Make and write one part; return how many evaluations it took, without padding."""
-        numbers = np.asarray(self._job.numbers(part))
+        numbers = np.asarray(self._plan.numbers(part))
         pictures = []
         for mine in batches(len(numbers), self._rows):
             x_0 = self._sample(numbers[mine])
             # One at a time, so that none depends on its company.
             decoder = cast(Decoder, self._denoiser)
             pictures += [to_picture(decoder.decode(x[None]))[0] for x in x_0]
-        self._job.parts.write(part, pictures[: len(numbers)], numbers.tolist())
+        self._plan.parts.write(part, pictures[: len(numbers)], numbers.tolist())
         return len(numbers) * self._evaluations()
 
     def _evaluations(self) -> int:
-        config = self._job.config
+        config = self._plan.config
         steps = config.sampler.steps if self._library is None else self._library.n_evaluations
         return steps * (2 if config.guidance_scale != 1 else 1)
 
     def _sample(self, numbers: Any) -> torch.Tensor:
-        config, denoiser = self._job.config, self._denoiser
+        config, denoiser = self._plan.config, self._denoiser
         keys = [self._key(number) for number in numbers.tolist()]
         predict = self._predict(numbers)
         noise = self._noise(keys, 0)
@@ -85,10 +85,10 @@ class ImageMaker:
     def _predict(self, numbers: Any) -> Predict:
         """The network's output, led to the class (Ho & Salimans 2022, eq. 6, in the convention
         where scale 1 is the class's own): null + scale (own - null)."""
-        scale, device = self._job.config.guidance_scale, self._denoiser.device
+        scale, device = self._plan.config.guidance_scale, self._denoiser.device
         each = torch.arange(len(numbers), device=device)
         prompts = torch.tensor([self._prompt(n) for n in numbers.tolist()], device=device)
-        empty = torch.full_like(prompts, len(self._job.prompts))
+        empty = torch.full_like(prompts, len(self._plan.prompts))
 
         def predict(x_BCHW: torch.Tensor, time_B: torch.Tensor) -> torch.Tensor:
             own = self._network(x_BCHW, time_B, each, prompts)
@@ -101,16 +101,16 @@ class ImageMaker:
 
     def _prompt(self, number: int) -> int:
         """Its row of the prompts: the templates of a class take turns."""
-        n_classes = len(self._job.parts.classes)
+        n_classes = len(self._plan.parts.classes)
         if not n_classes:
             return 0
         of_class, label = divmod(number, n_classes)
-        n_templates = len(self._job.prompts) // n_classes
+        n_templates = len(self._plan.prompts) // n_classes
         return label * n_templates + of_class % n_templates
 
     def _key(self, number: int) -> str:
         """What addresses the noise of an image."""
-        n_classes = len(self._job.parts.classes)
+        n_classes = len(self._plan.parts.classes)
         if not n_classes:
             return f"generated/{number}"
         of_class, label = divmod(number, n_classes)
@@ -118,7 +118,7 @@ class ImageMaker:
 
     def _noise(self, keys: list[str], draw: int) -> torch.Tensor:
         shape, numbers = self._denoiser.sample_shape, range(draw, draw + 1)
-        rows = [draws.noise(self._job.config.seed, key, numbers, shape) for key in keys]
+        rows = [draws.noise(self._plan.config.seed, key, numbers, shape) for key in keys]
         return torch.from_numpy(np.concatenate(rows)).to(self._denoiser.device)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from zsd_ray.config.data import DataConfig
 from zsd_ray.config.families import FAMILIES
-from zsd_ray.config.identity import differences, hash_of
+from zsd_ray.config.identity import hash_of
 from zsd_ray.config.precision import as_before
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.data.dataset import ImageDataset, choose_share, choose_subset
@@ -21,6 +21,7 @@ from zsd_ray.models.features.block_names import block_names
 from zsd_ray.models.registry import resolve_model
 from zsd_ray.records.errors import UserError, some
 from zsd_ray.records.redaction import redact, redacted
+from zsd_ray.results.job import refuse_other
 from zsd_ray.results.output import Output
 from zsd_ray.settings.section import WHOLE
 from zsd_ray.storage.filesystem import list_folder
@@ -121,12 +122,7 @@ def make_probe_plan(config: ProbeConfig, store: Store | None = None) -> ProbePla
     _check_apart(images["train"], images["test"])
     held_out = _held_out(config, images["train"])
     parts = _identity_parts(config, images)
-    if previous is not None and previous.identity != hash_of(parts):
-        changes = "; ".join(differences(previous.identity_parts, redacted(parts)))
-        raise UserError(
-            f"output.path {redact(config.output.path)} belongs to other probes ({changes}); choose "
-            "another output.path"
-        )
+    refuse_other(output, "other probes", previous, parts)
     return ProbePlan(
         config=config,
         checkpoints=checkpoints,

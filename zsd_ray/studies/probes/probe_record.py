@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.output import Output
-from zsd_ray.results.record_file import read_record
+from zsd_ray.results.record_file import Status, read_record
 
 _NAME = "probe.json"
 
@@ -25,7 +25,7 @@ class ProbeRecord:
         in OUTPUT/probe.
     """
 
-    status: Literal["running", "finished", "incomplete", "interrupted", "failed"]
+    status: Status
     config: dict[str, Any]
     identity: str
     identity_parts: dict[str, Any]

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import platform
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
-from typing import Any, Literal
+from typing import Any
 
-from zsd_ray.config.identity import resolved, settings
+from zsd_ray.config.identity import resolved
 from zsd_ray.config.pooling import pooling_name
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.redaction import redact
-from zsd_ray.results.places import refuse_relative
-from zsd_ray.results.tracking.tracker import TrackedRun, start_tracker, tracked_before
-from zsd_ray.runtime.pieces import Counted, DoAll, do_here
-from zsd_ray.storage.store import Store
+from zsd_ray.results.job import Job, OnWarning, planning
+from zsd_ray.results.provenance import now, versions
+from zsd_ray.results.record_file import Status
+from zsd_ray.results.tracking.tracker import TrackedRun
+from zsd_ray.runtime.pieces import Counted, DoAll, workers
 from zsd_ray.studies.probes.feature_parts import FeatureParts
 from zsd_ray.studies.probes.probe_config import ProbeConfig, SaveConfig
 from zsd_ray.studies.probes.probe_plan import SPLITS, ProbePlan, make_probe_plan
@@ -27,13 +24,6 @@ from zsd_ray.studies.probes.probe_rows import Row, best_of, to_parquet
 
 OnStage = Callable[[str, int, int], None]
 """Called with a stage ("features", "fits"), and how many of its pieces are done."""
-
-_PLAN_SECONDS = 10.0
-_PACKAGES = ("zsd-ray", "torch", "diffusers", "transformers", "numpy", "scipy")
-_MLFLOW_STATUS: Mapping[str, Literal["FINISHED", "FAILED", "KILLED"]] = {
-    "failed": "FAILED",
-    "interrupted": "KILLED",
-}
 
 
 @dataclass(frozen=True)
@@ -57,7 +47,7 @@ def probe(
     *,
     local: bool = False,
     on_stage: OnStage = lambda stage, done, total: None,
-    on_warning: Callable[[str], None] = print,
+    on_warning: OnWarning = print,
 ) -> ProbeResult:
     """Probe every block, or go on with an interrupted run of the same probes.
 
@@ -68,69 +58,66 @@ def probe(
         UserError: bad input.
         RunBrokenError, StoreError: it cannot go on; the same call does later.
     """
-    refuse_relative(config.model_dump(mode="json"))
-    # A mistyped endpoint should not be waited for as an outage is.
-    store = Store(config.storage)
-    with store.impatient(_PLAN_SECONDS):
+    with planning(config) as store:
         plan = make_probe_plan(config, store)
         plan.output.prepare()
-    started = time.monotonic()
-    record = _record(plan)
-    record.write(plan.output)
-    rows: list[Row] = []
-    saved: Row | None = None
-    errors: dict[str, str] = {}
-    status: Literal["finished", "incomplete", "interrupted", "failed"] = "failed"
-    tracked = None
-    do_all = Counted(do_here if local else _crew(config))
-    try:
-        _extract(plan, do_all, on_stage)
-        errors = _errors(plan)
-        rows = _fit(plan, do_all, on_stage)
-        saved = _save(plan, rows)
-        status = "incomplete" if errors else "finished"
-    except KeyboardInterrupt:
-        status = "interrupted"
-        store.seconds = _PLAN_SECONDS  # somebody waits
-        raise
-    finally:
+    return _Probing(plan, local, on_stage, on_warning).run()
+
+
+class _Probing(Job[ProbeResult]):
+    """One call of `probe`: the features, the fits, the best probe saved."""
+
+    def __init__(
+        self, plan: ProbePlan, local: bool, on_stage: OnStage, on_warning: OnWarning
+    ) -> None:
+        record = _record(plan)
+        store, run_id = plan.output.store, record.mlflow_run_id
+        super().__init__(plan.config, store, on_warning, plan.identity, run_id)
+        self._plan = plan
+        self._on_stage = on_stage
+        self._do_all = Counted(workers(local, plan.config.cluster, plan.config.model.device))
+        self._rows: list[Row] = []
+        self._record = record
+        record.write(plan.output)
+
+    def work(self) -> Status:
+        plan = self._plan
+        _extract(plan, self._do_all, self._on_stage)
+        self._record = replace(self._record, errors=_errors(plan))
+        self._rows = _fit(plan, self._do_all, self._on_stage)
+        self._record = replace(self._record, saved=_save(plan, self._rows))
+        return "incomplete" if self._record.errors else "finished"
+
+    def end(self, status: Status) -> ProbeResult:
+        plan, rows = self._plan, self._rows
         found = {kind: best_of(rows, kind) for kind in ("linear", "knn")}
         same = plan.previous  # given again with nothing left to do: its times stay
-        if same is None or not same.status == status == "finished" or do_all.n_pieces:
+        if same is None or not same.status == status == "finished" or self._do_all.n_pieces:
             same = None
-        worked = round(record.seconds + time.monotonic() - started, 3)
         record = replace(
-            record,
+            self._record,
             status=status,
-            ended=_now() if same is None else same.ended,
-            seconds=worked if same is None else same.seconds,
+            ended=now() if same is None else same.ended,
+            seconds=round(self._record.seconds + self.seconds, 3) if same is None else same.seconds,
             n_cells=len({(r["checkpoint"], r["t"], r["block"], r["pooling"]) for r in rows}),
-            errors=errors,
             best={kind: ranked[0] for kind, ranked in found.items() if ranked},
-            saved=saved,
         )
         artifacts = _write(plan, record, rows)
         if same is None:
-            tracked = _track(config, record, artifacts, on_warning)
+            tracked = self.close_tracker(status, _metrics(record), artifacts)
         else:
-            tracked = tracked_before(config.tracking, config.output.path, record.mlflow_run_id)
-    if tracked is not None:
-        record = replace(record, mlflow_run_id=tracked.run_id)
-        record.write(plan.output)
-    return ProbeResult(
-        record=record,
-        rows=rows,
-        output=redact(config.output.path),
-        report=redact(plan.output.location("report.html")),
-        saved=redact(plan.output.location("probe")) if saved else None,
-        tracked=tracked,
-    )
-
-
-def _crew(config: ProbeConfig) -> DoAll:
-    from zsd_ray.runtime.crew import Crew
-
-    return Crew(config.cluster, config.model.device)
+            tracked = self.tracked_before()
+        if tracked is not None:
+            record = replace(record, mlflow_run_id=tracked.run_id)
+            record.write(plan.output)
+        return ProbeResult(
+            record=record,
+            rows=rows,
+            output=redact(plan.output.path),
+            report=redact(plan.output.location("report.html")),
+            saved=redact(plan.output.location("probe")) if record.saved else None,
+            tracked=tracked,
+        )
 
 
 def _extract(plan: ProbePlan, do_all: DoAll, on_stage: OnStage) -> None:
@@ -221,15 +208,14 @@ def _may_be_saved(row: Row, wanted: SaveConfig) -> bool:
 
 def _record(plan: ProbePlan) -> ProbeRecord:
     previous = plan.previous
-    packages = {package: version(package) for package in _PACKAGES}
     return ProbeRecord(
         status="running",
         config=resolved(plan.config),
         identity=plan.identity,
         identity_parts=plan.identity_parts,
         checkpoints={each.name: each.fingerprint for each in plan.checkpoints},
-        versions={"python": platform.python_version()} | packages,
-        started=previous.started if previous else _now(),
+        versions=versions(),
+        started=previous.started if previous else now(),
         seconds=previous.seconds if previous else 0.0,
         mlflow_run_id=previous.mlflow_run_id if previous else None,
     )
@@ -252,28 +238,10 @@ def _write(plan: ProbePlan, record: ProbeRecord, rows: list[Row]) -> dict[str, s
     return artifacts
 
 
-def _track(
-    config: ProbeConfig,
-    record: ProbeRecord,
-    artifacts: Mapping[str, str | bytes],
-    on_warning: Callable[[str], None],
-) -> TrackedRun | None:
-    tracker = start_tracker(
-        config.tracking,
-        config.output.path,
-        settings(config),
-        on_warning,
-        {"zsd_ray.identity": record.identity},
-        record.mlflow_run_id,
-    )
-    if tracker is None:
-        return None
+def _metrics(record: ProbeRecord) -> dict[str, float]:
+    """What MLflow has of it."""
     metrics = {"seconds": record.seconds, "cells": float(record.n_cells)}
     for kind, row in record.best.items():
         for name in ("top1", "low", "high", "top_k", "validation"):
             metrics[f"{kind}_{name}"] = row[name]
-    return tracker.close(metrics, artifacts, _MLFLOW_STATUS.get(record.status, "FINISHED"))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return metrics

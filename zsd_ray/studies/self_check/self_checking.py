@@ -16,10 +16,11 @@ from zsd_ray.analysis.saved_run import open_run
 from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.config.data import DataConfig
 from zsd_ray.config.run import RunConfig
-from zsd_ray.evaluation.evaluate import PLAN_SECONDS, run
-from zsd_ray.evaluation.session import OnProgress, OnWarning, RunResult
+from zsd_ray.evaluation.evaluate import run
+from zsd_ray.evaluation.session import OnProgress, RunResult
 from zsd_ray.planning.plan import make_plan
 from zsd_ray.records.errors import UserError
+from zsd_ray.results.job import OnWarning, planning
 from zsd_ray.results.output import Output
 from zsd_ray.results.progress import Progress
 from zsd_ray.rules.every_draw import NoPruning
@@ -66,8 +67,7 @@ def self_check(
         raise UserError(
             f"self-check is for method.name diffusion-classifier, and the run has {method.name}"
         )
-    store = Store(config.storage)
-    with store.impatient(PLAN_SECONDS):
+    with planning(config) as store:
         plan = make_plan(config, store=store)
     if plan.race.candidates is not None and plan.tree is None and config.screen is None:
         raise UserError(

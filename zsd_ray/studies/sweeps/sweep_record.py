@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from zsd_ray.results.output import Output
+from zsd_ray.results.record_file import Status
 from zsd_ray.studies.sweeps.suite_config import CellResult
 
 _CELL = ("model", "dataset", "task", "method", "template")
@@ -19,12 +20,12 @@ _CELL = ("model", "dataset", "task", "method", "template")
 class SweepRecord:
     """What a sweep came to so far.
 
-    status: "running", "finished", "incomplete" (cells that are not whole), "interrupted", "failed".
+    status: "incomplete" where cells are not whole.
     config: of the suite, as plain values.
     """
 
     title: str
-    status: str
+    status: Status
     config: dict[str, Any]
     started: str
     cells: tuple[CellResult, ...]

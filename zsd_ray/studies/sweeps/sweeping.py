@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Literal
+from typing import Any
 
 from zsd_ray.config.identity import resolved
 from zsd_ray.config.run import ClusterConfig, RunConfig
 from zsd_ray.evaluation.evaluate import run_plan
-from zsd_ray.evaluation.session import OnProgress, OnWarning
+from zsd_ray.evaluation.session import OnProgress
 from zsd_ray.planning.inputs import Inputs
 from zsd_ray.planning.plan import Plan, make_plan
 from zsd_ray.records.errors import DamagedFile, RunBrokenError, StoreError, UserError
 from zsd_ray.records.redaction import redact
+from zsd_ray.results.job import Job, OnWarning, planning
 from zsd_ray.results.output import Output
-from zsd_ray.results.places import refuse_relative
-from zsd_ray.results.tracking.tracker import TrackedRun, Tracker, start_tracker, tracked_before
+from zsd_ray.results.provenance import now
+from zsd_ray.results.record_file import Status
+from zsd_ray.results.tracking.tracker import TrackedRun
 from zsd_ray.storage.store import Store
 from zsd_ray.studies.sweeps.cells import CellRun, cell_runs, result_of
 from zsd_ray.studies.sweeps.suite_config import Cell, CellResult, SuiteConfig
@@ -26,12 +27,6 @@ from zsd_ray.studies.sweeps.sweep_record import SweepRecord
 
 OnCell = Callable[[Cell, int, int], None]
 """Called with a cell that is begun, its number from 1, and how many there are."""
-
-_PLAN_SECONDS = 10.0
-_MLFLOW_STATUS: dict[str, Literal["FINISHED", "FAILED", "KILLED"]] = {
-    "failed": "FAILED",
-    "interrupted": "KILLED",
-}
 
 
 @dataclass(frozen=True)
@@ -82,42 +77,77 @@ def sweep(
         UserError: no cell can start, or the suite is none; nothing was started.
         KeyboardInterrupt: what was decided is written, and the same call goes on.
     """
-    refuse_relative({"output": {"path": suite.output.path}})
-    store = Store(suite.storage)
-    with store.impatient(_PLAN_SECONDS):
+    with planning(suite) as store:
         checked = _check(cell_runs(suite, limit), store, on_check)
         output = Output(suite.output.path, store)
         before = _before(output)
         output.prepare()
     sheet = _Sheet(suite, output, [each.result for each in checked], before)
+    job = _Sweeping(suite, store, sheet, checked, local, on_cell, on_progress, on_warning)
     if sheet.record.is_as(before):  # the times stay those of the work
         sheet.update(status=before["status"], ended=before["ended"])
-        run_id = sheet.record.mlflow_run_id
-        return _result(output, sheet, tracked_before(suite.tracking, output.path, run_id))
-    tracker = _parent(suite, sheet.record, on_warning)
-    parent = tracker.run_id() if tracker is not None else None
-    sheet.update(mlflow_run_id=parent)
-    status = "failed"
-    try:
-        with _one_cluster([each.config for each in checked], local):
+        return job.result(job.tracked_before())
+    return job.run()
+
+
+class _Sweeping(Job[SweepResult]):
+    """Runs the cells that are not done, under one MLflow run."""
+
+    def __init__(
+        self,
+        suite: SuiteConfig,
+        store: Store,
+        sheet: _Sheet,
+        checked: Sequence[_Checked],
+        local: bool,
+        on_cell: OnCell,
+        on_progress: OnProgress | None,
+        on_warning: OnWarning,
+    ) -> None:
+        super().__init__(suite, store, on_warning, run_id=sheet.record.mlflow_run_id)
+        self._suite = suite
+        self._sheet = sheet
+        self._checked = checked
+        self._local = local
+        self._on_cell = on_cell
+        self._on_progress = on_progress
+
+    def params(self) -> Mapping[str, Any]:
+        suite = self._suite
+        names, n = ", ".join(suite.models), len(suite.datasets)
+        return {"title": suite.title, "models": names, "datasets": n}
+
+    def tags(self) -> Mapping[str, str]:
+        return {**super().tags(), "zsd_ray.kind": "sweep"}
+
+    def work(self) -> Status:
+        tracker, checked, sheet = self.tracker(), self._checked, self._sheet
+        parent = tracker.run_id() if tracker is not None else None
+        sheet.update(mlflow_run_id=parent)
+        with _one_cluster([each.config for each in checked], self._local):
             for number, each in enumerate(checked):
                 if each.plan is None or each.result.status == "finished":
                     continue
-                on_cell(each.cell, number + 1, len(checked))
-                sheet.set(number, _done(each, parent, local, on_progress, on_warning))
-        status = "finished" if sheet.record.n_whole == len(checked) else "incomplete"
-    except KeyboardInterrupt:
-        status = "interrupted"
-        raise
-    finally:
-        sheet.update(status=status, ended=_now())
-        tracked = _close(tracker, sheet)
-    return _result(output, sheet, tracked)
+                self._on_cell(each.cell, number + 1, len(checked))
+                done = _done(each, parent, self._local, self._on_progress, self._on_warning)
+                sheet.set(number, done)
+        return "finished" if sheet.record.n_whole == len(checked) else "incomplete"
 
+    def end(self, status: Status) -> SweepResult:
+        sheet = self._sheet
+        sheet.update(status=status, ended=now())
+        metrics = {
+            f"{cell.cell.model}/{cell.cell.method}/{cell.cell.column}": cell.value
+            for cell in sheet.record.cells
+            if cell.value is not None and cell.cell.template is None
+        }
+        pages: dict[str, str | bytes] = {"report.html": sheet.page, "table.md": sheet.table}
+        return self.result(self.close_tracker(status, metrics, pages))
 
-def _result(output: Output, sheet: _Sheet, tracked: TrackedRun | None) -> SweepResult:
-    report = redact(output.location("report.html"))
-    return SweepResult(sheet.record, redact(output.path), report, tracked)
+    def result(self, tracked: TrackedRun | None) -> SweepResult:
+        """What the sweep came to so far."""
+        report = redact(self.output.location("report.html"))
+        return SweepResult(self._sheet.record, redact(self.output.path), report, tracked)
 
 
 def _before(output: Output) -> dict[str, object]:
@@ -200,7 +230,7 @@ class _Sheet:
             title=suite.title,
             status="running",
             config=resolved(suite),
-            started=str(before.get("started") or _now()),
+            started=str(before.get("started") or now()),
             cells=tuple(cells),
             mlflow_run_id=str(before["mlflow_run_id"]) if before.get("mlflow_run_id") else None,
         )
@@ -224,31 +254,6 @@ class _Sheet:
         self._output.write_bytes("report.html", self.page.encode())
 
 
-def _parent(suite: SuiteConfig, record: SweepRecord, on_warning: OnWarning) -> Tracker | None:
-    """The MLflow run that the cells' are shown under."""
-    return start_tracker(
-        suite.tracking,
-        suite.output.path,
-        {"title": suite.title, "models": ", ".join(suite.models), "datasets": len(suite.datasets)},
-        on_warning,
-        {"zsd_ray.kind": "sweep"},
-        record.mlflow_run_id,
-    )
-
-
-def _close(tracker: Tracker | None, sheet: _Sheet) -> TrackedRun | None:
-    if tracker is None:
-        return None
-    record = sheet.record
-    metrics = {
-        f"{cell.cell.model}/{cell.cell.method}/{cell.cell.column}": cell.value
-        for cell in record.cells
-        if cell.value is not None and cell.cell.template is None
-    }
-    artifacts: dict[str, str | bytes] = {"report.html": sheet.page, "table.md": sheet.table}
-    return tracker.close(metrics, artifacts, _MLFLOW_STATUS.get(record.status, "FINISHED"))
-
-
 def _one_cluster(configs: Sequence[RunConfig], local: bool) -> AbstractContextManager[None]:
     """One Ray for all cells: starting one takes as long as a small run."""
     return nullcontext() if local else _cluster(configs)
@@ -264,7 +269,3 @@ def _cluster(configs: Sequence[RunConfig]) -> Iterator[None]:
     largest = max(configs, key=lambda config: size(config.cluster))
     with cluster(largest.cluster, largest.model.device):
         yield
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
