@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zsd_ray.records.draws import Draws
+from zsd_ray.records.draw_table import Draws
 from zsd_ray.records.scores import ImageRecord, ItemScores, MicroBatch, MicroBatchScores, WorkItem
 from zsd_ray.rules.clark_jaini import ClarkJaini
 from zsd_ray.rules.rule import Rule

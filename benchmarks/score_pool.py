@@ -19,7 +19,7 @@ from zsd_ray.diffusion.draws import STRATA, spread_order
 from zsd_ray.diffusion.saved_schedule import SavedSchedule
 from zsd_ray.diffusion.time_density import MEASURED_SHARE, USUAL_SHARE, bucket_of, usual_spread
 from zsd_ray.diffusion.weighting import WEIGHTINGS
-from zsd_ray.records.draws import Draws
+from zsd_ray.records.draw_table import Draws
 from zsd_ray.records.errors import UserError
 from zsd_ray.stats.time_fit import (
     Spread,

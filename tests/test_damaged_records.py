@@ -13,10 +13,10 @@ from zsd_ray.config.identity import hash_of
 from zsd_ray.config.pooling import Cell
 from zsd_ray.planning.plan import make_plan
 from zsd_ray.records.errors import DamagedFile, UserError
-from zsd_ray.results.checkpoint import Checkpoint
 from zsd_ray.results.heartbeat import read_heartbeat
 from zsd_ray.results.image_parts import ImageParts
 from zsd_ray.results.output import Output
+from zsd_ray.results.rows.checkpoint import Checkpoint
 from zsd_ray.storage.store import Store
 from zsd_ray.studies.fid.fid_file import FidEntry, RealStatistics, read_entries, write_entry
 from zsd_ray.studies.fid.moments import Moments

@@ -100,7 +100,7 @@ def train(
 
         execute = train_here
     else:
-        from zsd_ray.runtime.training import train_on_ray
+        from zsd_ray.runtime.train_on_ray import train_on_ray
 
         execute = train_on_ray
     return training.train(config, execute, on_progress, on_warning)

@@ -5,8 +5,8 @@ from zsd_ray.config.identity import resolved
 from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.records.scores import Decision
 from zsd_ray.results.output import Output
+from zsd_ray.results.rows.schema import decisions_table
 from zsd_ray.results.run_file import RunFile
-from zsd_ray.results.schema import decisions_table
 from zsd_ray.results.totals import run_metrics
 from zsd_ray.storage.store import Store
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.analysis.conftest import LIMIT
 from tests.support.digit_runs import MEANS, configure
-from zsd_ray.analysis.class_offset import offset_of
+from zsd_ray.analysis.offset_of_run import offset_of
 from zsd_ray.analysis.rescore import rescore
 from zsd_ray.analysis.saved_run import open_run
 from zsd_ray.analysis.saved_scores import read_scores

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support import replay as plain
 from tests.support.pools import Pool
 from zsd_ray.analysis.replay import replay
-from zsd_ray.records.draws import Draws
+from zsd_ray.records.draw_table import Draws
 from zsd_ray.rules.clark_jaini import ClarkJaini
 from zsd_ray.rules.every_draw import EveryDraw
 from zsd_ray.rules.li_stages import LiStages

@@ -13,7 +13,7 @@ from zsd_ray.analysis.weighting_fit import fit_from_run
 from zsd_ray.evaluation.evaluate import run
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.output import Output
-from zsd_ray.results.schema import DECISIONS
+from zsd_ray.results.rows.schema import DECISIONS
 
 WORKED = {"n_spent", "worker", "seconds"}  # what workers did, not what was decided
 CLARK_JAINI = [f"pruning.{key}={value}" for key, value in PRUNING.items() if key != "rule"]

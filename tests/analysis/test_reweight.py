@@ -12,7 +12,7 @@ from zsd_ray.diffusion.schedule import DiscreteSchedule, FlowSchedule
 from zsd_ray.diffusion.time_density import TimeDensity
 from zsd_ray.diffusion.weighting import weights
 from zsd_ray.records.errors import UserError
-from zsd_ray.results.schema import SCORES
+from zsd_ray.results.rows.schema import SCORES
 
 CHAIN = DiscreteSchedule.from_betas(np.linspace(1e-4, 0.02, 1000))
 PROFILE = TimeProfile.model_validate(

@@ -9,7 +9,7 @@ import pytest
 from zsd_ray.analysis.saved_run import open_run
 from zsd_ray.analysis.saved_scores import SavedScores, read_scores
 from zsd_ray.records.errors import UserError
-from zsd_ray.results.schema import SCORES
+from zsd_ray.results.rows.schema import SCORES
 
 
 def made_up_rows():

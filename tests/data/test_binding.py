@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsd_ray.data.captioned.binding import (
+from zsd_ray.data.captioned.attribute_binding import (
     TASKS,
     VALUES,
     Scene,

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from zsd_ray.config.data import DataConfig
-from zsd_ray.data.captioned.binding import TASKS, SceneObject
+from zsd_ray.data.captioned.attribute_binding import TASKS, SceneObject
 from zsd_ray.data.captioned.clevr import ClevrBinding
 from zsd_ray.data.open import open_dataset
 from zsd_ray.records.errors import ImageError, UserError

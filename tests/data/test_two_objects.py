@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from zsd_ray.config.data import DataConfig
-from zsd_ray.data.captioned.binding import TASKS, VALUES
+from zsd_ray.data.captioned.attribute_binding import TASKS, VALUES
 from zsd_ray.data.captioned.captions import CaptionedDataset, DescribedDataset
 from zsd_ray.data.captioned.solids import SIDE, Solid, draw
 from zsd_ray.data.captioned.two_objects import (

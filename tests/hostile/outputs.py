@@ -20,11 +20,11 @@ from zsd_ray.config.identity import resolved
 from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.evaluation.session import _now
 from zsd_ray.planning.plan import Plan, make_plan
-from zsd_ray.records.draws import Draws
+from zsd_ray.records.draw_table import Draws
 from zsd_ray.records.scores import Decision, ImageState, RawDraw
-from zsd_ray.results.checkpoint import Checkpoint
 from zsd_ray.results.heartbeat import Heartbeat
 from zsd_ray.results.progress import Progress
+from zsd_ray.results.rows.checkpoint import Checkpoint
 from zsd_ray.results.run_file import RunFile
 
 N_IMAGES, N_DRAWS, N_CLASSES = 24, 4, 10

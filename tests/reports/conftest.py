@@ -14,8 +14,8 @@ from sklearn.datasets import load_digits
 from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.config.run import RunConfig
 from zsd_ray.records.scores import Decision, RawDraw
+from zsd_ray.results.rows.schema import decisions_table, scores_table
 from zsd_ray.results.run_file import RunFile
-from zsd_ray.results.schema import decisions_table, scores_table
 from zsd_ray.rules.clark_jaini import ClarkJainiPruning
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from zsd_ray.records.scores import Decision, RawDraw
 from zsd_ray.reports import figures
 from zsd_ray.reports.columns import running_means
-from zsd_ray.results.schema import scores_table
+from zsd_ray.results.rows.schema import scores_table
 from zsd_ray.stats.intervals import wilson
 
 HOSTILE = [

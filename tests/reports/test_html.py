@@ -16,7 +16,7 @@ from tests.hostile import pictures
 from zsd_ray.data.pictures.decoding import decode
 from zsd_ray.reports.columns import Outcomes, choose_traces
 from zsd_ray.reports.html import data_uri, pictures_wanted, render_report
-from zsd_ray.results.schema import DECISIONS, SCORES, decisions_table, scores_table
+from zsd_ray.results.rows.schema import DECISIONS, SCORES, decisions_table, scores_table
 from zsd_ray.stats.intervals import wilson
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}

@@ -11,7 +11,7 @@ from scipy.stats import t as student
 from zsd_ray.records.scores import Decision, RawDraw
 from zsd_ray.reports.html import render_report
 from zsd_ray.reports.levels import by_level, level_distances
-from zsd_ray.results.schema import decisions_table, scores_table
+from zsd_ray.results.rows.schema import decisions_table, scores_table
 from zsd_ray.stats.intervals import wilson
 
 T = [0.8, 0.2]

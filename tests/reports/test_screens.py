@@ -7,7 +7,7 @@ from typing import Any
 
 from zsd_ray.reports.html import render_report
 from zsd_ray.reports.screens import audit_tile, screen_rows
-from zsd_ray.results.schema import decisions_table
+from zsd_ray.results.rows.schema import decisions_table
 
 SCREENED = {"screened": 40, "candidates_per_image": 3.25, "n_screen_evaluations": 1600}
 AUDITED = {

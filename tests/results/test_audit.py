@@ -5,7 +5,7 @@ import pytest
 
 from zsd_ray.records.scores import Decision
 from zsd_ray.results.audit import audit_metrics
-from zsd_ray.results.schema import decisions_table
+from zsd_ray.results.rows.schema import decisions_table
 from zsd_ray.results.totals import run_metrics
 from zsd_ray.stats.intervals import wilson
 

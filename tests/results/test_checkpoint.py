@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support.pools import Pool
 from tests.support.profiles import examples
 from zsd_ray.records.scores import WorkItem
-from zsd_ray.results.checkpoint import Checkpoint
+from zsd_ray.results.rows.checkpoint import Checkpoint
 from zsd_ray.rules.anytime import AnytimePruning
 from zsd_ray.rules.clark_jaini import ClarkJainiPruning
 from zsd_ray.scheduling.elimination import Elimination

@@ -9,8 +9,8 @@ import pytest
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.scores import Decision, RawDraw
 from zsd_ray.results.output import Output, part_name
+from zsd_ray.results.rows.schema import DECISIONS, SCORES, decisions_table
 from zsd_ray.results.run_file import RunFile
-from zsd_ray.results.schema import DECISIONS, SCORES, decisions_table
 from zsd_ray.results.totals import run_metrics
 from zsd_ray.stats.class_accuracy import class_accuracy
 

@@ -3,8 +3,8 @@
 import pytest
 
 from zsd_ray.records.scores import Decision, RawDraw
-from zsd_ray.results import row_buffer
-from zsd_ray.results.row_buffer import RowBuffer
+from zsd_ray.results.rows import row_buffer
+from zsd_ray.results.rows.row_buffer import RowBuffer
 
 
 class Clock:

@@ -7,7 +7,7 @@ import pytest
 
 from zsd_ray.records.scores import Decision
 from zsd_ray.reports.summary import accuracy_rows
-from zsd_ray.results.schema import decisions_table
+from zsd_ray.results.rows.schema import decisions_table
 from zsd_ray.results.totals import per_class_csv, run_metrics
 from zsd_ray.stats.intervals import wilson
 from zsd_ray.stats.worst import worst_accuracy

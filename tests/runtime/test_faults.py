@@ -20,8 +20,8 @@ from tests.support.digit_runs import configure as built_in
 from tests.support.processes import SECONDS, actors, wait_until
 from zsd_ray.config.identity import resolved
 from zsd_ray.planning.plan import make_plan
-from zsd_ray.results.checkpoint import Checkpoint
 from zsd_ray.results.output import Output
+from zsd_ray.results.rows.checkpoint import Checkpoint
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.runtime.driver import run_on_ray
 

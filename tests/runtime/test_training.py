@@ -16,7 +16,7 @@ from tests.support.processes import SECONDS, actors
 from tests.training.small import CLASSIFIER, CONTRASTIVE, DDPM, configure
 from zsd_ray.api import train
 from zsd_ray.records.errors import RunBrokenError, UserError
-from zsd_ray.runtime.training import _follow
+from zsd_ray.runtime.train_on_ray import _follow
 from zsd_ray.training.news import Steps
 from zsd_ray.training.process import train_here
 

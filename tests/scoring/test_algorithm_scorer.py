@@ -11,7 +11,7 @@ from zsd_ray.models.registry import resolve_model
 from zsd_ray.planning.defaults import with_defaults
 from zsd_ray.records.scores import ImageFailure, MicroBatch, WorkItem
 from zsd_ray.scoring import scorer as scoring
-from zsd_ray.scoring.binding import make_scorer
+from zsd_ray.scoring.make_scorer import make_scorer
 
 NAMES = ["zero", "one", "two"]
 ITEMS = (WorkItem(0, 0, 2, (0, 1, 2)), WorkItem(1, 1, 1, (0, 2)), WorkItem(0, 2, 1, (1,)))

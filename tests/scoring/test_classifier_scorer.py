@@ -9,7 +9,7 @@ from zsd_ray.config.classifier_method import ClassifierMethod
 from zsd_ray.data.pictures.transforms import to_rgb
 from zsd_ray.records.cost import RunSize
 from zsd_ray.records.scores import ImageFailure, MicroBatch, WorkItem
-from zsd_ray.scoring.binding import bind_baseline
+from zsd_ray.scoring.make_scorer import bind_baseline
 from zsd_ray.scoring.scorer import Scorer
 
 

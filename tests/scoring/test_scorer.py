@@ -22,8 +22,8 @@ from zsd_ray.records.cost import RunSize
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.scores import ImageFailure, MicroBatch, WorkItem
 from zsd_ray.scoring import batch_size as sizes
-from zsd_ray.scoring.binding import denoiser_scorer
-from zsd_ray.scoring.binding import make_scorer as planned_scorer
+from zsd_ray.scoring.make_scorer import denoiser_scorer
+from zsd_ray.scoring.make_scorer import make_scorer as planned_scorer
 from zsd_ray.storage.store import Store
 
 PROMPTS = [f"a {noun} of a {name}" for name in ("cat", "dog", "bird") for noun in ("photo", "map")]

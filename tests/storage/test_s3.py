@@ -24,7 +24,7 @@ from zsd_ray.data.readers.parquet_reader import ParquetDataset
 from zsd_ray.models.files.source import fingerprint, resolve
 from zsd_ray.records.errors import ImageError, StoreError, UserError
 from zsd_ray.results.output import Output
-from zsd_ray.results.schema import DECISIONS
+from zsd_ray.results.rows.schema import DECISIONS
 from zsd_ray.storage.retry import waiting
 from zsd_ray.storage.store import Store
 

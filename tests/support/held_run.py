@@ -19,8 +19,8 @@ from typing import Any
 from zsd_ray.config.run import RunConfig, load_config
 from zsd_ray.evaluation.evaluate import run_plan
 from zsd_ray.planning.plan import make_plan
-from zsd_ray.results.checkpoint import Checkpoint
 from zsd_ray.results.output import Output
+from zsd_ray.results.rows.checkpoint import Checkpoint
 
 
 class Held:

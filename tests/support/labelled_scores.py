@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zsd_ray.records.draws import Draws
+from zsd_ray.records.draw_table import Draws
 from zsd_ray.records.scores import Decision, ItemScores, WorkItem
 from zsd_ray.rules.rule import Rule
 from zsd_ray.scheduling.elimination import Elimination

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zsd_ray.config.method import Method as MethodSection
+from zsd_ray.config.method_section import Method as MethodSection
 from zsd_ray.methods.method import Bound, method_class
 
 

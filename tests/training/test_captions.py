@@ -8,7 +8,7 @@ from tests.support.models import load_model
 from tests.training.small import TEXT_TO_IMAGE, configure, train_local
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.config.training import AugmentConfig, CaptionConfig
-from zsd_ray.data.captioned.binding import true_captions
+from zsd_ray.data.captioned.attribute_binding import true_captions
 from zsd_ray.data.captioned.two_objects import scene_of
 from zsd_ray.records.errors import UserError
 from zsd_ray.training.batches import TrainingImages, generators

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from zsd_ray.records.draws import Draws
+from zsd_ray.records.draw_table import Draws
 from zsd_ray.records.scores import ItemScores, WorkItem
 from zsd_ray.rules.rule import Rule
 from zsd_ray.scheduling.elimination import Elimination, Outcome

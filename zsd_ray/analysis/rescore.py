@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from zsd_ray.analysis.class_offset import offset_of, own_offset
 from zsd_ray.analysis.comparison import Figures, OffsetEffect, Rescored
 from zsd_ray.analysis.fit_share import in_share
+from zsd_ray.analysis.offset_of_run import offset_of, own_offset
 from zsd_ray.analysis.replay import replay
 from zsd_ray.analysis.reweight import reweighted
 from zsd_ray.analysis.saved_run import SavedRun, open_run
@@ -25,15 +25,14 @@ from zsd_ray.analysis.settings import changed
 from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.config.identity import hash_of, resolved
 from zsd_ray.config.run import RunConfig
-from zsd_ray.records.draws import Draws
+from zsd_ray.records.draw_table import Draws
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.redaction import redact
 from zsd_ray.records.scores import Decision
-from zsd_ray.results.fresh import free_path
 from zsd_ray.results.output import Output, part_name
-from zsd_ray.results.places import refuse_relative_place
+from zsd_ray.results.places import free_path, refuse_relative_place
+from zsd_ray.results.rows.schema import decisions_table
 from zsd_ray.results.run_file import RunFile
-from zsd_ray.results.schema import decisions_table
 from zsd_ray.results.totals import run_metrics
 from zsd_ray.settings.section import a_place, of_a_known_user, that_lasts
 from zsd_ray.stats.class_offset import SCALE_DRAWS, ClassOffset

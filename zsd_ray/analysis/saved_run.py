@@ -11,8 +11,8 @@ from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.records.errors import StoreError, UserError
 from zsd_ray.records.redaction import reason, redact
 from zsd_ray.results.output import Output
+from zsd_ray.results.rows.schema import DECISIONS
 from zsd_ray.results.run_file import RunFile
-from zsd_ray.results.schema import DECISIONS
 from zsd_ray.storage.store import Store
 
 

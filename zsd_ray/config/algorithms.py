@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from zsd_ray.config.classifier_method import FULL_RANGE
-from zsd_ray.config.method import Capability, Method
+from zsd_ray.config.method_section import Capability, Method
 from zsd_ray.records.cost import Cost, RunSize
 from zsd_ray.rules.every_draw import NoPruning
 from zsd_ray.rules.table import PruningConfig

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from zsd_ray.config.method import Method
+from zsd_ray.config.method_section import Method
 from zsd_ray.config.time_profile import Loss, TimeProfile
 from zsd_ray.records.cost import ONE_EACH, Cost, RunSize
 from zsd_ray.settings.section import SAVED, Count, Section, SnrRange, TimeRange

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zsd_ray.config.method import Capability
+from zsd_ray.config.method_section import Capability
 from zsd_ray.records.errors import UserError
 from zsd_ray.settings.added import added_objects
 

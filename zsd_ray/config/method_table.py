@@ -12,7 +12,7 @@ from pydantic import Discriminator, Tag
 
 from zsd_ray.config.algorithms import ALGORITHMS, AlgorithmMethod
 from zsd_ray.config.classifier_method import ClassifierMethod, DiffusionClassifierMethod
-from zsd_ray.config.method import Method
+from zsd_ray.config.method_section import Method
 from zsd_ray.settings.added import added
 
 _SECTIONS: tuple[type[Method], ...] = (

@@ -15,9 +15,9 @@ from zsd_ray.evaluation.session import (
 )
 from zsd_ray.evaluation.stages import stages_of
 from zsd_ray.planning.plan import Plan, make_plan
-from zsd_ray.results.fresh import free_path
 from zsd_ray.results.heartbeat import refuse_second_driver
 from zsd_ray.results.job import PLAN_SECONDS, OnWarning, planning
+from zsd_ray.results.places import free_path
 from zsd_ray.storage.store import Store
 
 

@@ -18,7 +18,7 @@ from zsd_ray.planning.plan import Plan, make_plan
 from zsd_ray.planning.plan_sample import plan_sample
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.job import PLAN_SECONDS, OnWarning
-from zsd_ray.results.plan_sample import PlanSample
+from zsd_ray.results.sample_file import PlanSample
 from zsd_ray.storage.store import Store
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from zsd_ray.methods.method import texts
 from zsd_ray.planning.observer import Observer
 from zsd_ray.planning.plan import Plan
-from zsd_ray.results.row_buffer import RowBuffer
+from zsd_ray.results.rows.row_buffer import RowBuffer
 from zsd_ray.scheduling.counters import Counters
 from zsd_ray.scheduling.events import (
     Assign,
@@ -21,7 +21,7 @@ from zsd_ray.scheduling.events import (
     WorkRequested,
 )
 from zsd_ray.scheduling.scheduler import Scheduler
-from zsd_ray.scoring.binding import make_scorer
+from zsd_ray.scoring.make_scorer import make_scorer
 from zsd_ray.scoring.model_check import demand
 
 _WORKER = "local"

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from zsd_ray.analysis.class_offset import OFFSET_FOLDER, offset_of
+from zsd_ray.analysis.offset_of_run import OFFSET_FOLDER, offset_of
 from zsd_ray.analysis.saved_run import open_run
 from zsd_ray.analysis.saved_scores import read_scores
 from zsd_ray.config.classifier_method import ClassOffsetConfig

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from zsd_ray.config.classifier_method import ClassifierMethod
 from zsd_ray.methods.method import BoundBaseline, Method, Unit, UnitScores
-from zsd_ray.records.draws import Draws
+from zsd_ray.records.draw_table import Draws
 
 _CACHE_BYTES = 16 << 20
 

@@ -34,7 +34,7 @@ from zsd_ray.diffusion.time_range import snr, time_range
 from zsd_ray.diffusion.weighting import weights
 from zsd_ray.methods.copies import Copies
 from zsd_ray.methods.method import Bound, Method, Unit, UnitScores
-from zsd_ray.records.draws import Draws
+from zsd_ray.records.draw_table import Draws
 from zsd_ray.records.errors import UserError
 
 _PROBED = 2000  # times: more than a chain has steps

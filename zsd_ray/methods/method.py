@@ -2,7 +2,7 @@
 
 A unit is one work item made ready: some draws of one image for some classes. A method that can
 score each (draw, class) by itself extends `ClassRows` (class_rows.py); one that needs all classes
-of a draw together (`whole` in config/method.py) is given them in one unit.
+of a draw together (`whole` in config/method_section.py) is given them in one unit.
 
 Shapes: B rows, C channels, H x W of x, N prompts, n draws and k classes of a unit.
 """
@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zsd_ray.config.method import Method as MethodSection
+from zsd_ray.config.method_section import Method as MethodSection
 from zsd_ray.diffusion.parametrisation import to_epsilon
 from zsd_ray.diffusion.schedule import Array
 from zsd_ray.models.denoiser import Classifier, Denoiser, PromptEncoder
 from zsd_ray.models.rows import RowNetwork
-from zsd_ray.records.draws import Draws
+from zsd_ray.records.draw_table import Draws
 from zsd_ray.storage.store import Store
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from zsd_ray.config.families import FAMILIES, Family
-from zsd_ray.config.method import Method
+from zsd_ray.config.method_section import Method
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.adapter import EncoderAdapter, adapter_of, files_of
 from zsd_ray.records.errors import UserError

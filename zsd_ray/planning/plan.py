@@ -14,7 +14,7 @@ import numpy as np
 from zsd_ray.config.algorithms import NoiseDenoiseMethod, NoiseDenoiseVoteMethod
 from zsd_ray.config.classifier_method import DiffusionClassifierMethod
 from zsd_ray.config.identity import hash_of, identity_parts
-from zsd_ray.config.method import Method
+from zsd_ray.config.method_section import Method
 from zsd_ray.config.precision import as_before
 from zsd_ray.config.run import ModelConfig, ResolvedConfig, RunConfig
 from zsd_ray.data.captioned.captions import CaptionedDataset
@@ -33,10 +33,10 @@ from zsd_ray.records.cost import Cost, RunSize
 from zsd_ray.records.errors import StoreError, UserError, some
 from zsd_ray.records.redaction import redact, redacted
 from zsd_ray.records.scores import ImageState
-from zsd_ray.results.checkpoint import Checkpoint
 from zsd_ray.results.job import refuse_other
 from zsd_ray.results.output import Output
 from zsd_ray.results.profile_file import read_profile
+from zsd_ray.results.rows.checkpoint import Checkpoint
 from zsd_ray.results.run_file import RunFile
 from zsd_ray.results.stored import Repairs, look
 from zsd_ray.rules.rule import Pruning, Rule

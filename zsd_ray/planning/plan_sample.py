@@ -10,7 +10,7 @@ from zsd_ray.data.catalogue import spec_of
 from zsd_ray.data.labels.classes import fill_templates
 from zsd_ray.planning.plan import Plan
 from zsd_ray.records.redaction import redact
-from zsd_ray.results.plan_sample import DataLabel, PlanSample, ShownClass, ShownImage
+from zsd_ray.results.sample_file import DataLabel, PlanSample, ShownClass, ShownImage
 
 N_SHOWN = 3
 

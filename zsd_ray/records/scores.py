@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from zsd_ray.records.draws import Draws
+from zsd_ray.records.draw_table import Draws
 
 
 @dataclass(frozen=True, slots=True)

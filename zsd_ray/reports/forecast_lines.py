@@ -10,7 +10,7 @@ from zsd_ray.planning.estimate import Bounds, Estimate, Likely
 from zsd_ray.reports.lines import Rows, amount, columns
 from zsd_ray.reports.noise_levels import noise_levels_text
 from zsd_ray.reports.progress_bar import duration
-from zsd_ray.results.plan_sample import DataLabel, PlanSample, ShownImage
+from zsd_ray.results.sample_file import DataLabel, PlanSample, ShownImage
 
 _LONGEST = 80
 """Characters of a cell; --json has all."""

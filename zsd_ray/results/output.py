@@ -23,9 +23,10 @@ import pyarrow.compute as pc
 from zsd_ray.records.errors import DamagedFile, UserError, WriteError
 from zsd_ray.records.redaction import redact
 from zsd_ray.records.scores import Decision
-from zsd_ray.results import local_file, part_file
+from zsd_ray.results import local_file
+from zsd_ray.results.rows import part_file
+from zsd_ray.results.rows.schema import decisions_table, scores_table
 from zsd_ray.results.run_file import RunFile
-from zsd_ray.results.schema import decisions_table, scores_table
 from zsd_ray.settings.documents import parse_json_object
 from zsd_ray.storage.filesystem import is_s3, list_folder
 from zsd_ray.storage.store import Store

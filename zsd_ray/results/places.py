@@ -1,14 +1,21 @@
-"""A command that runs as a job of Ray: its folder is a copy, and goes with the job."""
+"""Where a command may write.
+
+Not into the copy of a folder that a job of Ray has, which goes with the job; and where a run starts
+over, not where something is.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.redaction import redact
+from zsd_ray.storage.filesystem import list_folder
+from zsd_ray.storage.store import Store
 
 _VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Ray sets it for the command of `ray job submit`."""
@@ -50,6 +57,24 @@ def refuse_relative_place(key: str, path: str) -> None:
         )
 
 
+def free_path(path: str, store: Store) -> str:
+    """Return the first of PATH, PATH-2, PATH-3, ... at which there is nothing.
+
+    Raises:
+        UserError: its store does not say.
+    """
+    stem = path.rstrip("/")
+    try:
+        return next(
+            place
+            for place in (stem if n == 1 else f"{stem}-{n}" for n in count(1))
+            if not _is_taken(place, store)
+        )
+    except Exception as error:  # each filesystem has errors of its own
+        what = f"output.path {redact(path)} cannot be looked up"
+        raise store.user_error(what, error, path, "; choose another") from error
+
+
 def _is_relative(path: str) -> bool:
     return "://" not in path and not os.path.isabs(os.path.expanduser(path))
 
@@ -63,3 +88,8 @@ def _data_paths(tree: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
                 found.append((f"{prefix}{name}.path", section["path"]))
             found += _data_paths(section, f"{prefix}{name}.")
     return found
+
+
+def _is_taken(path: str, store: Store) -> bool:
+    fs, root = store.open(path)
+    return bool(store.ask(path, lambda: list_folder(fs, root)))

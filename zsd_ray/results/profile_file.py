@@ -1,4 +1,4 @@
-"""A profile of t on its own (config/method.py), as a small JSON file at a path or URL."""
+"""A profile of t on its own (config/method_section.py), as a small JSON file at a path or URL."""
 
 from __future__ import annotations
 

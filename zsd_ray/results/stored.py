@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from zsd_ray.records.errors import DamagedFile
-from zsd_ray.results.checkpoint import Checkpoint
 from zsd_ray.results.output import GIVEN_UP, Output
-from zsd_ray.results.schema import DECISIONS
+from zsd_ray.results.rows.checkpoint import Checkpoint
+from zsd_ray.results.rows.schema import DECISIONS
 
 _COLUMNS = ["image_id", "label", "prediction", "correct", "stop_reason"]
 _FOLDERS = ("decisions", "scores", "traces")

@@ -94,7 +94,7 @@ class ModelWorker:
 
     def bind(self, dataset: Any, conditioning: Conditioning, names: Sequence[str]) -> list[str]:
         """Make the model ready to score for these classes; returns what it warned of."""
-        from zsd_ray.scoring.binding import make_scorer
+        from zsd_ray.scoring.make_scorer import make_scorer
 
         config = self._config
         size = config.size(len(names))

@@ -19,7 +19,7 @@ from zsd_ray.planning.plan import Plan
 from zsd_ray.records.errors import last_line
 from zsd_ray.records.redaction import redact
 from zsd_ray.records.scores import Decision, MicroBatch, MicroBatchScores
-from zsd_ray.results.row_buffer import RowBuffer
+from zsd_ray.results.rows.row_buffer import RowBuffer
 from zsd_ray.runtime.epochs import Claim
 from zsd_ray.runtime.gauges import Metrics
 from zsd_ray.scheduling.counters import Counters

@@ -6,7 +6,7 @@ import ray
 
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.output import Output
-from zsd_ray.results.row_buffer import Part
+from zsd_ray.results.rows.row_buffer import Part
 from zsd_ray.runtime.epochs import Claim, Epochs
 
 

@@ -11,7 +11,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from zsd_ray.records.draws import Draws
+from zsd_ray.records.draw_table import Draws
 from zsd_ray.records.scores import ImageState, ItemScores, RawDraw, WorkItem
 from zsd_ray.rules.rule import Rule
 from zsd_ray.stats.class_offset import SCALE_DRAWS, draw_scale

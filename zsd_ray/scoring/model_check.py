@@ -22,7 +22,7 @@ from zsd_ray.models.registry import ResolvedModel
 from zsd_ray.models.rows import RowNetwork, plain_rows, row_network
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.scores import ImageFailure, MicroBatch, WorkItem
-from zsd_ray.scoring.binding import Bind, denoiser_scorer
+from zsd_ray.scoring.make_scorer import Bind, denoiser_scorer
 
 N_DRAWS, N_CLASSES = 20, 32
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from zsd_ray.config.method import Method as MethodSection
+from zsd_ray.config.method_section import Method as MethodSection
 from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.methods.method import Bound, BoundBaseline, Method, Unit, UnitScores, method_class
 from zsd_ray.models.rows import RowNetwork

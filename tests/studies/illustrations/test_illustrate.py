@@ -13,7 +13,7 @@ from tests.support.tiny_models.custom import custom
 from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.models.registry import resolve_model
 from zsd_ray.records.errors import UserError
-from zsd_ray.results.schema import DECISIONS
+from zsd_ray.results.rows.schema import DECISIONS
 from zsd_ray.storage.store import Store
 from zsd_ray.studies.illustrations.illustrating import COLUMNS, SETTINGS, Chosen, choose, illustrate
 

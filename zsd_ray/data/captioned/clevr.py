@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from zsd_ray.data.captioned.binding import (
+from zsd_ray.data.captioned.attribute_binding import (
     VALUES,
     BindingTask,
     Prompts,

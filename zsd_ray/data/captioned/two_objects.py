@@ -13,7 +13,7 @@ from typing import Literal
 
 from PIL import Image
 
-from zsd_ray.data.captioned.binding import (
+from zsd_ray.data.captioned.attribute_binding import (
     VALUES,
     Scene,
     SceneObject,

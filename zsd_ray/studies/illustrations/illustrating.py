@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from zsd_ray.config.algorithms import CrossAttentionMethod
-from zsd_ray.config.method import Capability
+from zsd_ray.config.method_section import Capability
 from zsd_ray.config.run import RunConfig
 from zsd_ray.data.dataset import ImageDataset, spread
 from zsd_ray.data.labels.classes import fill_templates

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from zsd_ray.config.data import CorruptionConfig
 from zsd_ray.config.families import FAMILIES
 from zsd_ray.config.run import RunConfig, parse_config
-from zsd_ray.data.captioned.binding import TASKS
+from zsd_ray.data.captioned.attribute_binding import TASKS
 from zsd_ray.data.catalogue import spec_of
 from zsd_ray.planning.plan import Plan
 from zsd_ray.records.errors import UserError

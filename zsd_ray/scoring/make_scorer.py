@@ -9,7 +9,7 @@ from typing import Literal, cast
 
 import torch
 
-from zsd_ray.config.method import Method as MethodSection
+from zsd_ray.config.method_section import Method as MethodSection
 from zsd_ray.config.run import UNMEASURED, ResolvedConfig
 from zsd_ray.data.dataset import ImageDataset
 from zsd_ray.methods.diffusion_classifier import DiffusionClassifier

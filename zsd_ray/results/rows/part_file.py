@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zsd_ray.records.errors import DamagedFile
-from zsd_ray.results.schema import DECISIONS, SCORES
+from zsd_ray.results.rows.schema import DECISIONS, SCORES
 from zsd_ray.settings.documents import is_lfs_pointer
 
 SCHEMAS = {"decisions": DECISIONS, "scores": SCORES, "traces": SCORES, "removed": DECISIONS}

@@ -1,7 +1,7 @@
 import pytest
 
 from zsd_ray.records.errors import UserError
-from zsd_ray.results.fresh import free_path
+from zsd_ray.results.places import free_path
 from zsd_ray.storage.store import Store
 
 

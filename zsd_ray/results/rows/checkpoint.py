@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from zsd_ray.records.draws import Draws
+from zsd_ray.records.draw_table import Draws
 from zsd_ray.records.errors import DamagedFile
 from zsd_ray.records.scores import ImageState
-from zsd_ray.results import part_file
+from zsd_ray.results.rows import part_file
 from zsd_ray.settings.documents import parse_json_object
 
 _SCHEMA = pa.schema(
