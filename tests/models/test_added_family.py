@@ -14,7 +14,7 @@ from zsd_ray.results.output import Output
 
 ROOT = Path(__file__).parents[2]
 ENTRY = """
-from zsd_ray.config.families import Family
+from zsd_ray.config.family import Family
 
 FAMILY = Family(
     adapter="made_up_adapter:MadeUpAdapter",
