@@ -8,7 +8,7 @@ import pytest
 
 from tests.analysis.made_up_runs import write_run
 from zsd_ray.cli import main
-from zsd_ray.config.run import StorageConfig
+from zsd_ray.config.storage import StorageConfig
 from zsd_ray.storage.store import Store
 
 CONFIG = "configs/digits.yaml"

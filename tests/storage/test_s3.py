@@ -16,7 +16,8 @@ from PIL import Image
 
 from tests.support.processes import SECONDS, wait_until
 from tests.support.s3_server import ACCESS_KEY, HAS_CEPH, S3, SECRET_KEY
-from zsd_ray.config.run import ModelConfig, StorageConfig
+from zsd_ray.config.run import ModelConfig
+from zsd_ray.config.storage import StorageConfig
 from zsd_ray.data.labels.classes import read_names
 from zsd_ray.data.location import Location
 from zsd_ray.data.readers.folder import FolderDataset

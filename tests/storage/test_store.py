@@ -15,7 +15,8 @@ from s3fs import S3FileSystem
 from s3fs.errors import translate_boto_error
 
 from zsd_ray.config.identity import resolved
-from zsd_ray.config.run import ModelConfig, RunConfig, StorageConfig, parse_config
+from zsd_ray.config.run import ModelConfig, RunConfig, parse_config
+from zsd_ray.config.storage import StorageConfig
 from zsd_ray.data.location import Location
 from zsd_ray.data.readers.folder import FolderDataset
 from zsd_ray.data.readers.parquet_reader import ParquetDataset

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.processes import SECONDS
-from zsd_ray.config.run import StorageConfig
+from zsd_ray.config.storage import StorageConfig
 
 ACCESS_KEY, SECRET_KEY = "testsaccess", "testssecret"
 HAS_CEPH = all(shutil.which(name) for name in ("radosgw", "ceph-mon", "ceph-osd", "ceph"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from zsd_ray.records.errors import UserError
 
 if TYPE_CHECKING:
-    from zsd_ray.config.run import StorageConfig
+    from zsd_ray.config.storage import StorageConfig
     from zsd_ray.storage.store import Store
 
 _SECONDS = 10.0
@@ -16,7 +16,8 @@ _SECONDS = 10.0
 
 def storage_section(overrides: Sequence[str]) -> StorageConfig:
     """The storage section that `--set storage.KEY=VALUE` describes; raises UserError."""
-    from zsd_ray.config.run import StorageConfig, parse_config
+    from zsd_ray.config.run import parse_config
+    from zsd_ray.config.storage import StorageConfig
 
     tree = {}
     for override in overrides:

@@ -1,72 +1,13 @@
 """The table of model families: adding one is an entry here, and a file beside the other adapters.
 
-Another package adds one under the entry-point group `zsd_ray.families`, whose name is the family's.
+Another package adds one under the entry-point group `zsd_ray.families`, whose name is the family's
+(docs/extending.md).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-from zsd_ray.config.method_section import Capability
-from zsd_ray.records.errors import UserError
-from zsd_ray.settings.added import added_objects
-
-_PIPELINES = "zsd_ray.models.files.pipeline_files:PipelineFiles"
-
-_FOLDER_KEYS = ("revision", "variant", "pickle")
-"""Keys of ModelConfig that say which files of a pipeline folder to read."""
-
-
-@dataclass(frozen=True)
-class Family:
-    """What a model folder of this family holds, and who loads it.
-
-    adapter: "module:Class" of an `Adapter` (models/adapter.py), imported when it is used.
-    about: one line for `zsd-ray models`; example: a `model` section that works.
-    takes: what tells its classes apart: prompts, its own labels, or what the user's class says.
-    prompt_tokens: how many of a prompt its text encoders read; what is longer is cut, and said.
-    pipelines: values of `_class_name` in model_index.json; none: any.
-    components: subfolders that it needs; optional: those that it reads where they are.
-    classes: (component, the classes that model_index.json may give it), where pipelines differ.
-    t5_tokenizers: those of its tokenizers that are T5's; the others are CLIP's.
-    predictions: values of `prediction_type` in the scheduler's configuration, and flow where it may
-        be a scheduler of flow matching; none: it has no `prediction_type`.
-    schedule: keys that the scheduler's configuration needs where it has a `prediction_type`.
-    keys: of ModelConfig, beyond those of every family and of every pipeline folder.
-    files: "module:Class" of a `ModelFiles` (models/adapter.py), imported when it is used; by
-        default the one of pipeline folders, which reads what this entry says of them.
-    method: by which its models classify; those of `classifier` load a Classifier. Denoisers can do
-        the algorithms of config/algorithms.py, too, as far as their `abilities` suffice.
-    """
-
-    adapter: str
-    about: str
-    example: str
-    takes: Literal["text", "labels", "either"]
-    prompt_tokens: str = ""
-    pipelines: tuple[str, ...] = ()
-    components: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
-    classes: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    t5_tokenizers: tuple[str, ...] = ()
-    predictions: tuple[str, ...] = ("epsilon",)
-    schedule: tuple[str, ...] = ("beta_start", "beta_end", "beta_schedule")
-    keys: tuple[str, ...] = ()
-    files: str = _PIPELINES
-    method: Literal["diffusion-classifier", "classifier"] = "diffusion-classifier"
-    abilities: tuple[Capability, ...] = ()
-
-    @property
-    def is_pipeline(self) -> bool:
-        """Whether its models are folders as diffusers' pipelines are saved."""
-        return self.files == _PIPELINES
-
-    @property
-    def all_keys(self) -> tuple[str, ...]:
-        """The keys of the model section that it takes and not every family does."""
-        return (*_FOLDER_KEYS, *self.keys) if self.is_pipeline else self.keys
-
+from zsd_ray.config.family import Family
+from zsd_ray.settings.added import added_objects, refuse_taken
 
 _OWN: dict[str, Family] = {
     "stable-diffusion": Family(
@@ -244,16 +185,7 @@ _OWN: dict[str, Family] = {
     ),
 }
 
-
-def _with_added(group: str) -> dict[str, Family]:
-    """The whole table; raises UserError where a package adds a name that is there."""
-    others = added_objects(group, Family)
-    if taken := sorted(_OWN.keys() & others.keys()):
-        raise UserError(
-            f"a package adds {taken[0]} under the entry points of {group}, which is a family of "
-            "zsd_ray's own; give it another name there"
-        )
-    return _OWN | others
-
-
-FAMILIES = _with_added("zsd_ray.families")
+_GROUP = "zsd_ray.families"
+_ADDED = added_objects(_GROUP, Family)
+refuse_taken(_GROUP, _OWN, [*_ADDED])
+FAMILIES = _OWN | _ADDED

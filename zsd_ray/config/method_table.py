@@ -1,5 +1,5 @@
 """The table of methods: adding one is a section in this room, a file in methods/, and a line here;
-from outside of the package it is one file (docs/how-to/extending.md)."""
+from outside of the package it is one file (docs/extending.md)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,27 @@ from pydantic import Discriminator, Tag
 from zsd_ray.config.algorithms import ALGORITHMS, AlgorithmMethod
 from zsd_ray.config.classifier_method import ClassifierMethod, DiffusionClassifierMethod
 from zsd_ray.config.method_section import Method
-from zsd_ray.settings.added import added
+from zsd_ray.settings.added import added, refuse_taken
 
-_SECTIONS: tuple[type[Method], ...] = (
+_GROUP = "zsd_ray.methods"
+_OWN: tuple[type[Method], ...] = (
     DiffusionClassifierMethod,
     ClassifierMethod,
     *ALGORITHMS.values(),
-    *added("zsd_ray.methods", AlgorithmMethod),  # type: ignore[type-abstract]
 )
-METHODS: Mapping[str, type[Method]] = {
-    section.model_fields["name"].default: section for section in _SECTIONS
-}
+_ADDED: tuple[type[AlgorithmMethod], ...] = (
+    *added(_GROUP, AlgorithmMethod),  # type: ignore[type-abstract]
+)
+
+
+def _name(section: type[Method]) -> str:
+    return str(section.model_fields["name"].default)
+
+
+refuse_taken(_GROUP, [*map(_name, _OWN)], [*map(_name, _ADDED)])
+METHODS: Mapping[str, type[Method]] = {_name(section): section for section in (*_OWN, *_ADDED)}
+ADDED_METHODS: Mapping[str, type[AlgorithmMethod]] = {_name(section): section for section in _ADDED}
+"""Those of other packages."""
 _DEFAULT = "diffusion-classifier"
 
 

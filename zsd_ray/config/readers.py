@@ -1,34 +1,20 @@
 """The table of sources that are ways of reading, and the names of the data sets of the catalogue.
 
 Adding a reader is a file in data/readers/ and a line here, or an entry point of `zsd_ray.readers`;
-adding a data set is one YAML file in assets/datasets/.
+adding a data set is one YAML file in assets/datasets/, or anywhere else (docs/extending.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from zsd_ray.settings.added import added_objects
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A way of reading images.
-
-    opens: "module:callable" that returns an ImageDataset, called with the values of `keys` in
-        order, its path as a data/location.py `Location`.
-    keys: what it takes from the `data` section.
-    """
-
-    opens: str
-    keys: tuple[str, ...] = ("path",)
-
+from zsd_ray.config.reader import Reader
+from zsd_ray.settings.added import added_objects, refuse_taken
 
 _IN_PARQUET = ("path", "image_column", "label_column", "caption_column", "group_column")
 
-READERS: Mapping[str, Reader] = {
+_OWN: Mapping[str, Reader] = {
     "digits": Reader("zsd_ray.data.readers.digits:Digits", ("split",)),
     "folder": Reader("zsd_ray.data.readers.folder:FolderDataset"),
     "parquet": Reader("zsd_ray.data.captioned.captioned_parquet:open_parquet", _IN_PARQUET),
@@ -38,11 +24,15 @@ READERS: Mapping[str, Reader] = {
     "clevr-binding": Reader("zsd_ray.data.captioned.clevr:ClevrBinding", ("path", "task")),
     "two-objects": Reader("zsd_ray.data.captioned.two_objects:open_two_objects", ("split", "task")),
     "winoground": Reader("zsd_ray.data.captioned.winoground:Winoground"),
-    **added_objects("zsd_ray.readers", Reader),
 }
 
 CATALOGUE = Path(__file__).parents[1] / "assets" / "datasets"
 DATASETS = tuple(sorted(path.stem for path in CATALOGUE.glob("*.yaml")))
+
+_GROUP = "zsd_ray.readers"
+_ADDED = added_objects(_GROUP, Reader)
+refuse_taken(_GROUP, {*_OWN, *DATASETS}, [*_ADDED])
+READERS: Mapping[str, Reader] = {**_OWN, **_ADDED}
 KEYS_OF_DATASETS = ("path", "layout", "split", "image_column", "label_column")
 
 

@@ -21,6 +21,7 @@ from zsd_ray.config.method_table import MethodConfig
 from zsd_ray.config.precision import Dtype, with_dtype
 from zsd_ray.config.presets import Preset, with_preset
 from zsd_ray.config.screen import ScreenConfig
+from zsd_ray.config.storage import StorageConfig
 from zsd_ray.records.cost import RunSize
 from zsd_ray.records.errors import UserError
 from zsd_ray.rules.anytime import AnytimePruning
@@ -180,20 +181,6 @@ class OutputConfig(Section):
     raw_scores: bool = False
     flush_seconds: float = Field(30, gt=0)
     checkpoint_seconds: float = Field(60, gt=0)
-
-
-class StorageConfig(Section):
-    """How s3:// URLs are reached; null: as the usual AWS variables and files say.
-
-    No keys here: those come from the environment, a profile or the machine's role. A store that
-    does not answer is asked again for `retry_seconds`.
-    """
-
-    endpoint: str | None = None
-    region: str | None = None
-    profile: str | None = None
-    anonymous: bool = False
-    retry_seconds: float = Field(900, ge=0)
 
 
 class TrackingConfig(Section):

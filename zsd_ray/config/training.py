@@ -14,7 +14,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from zsd_ray.config.data import DataConfig, refuse_output_among
-from zsd_ray.config.run import StorageConfig, TrackingConfig, parse_config
+from zsd_ray.config.run import TrackingConfig, parse_config
+from zsd_ray.config.storage import StorageConfig
 from zsd_ray.records.errors import UserError
 from zsd_ray.settings.giving_way import Choice, errors_of, give_way
 from zsd_ray.settings.section import SAVED, Count, Fraction, OutputPlace, Section

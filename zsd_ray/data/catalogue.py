@@ -38,7 +38,7 @@ Text = Annotated[str, Field(min_length=1)]
 class LayoutSpec(Section):
     """One way in which the files of a data set may lie.
 
-    reader: "module:function" of data/layouts/, or the name of an entry point of `zsd_ray.readers`;
+    reader: "module:function" of data/layouts/, or the name of an entry point of `zsd_ray.layouts`;
         called as `read(location, split, spec, **arguments)`, it returns None where what marks the
         layout is not there.
     needs: that mark, for people. Every other key is an argument of the reader; image_column and
@@ -72,10 +72,10 @@ class LayoutSpec(Section):
         module, _, name = self.reader.partition(":")
         if name:
             return getattr(import_module(module), name)
-        known = added_objects("zsd_ray.readers", FunctionType)
+        known = added_objects("zsd_ray.layouts", FunctionType)
         if module not in known:
             raise UserError(
-                f"{spec.title}: reader {module!r} is no entry point of zsd_ray.readers; installed "
+                f"{spec.title}: reader {module!r} is no entry point of zsd_ray.layouts; installed "
                 f"are: {', '.join(known) or 'none'}"
             )
         return known[module]

@@ -12,14 +12,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from zsd_ray.config.families import Family
-from zsd_ray.config.run import ModelConfig
 from zsd_ray.records.errors import UserError, last_line
 from zsd_ray.storage.store import Store
 
-if TYPE_CHECKING:  # torch takes seconds to import, and a check does not need it
+if TYPE_CHECKING:  # torch takes seconds to import, and other packages' families import this
     import torch
 
+    from zsd_ray.config.family import Family
+    from zsd_ray.config.run import ModelConfig
     from zsd_ray.models.denoiser import Classifier, Conditioning, Denoiser, PromptEncoder
 
 

@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from zsd_ray.config.families import FAMILIES, Family
+from zsd_ray.config.families import FAMILIES
+from zsd_ray.config.family import Family
 from zsd_ray.config.method_section import Method
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.adapter import EncoderAdapter, adapter_of, files_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from zsd_ray.config.algorithms import ALGORITHMS
-from zsd_ray.config.families import Family
+from zsd_ray.config.family import Family
+from zsd_ray.config.method_table import ADDED_METHODS
 from zsd_ray.reports.lines import Rows, aligned
 
 _TAKES = {
@@ -39,15 +40,17 @@ def methods_of(family: Family) -> list[str]:
         return [family.method]
     able = [
         name
-        for name, section in ALGORITHMS.items()
+        for name, section in (*ALGORITHMS.items(), *ADDED_METHODS.items())
         if section(name=name).needs <= set(family.abilities)
     ]
     return [family.method, *able]
 
 
 def _algorithms(family: Family) -> str:
-    missing = [name for name in ALGORITHMS if name not in methods_of(family)]
-    return f"all but {', '.join(missing)}" if missing else "all seven"
+    able = methods_of(family)
+    missing = [name for name in ALGORITHMS if name not in able]
+    own = f"all but {', '.join(missing)}" if missing else "all seven"
+    return ", ".join([own, *(name for name in ADDED_METHODS if name in able)])
 
 
 def check_rows(difference: float, n_agree: int, n_images: int, dtype: str) -> Rows:

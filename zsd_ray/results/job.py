@@ -14,7 +14,8 @@ from datetime import datetime
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from zsd_ray.config.identity import differences, hash_of, settings
-from zsd_ray.config.run import StorageConfig, TrackingConfig
+from zsd_ray.config.run import TrackingConfig
+from zsd_ray.config.storage import StorageConfig
 from zsd_ray.records.errors import StoreError, UserError
 from zsd_ray.records.redaction import redacted
 from zsd_ray.results.output import Output

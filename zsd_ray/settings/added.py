@@ -1,8 +1,8 @@
-"""What other installed packages add, under entry points (docs/how-to/extending.md)."""
+"""What other installed packages add, under entry points (docs/extending.md)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
@@ -39,6 +39,16 @@ def added_objects(group: str, kind: type[T]) -> dict[str, T]:
             raise UserError(f"{where} is the second of its name; remove one of the packages")
         found[name] = loaded
     return found
+
+
+def refuse_taken(group: str, own: Collection[str], names: Sequence[str]) -> None:
+    """Raise UserError where what packages add has a name of our own, or two have the same."""
+    for number, name in enumerate(names):
+        if name in own or name in names[:number]:
+            raise UserError(
+                f"a package adds {name} under the entry points of {group}, and something else has "
+                "this name already; give it another name there"
+            )
 
 
 def _loaded(group: str) -> Iterator[tuple[str, str, Any]]:

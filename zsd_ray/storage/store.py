@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import fsspec
 
-from zsd_ray.config.run import StorageConfig
+from zsd_ray.config.storage import StorageConfig
 from zsd_ray.records.errors import StoreError, UserError, WriteError
 from zsd_ray.records.redaction import reason, redact
 from zsd_ray.storage.filesystem import is_s3, is_s3_url

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zsd_ray.config.families import Family
+from zsd_ray.config.family import Family
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.models.conditioning import tokenizer_files
 from zsd_ray.models.conditioning.tokenizer_tokens import OF_CLIP, special_token

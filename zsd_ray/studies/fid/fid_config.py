@@ -9,12 +9,8 @@ from pydantic import Field, ValidationInfo, model_validator
 from zsd_ray.config.data import DataConfig, refuse_output_among
 from zsd_ray.config.pooling import Pooling, Time
 from zsd_ray.config.precision import with_dtype
-from zsd_ray.config.run import (
-    ClusterConfig,
-    ModelConfig,
-    StorageConfig,
-    TrackingConfig,
-)
+from zsd_ray.config.run import ClusterConfig, ModelConfig, TrackingConfig
+from zsd_ray.config.storage import StorageConfig
 from zsd_ray.settings.section import SAVED, Count, Device, OutputPlace, Place, Section
 
 

@@ -7,14 +7,9 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from zsd_ray.config.precision import with_dtype
-from zsd_ray.config.run import (
-    ClusterConfig,
-    ModelConfig,
-    PromptConfig,
-    StorageConfig,
-    TrackingConfig,
-)
+from zsd_ray.config.run import ClusterConfig, ModelConfig, PromptConfig, TrackingConfig
 from zsd_ray.config.sampler import SamplerConfig
+from zsd_ray.config.storage import StorageConfig
 from zsd_ray.settings.section import Count, OutputPlace, Section
 
 

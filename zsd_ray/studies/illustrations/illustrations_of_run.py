@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from zsd_ray.analysis.saved_run import open_run
-from zsd_ray.config.run import StorageConfig
+from zsd_ray.config.storage import StorageConfig
 from zsd_ray.models.registry import resolve_model
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.redaction import redact

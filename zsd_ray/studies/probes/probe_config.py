@@ -10,12 +10,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from zsd_ray.config.data import DataConfig, refuse_output_among
 from zsd_ray.config.pooling import Pooling, Time, pooling_name
 from zsd_ray.config.precision import with_dtype
-from zsd_ray.config.run import (
-    ClusterConfig,
-    ModelConfig,
-    StorageConfig,
-    TrackingConfig,
-)
+from zsd_ray.config.run import ClusterConfig, ModelConfig, TrackingConfig
+from zsd_ray.config.storage import StorageConfig
 from zsd_ray.settings.section import SAVED, Count, OutputPlace, Section
 
 _ALL_POOLINGS = ["mean", "max", {"grid": 2}]

@@ -9,7 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from pydantic import AfterValidator, Field, model_validator
 
 from zsd_ray.config.data import CorruptionConfig
-from zsd_ray.config.run import OutputConfig, RunConfig, StorageConfig, TrackingConfig
+from zsd_ray.config.run import OutputConfig, RunConfig, TrackingConfig
+from zsd_ray.config.storage import StorageConfig
 from zsd_ray.settings.section import Section
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
