@@ -1,4 +1,4 @@
-"""`generate`: images that a model makes."""
+"""The `generate` command: sample images from a model."""
 
 from __future__ import annotations
 

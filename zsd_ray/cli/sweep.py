@@ -1,4 +1,4 @@
-"""`sweep`: models x data sets x methods, and their table."""
+"""The `sweep` command: models x data sets x methods, and the table of results."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _sweep(options: argparse.Namespace) -> int:
     from zsd_ray.studies.sweeps.sweep_tables import tables
     from zsd_ray.studies.sweeps.sweeping import sweep
 
-    console = make_console(stderr=True)  # stdout is for what is asked for
+    console = make_console(stderr=True)  # stdout is for the requested output
     with ProgressBar(console) as bar:
 
         def on_cell(cell: Cell, number: int, total: int) -> None:

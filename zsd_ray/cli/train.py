@@ -1,4 +1,4 @@
-"""`train`."""
+"""The `train` command."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def train(
 
     Raises:
         UserError: bad input; nothing was started.
-        RunBrokenError, StoreError: it cannot go on; the same call does later.
+        RunBrokenError, StoreError: it cannot continue now; the same call resumes it later.
     """
     with planning(config) as store:
         identity = work.check(config, store)
