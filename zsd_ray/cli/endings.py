@@ -22,7 +22,7 @@ from zsd_ray.records.errors import (
 )
 from zsd_ray.records.redaction import redact
 
-_GO_ON = "run the same command again to go on"
+_GO_ON = "run the same command again to resume"
 _LONGEST = 2000
 """Characters of a line: what came may be a file of its own."""
 

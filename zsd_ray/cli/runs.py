@@ -16,7 +16,7 @@ def add(commands: Commands) -> None:
     """Add these commands to the parser's."""
     run = commands.add_parser(
         "run",
-        help="classify the images of a configuration, or go on with an interrupted run",
+        help="classify the images of a configuration, or resume an interrupted run",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -15,7 +15,7 @@ def add(commands: Commands) -> None:
     """Add this command to the parser's."""
     sweep = commands.add_parser(
         "sweep",
-        help="run models x data sets x methods, or go on with an interrupted sweep of them",
+        help="run models x data sets x methods, or resume an interrupted sweep of them",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

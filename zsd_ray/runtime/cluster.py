@@ -57,7 +57,7 @@ def _plain_errors() -> Iterator[None]:
 
 
 def _broken(error: RayError) -> RunBrokenError:
-    return RunBrokenError(f"{last_line(error)}; run the same command again to go on")
+    return RunBrokenError(f"{last_line(error)}; run the same command again to resume")
 
 
 @contextmanager

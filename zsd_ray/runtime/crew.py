@@ -112,7 +112,7 @@ def _result(answer: Any) -> Any:
     except RayActorError as error:
         raise RunBrokenError(
             f"a worker is lost again and again ({last_line(error)}); run the same command again "
-            "to go on"
+            "to resume"
         ) from error
     except RayError as error:
-        raise RunBrokenError(f"{last_line(error)}; run the same command again to go on") from error
+        raise RunBrokenError(f"{last_line(error)}; run the same command again to resume") from error

@@ -134,7 +134,7 @@ class _Run:
         return True
 
     def _broken(self, what: str) -> RunBrokenError:
-        return RunBrokenError(f"{what}; run the same command again to go on")
+        return RunBrokenError(f"{what}; run the same command again to resume")
 
     def _end(self, seconds: float | None) -> Counters:
         """Write all decided rows and checkpoints, within `seconds`, and end every actor."""

@@ -91,7 +91,7 @@ def _follow(trainer: Any, on_news: Callable[[News], None]) -> None:
         if sum(furthest.values()) <= before:
             raise RunBrokenError(
                 f"workers are lost again and again, the last time with: {given_up}; run the same "
-                "command again to go on"
+                "command again to resume"
             )
         end, before = trainer.fit.remote(), sum(furthest.values())
 
