@@ -107,7 +107,7 @@ def test_every_moment_ends_with_130_and_one_line(moment):
         check=False,
     )
     assert done.returncode == 130, done.stderr
-    assert done.stderr == "zsd-ray: interrupted; run the same command again to go on\n"
+    assert done.stderr == "zsd-ray: interrupted; run the same command again to resume\n"
 
 
 @pytest.mark.few(1)

@@ -226,7 +226,7 @@ def test_a_stopped_job_goes_on_where_it_was(submit, cluster, bucket, expected):
     assert record.status == "interrupted"
     assert 1 <= record.n_done < N_IMAGES
     code, log = ray(cluster, "job", "logs", "--address", cluster.jobs, "stopped")
-    assert "zsd-ray: interrupted; run the same command again to go on" in log
+    assert "zsd-ray: interrupted; run the same command again to resume" in log
     assert "Traceback" not in log
     wait_until(lambda: not cluster.model_workers())
 

@@ -1,4 +1,4 @@
-"""The commands that put rooms together which do not know each other; `zsd_ray` exports all."""
+"""Commands that combine packages which do not import each other; `zsd_ray` exports all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from zsd_ray.training.training_session import OnProgress as OnTrainProgress
     from zsd_ray.training.training_session import TrainResult
 
-_SELF_CHECK_STEPS = 25  # of DDIM for an image
+_SELF_CHECK_STEPS = 25  # DDIM steps per image
 
 
 def self_check(
@@ -29,14 +29,14 @@ def self_check(
     on_progress: OnProgress | None = None,
     on_warning: OnWarning = print,
 ) -> SelfCheck:
-    """Make images of each class of a run with its model, classify them, and as many of its data.
+    """Generate images of each class of a run with its model; classify these and as many real ones.
 
     Args:
         local, on_progress, on_warning: as for `run`; on_part: as for `generate`.
 
     Raises:
         UserError: bad input, or a model that makes no images.
-        RunBrokenError, StoreError: it cannot go on; the same call does later.
+        RunBrokenError, StoreError: it cannot continue now; the same call resumes it later.
     """
     from zsd_ray.studies.generation.generate_config import GenerateConfig, GenerateOutputConfig
     from zsd_ray.studies.generation.generating import generate
@@ -82,15 +82,15 @@ def train(
     on_progress: OnTrainProgress = lambda steps, images_per_second: None,
     on_warning: OnWarning = print,
 ) -> TrainResult:
-    """Train the model that `config` describes, or go on with an interrupted training of it.
+    """Train the model that `config` describes, or resume an interrupted training of it.
 
     Args:
         local: in this process, without Ray.
-        on_progress: called now and then with the last steps and images/s.
+        on_progress: called regularly with the last steps and images/s.
 
     Raises:
         UserError: bad input; nothing was started, or an image cannot be read.
-        RunBrokenError, StoreError: it cannot go on; the same call does later.
+        RunBrokenError, StoreError: it cannot continue now; the same call resumes it later.
     """
     from zsd_ray.training import training_session as training
 

@@ -62,7 +62,7 @@ def test_a_log_is_kept_and_none_is_written_over(tmp_path):
     again, _, warned = observed(environment)
     ask(again.handle)
     assert path.read_bytes() == content
-    assert warned == [f"the event log {path} ends here: File exists; the run goes on"]
+    assert warned == [f"the event log {path} ends here: File exists; the run continues"]
 
 
 def test_an_event_is_logged_before_it_breaks_the_scheduler(tmp_path, monkeypatch):
@@ -103,7 +103,7 @@ def test_a_log_on_a_full_disk_ends_and_the_run_goes_on(tmp_path, monkeypatch):
     cluster.finish()
     assert len(cluster.decisions) == 4
     (line,) = warned
-    assert line.endswith("session-0.jsonl ends here: No space left on device; the run goes on")
+    assert line.endswith("session-0.jsonl ends here: No space left on device; the run continues")
 
 
 def test_a_url_is_no_folder():

@@ -309,7 +309,7 @@ def test_where_memory_runs_out_smaller_batches_give_the_same_scores(denoiser):
     scorer = make_scorer(small, Pictures(3), batch_size=16)
     with pytest.warns(UserWarning, match="out of memory") as warned:
         found = score(scorer, ITEMS)
-    said = [f"out of memory: a worker goes on with batches of {n}, uncompiled" for n in (8, 4)]
+    said = [f"out of memory: a worker continues with batches of {n}, uncompiled" for n in (8, 4)]
     assert [str(warning.message) for warning in warned] == said
     assert small.tried[:3] == [16, 8, 4]
     assert set(small.tried[3:]) == {4}

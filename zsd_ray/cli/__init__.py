@@ -17,5 +17,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             return run_command(arguments)
     except KeyboardInterrupt:  # before the command began, or after it was done
-        print("zsd-ray: interrupted; run the same command again to go on", file=sys.stderr)
+        print("zsd-ray: interrupted; run the same command again to resume", file=sys.stderr)
         return EXIT_STOPPED

@@ -1,4 +1,4 @@
-"""`datasets`."""
+"""The `datasets` command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a command ends that did not come to its end: an exit code, and one line on stderr."""
+"""How a failed or interrupted command ends: an exit code, and one line on stderr."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from zsd_ray.records.errors import (
 )
 from zsd_ray.records.redaction import redact
 
-_GO_ON = "run the same command again to go on"
+_GO_ON = "run the same command again to resume"
 _LONGEST = 2000
 """Characters of a line: what came may be a file of its own."""
 
@@ -42,14 +42,14 @@ _OF_THE_MACHINE = {
 
 
 class Ending(NamedTuple):
-    """An exit code, and what is said of it."""
+    """An exit code, and the line that explains it."""
 
     code: int
     line: str
 
 
 def ending_of(error: BaseException) -> Ending:
-    """Return the end that an error makes; what nobody foresaw leaves its traceback in a file."""
+    """Return the ending for an error; an unexpected error leaves its traceback in a file."""
     match error:
         case UserError():
             ending = Ending(EXIT_BAD_INPUT, f"error: {error}")
@@ -71,7 +71,7 @@ def ending_of(error: BaseException) -> Ending:
                 f"cluster.workers, and {_GO_ON}",
             )
         case _ if isinstance(_first_cause(error), KeyboardInterrupt):
-            # Compiled libraries wrap what is raised in a function that they call.
+            # Compiled libraries wrap errors raised by the functions that they call.
             ending = Ending(EXIT_INTERRUPTED, f"interrupted; {_GO_ON}")
         case _:
             ending = Ending(EXIT_UNEXPECTED, _unexpected(error))
@@ -85,7 +85,7 @@ def _first_cause(error: BaseException) -> BaseException:
 
 
 def one_line(text: str) -> str:
-    """A text without secrets, breaks and what would steer a terminal, cut where it is very long."""
+    """Return a text without secrets, line breaks and control codes, cut if it is very long."""
     text = redact(" ".join(text.split()))
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
@@ -104,7 +104,7 @@ def _unexpected(error: BaseException) -> str:
 
 
 def _trace_of_cause(error: BaseException) -> str:
-    """Keep the traceback of what broke a run, where that was nothing foreseen."""
+    """Keep the traceback of the error that broke a run, if that error was unexpected."""
     cause = error.__cause__
     while isinstance(cause, RunBrokenError):
         cause = cause.__cause__
@@ -112,7 +112,7 @@ def _trace_of_cause(error: BaseException) -> str:
 
 
 def _kept(error: BaseException) -> str:
-    """Write an error's traceback to a file of its own, and say where; else print it."""
+    """Write an error's traceback to its own file and say where; if that fails, print it."""
     text = redact(
         f"zsd-ray {version('zsd-ray')}, Python {platform.python_version()}\n"
         f"{shlex.join(sys.argv)}\n\n{''.join(traceback.format_exception(error))}"

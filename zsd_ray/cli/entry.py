@@ -1,4 +1,4 @@
-"""From arguments to a command and its exit code."""
+"""Parses the arguments, runs the command and returns its exit code."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
 
 
 def _print_any_name() -> None:
-    """Let names that are no text in the terminal's encoding be printed, with backslashes."""
+    """Print characters that the terminal's encoding lacks as backslash escapes."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _reader_is_gone() -> bool:
-    """Whether nobody reads what is printed, as in `zsd-ray models | head`; then nothing is."""
+    """Return whether the reader of stdout is gone, as in `zsd-ray models | head`; then stop."""
     poll = select.poll()
     try:
         poll.register(sys.stdout, 0)
@@ -71,7 +71,7 @@ def _reader_is_gone() -> bool:
 
 
 def _flush_or_forget() -> None:
-    """Print what is still to be printed; where it is refused, Python must not try again."""
+    """Flush stdout; if that fails, keep Python from trying again."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -84,7 +84,7 @@ def _print_nothing() -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """One whose options are written whole: `--lim` may mean another one tomorrow."""
+    """A parser without abbreviated options: `--lim` may mean another one tomorrow."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, allow_abbrev=False)

@@ -1,4 +1,4 @@
-"""`fid`: how far generated images are from real ones."""
+"""The `fid` command: the distance between generated and real images."""
 
 from __future__ import annotations
 

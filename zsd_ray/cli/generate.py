@@ -1,4 +1,4 @@
-"""`generate`: images that a model makes."""
+"""The `generate` command: sample images from a model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zsd_ray.records.errors import EXIT_OK
 def add(commands: Commands) -> None:
     """Add this command to the parser's."""
     generate = commands.add_parser(
-        "generate", help="make images by a diffusion model, or go on with an interrupted set"
+        "generate", help="make images by a diffusion model, or resume an interrupted set"
     )
     generate.add_argument("config", help="YAML file; docs/reference/generate.md lists its keys")
     add_set(generate)

@@ -1,4 +1,4 @@
-"""`illustrate`: what the model of a run makes of a few of its images."""
+"""The `illustrate` command: figures of a run's model applied to a few of its images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`check-model` and `models`."""
+"""The `check-model` and `models` commands."""
 
 from __future__ import annotations
 

@@ -10,11 +10,11 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 EXIT_CODES = """\
 exit codes:
   0    every image was classified
-  1    the run broke off; the same command goes on
+  1    the run broke off; the same command resumes it
   2    bad input; nothing was started
   3    some images could not be classified; their rows say why
   70   a fault of zsd-ray; the line names a file with the traceback
-  130  interrupted; the same command goes on
+  130  interrupted; the same command resumes it
 """
 
 

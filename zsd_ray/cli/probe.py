@@ -1,4 +1,4 @@
-"""`probe`: what the blocks of a diffusion model know of the classes of images."""
+"""The `probe` command: how well a model's block activations predict the class of an image."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _probe(options: argparse.Namespace) -> int:
     from zsd_ray.studies.probes.probe_page import probe_lines
     from zsd_ray.studies.probes.probing import probe
 
-    console = make_console(stderr=True)  # stdout is for what is asked for
+    console = make_console(stderr=True)  # stdout is for the requested output
     with ProgressBar(console) as bar:
 
         def on_stage(stage: str, done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""`run`, `plan` and `status`."""
+"""The `run`, `plan` and `status` commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def add(commands: Commands) -> None:
     """Add these commands to the parser's."""
     run = commands.add_parser(
         "run",
-        help="classify the images of a configuration, or go on with an interrupted run",
+        help="classify the images of a configuration, or resume an interrupted run",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -98,7 +98,7 @@ def _plan(options: argparse.Namespace) -> int:
     from zsd_ray.reports.lines import aligned
     from zsd_ray.reports.progress_bar import ProgressBar
 
-    console = make_console(stderr=True)  # stdout is for what is asked for
+    console = make_console(stderr=True)  # stdout is for the requested output
     with ProgressBar(console) as bar:
         found = forecast(
             config,

@@ -1,4 +1,4 @@
-"""`rescore`, `compare`, `fit`, `calibrate`: questions to saved rows, without a model."""
+"""The `rescore`, `compare`, `fit` and `calibrate` commands: saved rows only, no model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`self-check`: does a model classify the images that it makes itself?"""
+"""The `self-check` command: does a model classify its own generated images?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGTERM (`ray job stop`, Kubernetes, Slurm) and Ctrl-C end a command alike, at every moment."""
+"""SIGTERM (`ray job stop`, Kubernetes, Slurm) and Ctrl-C end a command the same way, any time."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _ONCE_SECONDS = 5.0
 
 @contextmanager
 def stoppable(command: CodeType, owner: bool) -> Iterator[None]:
-    """Raise KeyboardInterrupt in what is round this where SIGTERM or Ctrl-C comes.
+    """Raise KeyboardInterrupt inside this context when SIGTERM or Ctrl-C arrives.
 
-    Not inside an import, but as soon as it is over: an exception there may end in C++ that takes
-    none, and in a process that aborts.
+    During an import it is raised only after the import: an exception there may reach C++ code that
+    does not handle it, and abort the process.
 
     Args:
-        command: code of the function whose frames are looked at for imports, with what it calls.
-        owner: whether the process is there for this command only. A SIGTERM after the command then
-            changes nothing of its end. Other processes get their own handlers back.
+        command: code of the function; its frames and those that it calls are searched for imports.
+        owner: whether the process exists for this command only. A SIGTERM after the command then
+            does not change how it ends. Other processes get their own handlers back.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -50,7 +50,7 @@ def stoppable(command: CodeType, owner: bool) -> Iterator[None]:
 
 
 class _Stop:
-    """The handler. `waits` says that a signal came during an import that was not over since."""
+    """The handler. `waits`: a signal came during an import that has not finished yet."""
 
     def __init__(self, command: CodeType) -> None:
         self.waits = False
@@ -72,7 +72,7 @@ class _Stop:
 
 
 def _is_importing(frame: FrameType | None, command: CodeType) -> bool:
-    """Whether the command is inside an import, which may be one of a compiled library."""
+    """Return whether the command is inside an import, possibly of a compiled library."""
     while frame is not None and frame.f_code is not command:
         if frame.f_code.co_filename == _IMPORTING:
             return True

@@ -1,4 +1,4 @@
-"""How commands that take no file are told to reach s3:// URLs."""
+"""The options for s3:// URLs of commands that take no configuration file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECONDS = 10.0
 
 
 def storage_section(overrides: Sequence[str]) -> StorageConfig:
-    """The storage section that `--set storage.KEY=VALUE` describes; raises UserError."""
+    """Return the storage section that `--set storage.KEY=VALUE` describes; raises UserError."""
     from zsd_ray.config.run import parse_config
     from zsd_ray.config.storage import StorageConfig
 
@@ -30,7 +30,7 @@ def storage_section(overrides: Sequence[str]) -> StorageConfig:
 
 
 def store_of(overrides: Sequence[str]) -> Store:
-    """The store of that section, for somebody who waits for an answer; raises UserError."""
+    """Return the store of that section, with a short retry time; raises UserError."""
     from zsd_ray.storage.store import Store
 
     return Store(storage_section(overrides), _SECONDS)

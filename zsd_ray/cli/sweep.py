@@ -1,4 +1,4 @@
-"""`sweep`: models x data sets x methods, and their table."""
+"""The `sweep` command: models x data sets x methods, and the table of results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def add(commands: Commands) -> None:
     """Add this command to the parser's."""
     sweep = commands.add_parser(
         "sweep",
-        help="run models x data sets x methods, or go on with an interrupted sweep of them",
+        help="run models x data sets x methods, or resume an interrupted sweep of them",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -40,7 +40,7 @@ def _sweep(options: argparse.Namespace) -> int:
     from zsd_ray.studies.sweeps.sweep_tables import tables
     from zsd_ray.studies.sweeps.sweeping import sweep
 
-    console = make_console(stderr=True)  # stdout is for what is asked for
+    console = make_console(stderr=True)  # stdout is for the requested output
     with ProgressBar(console) as bar:
 
         def on_cell(cell: Cell, number: int, total: int) -> None:

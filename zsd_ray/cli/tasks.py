@@ -1,4 +1,4 @@
-"""`pairs`, `shape-bias`: a saved run's answer to the question of its own task."""
+"""The `pairs` and `shape-bias` commands: task-specific metrics of a saved run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def add(commands: Commands) -> None:
 
 
 def _add_task(commands: Commands, name: str, text: str) -> argparse.ArgumentParser:
-    """A command that asks one run."""
+    """Add a command that evaluates one saved run."""
     command = commands.add_parser(name, help=text)
     command.add_argument("run", metavar="RUN", help="its output.path: a folder or a URL")
     add_storage(command)

@@ -1,4 +1,4 @@
-"""What commands print, and what they keep libraries from printing."""
+"""Terminal output of commands, and suppression of the output of libraries."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def print_json(tree: dict[str, Any]) -> None:
 
 
 def write_page(path: str, page: str) -> None:
-    """Write what --html asks for; of files, only another page is replaced."""
+    """Write the page that --html asks for; an existing file is replaced only if it is a page."""
     file = Path(path)
     try:
         if file.is_file() and not _begins_as_page(file):
@@ -66,14 +66,14 @@ def warn(console: Console) -> Callable[[str], None]:
 
 
 def quieten() -> None:
-    """Keep the libraries' own progress bars and advice out of ours."""
+    """Suppress the progress bars and advice of libraries."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("TQDM_DISABLE", "1")
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.showwarning = _show_warning  # type: ignore[assignment]
-    if logging.lastResort is not None:  # what libraries log that nobody has configured
+    if logging.lastResort is not None:  # log records of libraries without a configured handler
         logging.lastResort.setFormatter(_WithoutSecrets())
 
 
@@ -83,5 +83,5 @@ class _WithoutSecrets(logging.Formatter):
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
-    """One line, without the place in the code that a user has no use for."""
+    """Print a warning as one line, without its place in the code."""
     print(f"warning: {redact(str(message))}", file=sys.stderr)

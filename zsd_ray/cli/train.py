@@ -1,4 +1,4 @@
-"""`train`."""
+"""The `train` command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def add(commands: Commands) -> None:
     """Add this command to the parser's."""
     train = commands.add_parser(
         "train",
-        help="train a model on a Ray cluster, or go on with its training",
+        help="train a model on a Ray cluster, or resume its training",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

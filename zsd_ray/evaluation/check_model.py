@@ -16,10 +16,10 @@ from zsd_ray.storage.store import Store
 def check_model(
     config: RunConfig, n_images: int, on_pass: Callable[[int, int], None] = lambda done, all: None
 ) -> ModelCheck:
-    """Compare a model's fast path with plain float32, in this process, on some of its images.
+    """Compare a model's fast path with plain float32, in this process, on some images.
 
     Args:
-        on_pass: called with how many of all passes over an image are done.
+        on_pass: called with the number of finished passes, and of all passes, over an image.
 
     Raises:
         UserError: bad input, a model without a fast path, or more than model.max_difference.

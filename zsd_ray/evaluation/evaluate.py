@@ -29,18 +29,18 @@ def run(
     on_warning: OnWarning = print,
     began: float | None = None,
 ) -> RunResult:
-    """Classify the images that `config` names, or go on with an interrupted run of it.
+    """Classify the images that `config` names, or resume an interrupted run of it.
 
     Args:
         local: in this process, without Ray.
         on_progress: called a few times a second.
         on_warning: called with one line when something goes wrong that does not stop the run.
-        began: when the run's wall time begins, by time.monotonic; None: with this call.
+        began: start of the run's wall time, by time.monotonic; None: this call.
 
     Raises:
-        UserError: bad input, or another process is at this run; nothing was started.
-        RunBrokenError, StoreError: it cannot go on; the same call does later.
-        KeyboardInterrupt: what was decided is written, and the same call goes on.
+        UserError: bad input, or another process works on this run; nothing was started.
+        RunBrokenError, StoreError: it cannot continue now; the same call resumes it later.
+        KeyboardInterrupt: decided images are written, and the same call resumes the run.
     """
     wall = WallTime(began)
     with planning(config) as store:
@@ -56,13 +56,13 @@ def run_plan(
     on_warning: OnWarning,
     wall: WallTime | None = None,
 ) -> RunResult:
-    """As `run`, of what was planned before."""
+    """Run an existing plan, like `run`."""
     _take_place(plan, on_warning)
     return _work(plan, local, on_progress, on_warning, wall or WallTime())
 
 
 def _take_place(plan: Plan, on_warning: OnWarning) -> None:
-    """Refuse an output that another process is at, or that cannot be written to."""
+    """Refuse an output that another process works on, or that cannot be written to."""
     refuse_second_driver(plan.output.path, plan.store, on_warning)
     plan.output.prepare()
 
@@ -74,7 +74,7 @@ def _work(
     on_warning: OnWarning,
     wall: WallTime,
 ) -> RunResult:
-    """Do what is left of a plan, in a place that it has taken: its stages, and then itself."""
+    """Do the rest of a plan in an output that it owns: first its stages, then its own images."""
     _repair(plan, on_warning)
     before: Plan | None = None
     for stage in stages_of(plan):
@@ -92,13 +92,13 @@ def _work(
 
 
 def _repair(plan: Plan, on_warning: OnWarning) -> None:
-    """Put right what is damaged in the output."""
+    """Repair damaged files of the output."""
     for line in plan.repairs.make(plan.output, plan.records):
         on_warning(line)
 
 
 def _stage_progress(stage: RunConfig, on_progress: OnProgress | None) -> OnProgress | None:
-    """Pass on the progress of what comes before a run, under the name of its folder."""
+    """Report the progress of a stage before the run, under the name of its folder."""
     if on_progress is None:
         return None
     name = posixpath.basename(stage.output.path)
@@ -106,7 +106,7 @@ def _stage_progress(stage: RunConfig, on_progress: OnProgress | None) -> OnProgr
 
 
 def in_fresh_place(config: RunConfig) -> RunConfig:
-    """The same run, with an output where nothing is yet: output.path, or that with -2, -3, ...
+    """Return the configuration with a free output: output.path, or that with -2, -3, ...
 
     Raises:
         UserError: the output's store does not answer.

@@ -1,4 +1,4 @@
-"""The forecast of a run, which `zsd-ray plan` shows: what it will take, before it is spent."""
+"""The forecast of a run's cost, which `zsd-ray plan` shows before anything is spent."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from zsd_ray.storage.store import Store
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run will take.
+    """The expected cost of a run.
 
-    sample: its first classes, with a label, the prompts and an image of each.
-    noise_levels: where its draws lie; None: it has no timesteps, or its schedule is known only once
-        the model is loaded.
-    pilot: the totals of a pilot's run (as those of run.json), estimate: what follows from them.
+    sample: its first classes, each with a label, the prompts and an image.
+    noise_levels: noise levels of its draws; None: it has no timesteps, or its schedule is known
+        only once the model is loaded.
+    pilot: the totals of a pilot run (as in run.json); estimate: the estimate derived from them.
     """
 
     bounds: Bounds
@@ -51,8 +51,8 @@ def forecast(
     """Check a run as `run` does before it starts; its output is neither made nor written.
 
     Args:
-        pilot: also run so many of the images, in a temporary place, and estimate from them.
-        price: of a GPU, in dollars an hour.
+        pilot: also run this many images, with a temporary output, and estimate from them.
+        price: of a GPU, in dollars per hour.
         local, on_progress, on_warning: of the pilot, as for `run`.
 
     Raises:
@@ -114,7 +114,7 @@ def _noise_levels(plan: Plan) -> NoiseLevels | None:
 
 
 def _with(config: RunConfig, **sections: Mapping[str, Any]) -> RunConfig:
-    """The configuration with some keys of some sections replaced."""
+    """Return the configuration with some keys of some sections replaced."""
     changed = {
         name: getattr(config, name).model_copy(update=keys) for name, keys in sections.items()
     }

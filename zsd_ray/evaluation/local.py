@@ -1,4 +1,4 @@
-"""The local shell: the whole of a run in this process, without Ray."""
+"""The local shell: a whole run in this process, without Ray."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WORKER = "local"
 
 
 def run_local(plan: Plan, on_progress: Callable[[Counters, int], None]) -> Counters:
-    """Decide every image of `plan.todo`, and write the rows; what is decided is always written.
+    """Decide every image of `plan.todo` and write the rows, also those decided before an error.
 
     Args:
         on_progress: called after each micro-batch with the counters and the number of workers.
@@ -66,7 +66,7 @@ def run_local(plan: Plan, on_progress: Callable[[Counters, int], None]) -> Count
 
 
 class _Files:
-    """Rows and checkpoints, each when it is time."""
+    """Writes rows and checkpoints when they are due."""
 
     def __init__(self, plan: Plan, scheduler: Scheduler) -> None:
         self._plan = plan
@@ -83,7 +83,7 @@ class _Files:
             self._save()
 
     def close(self) -> None:
-        """Write what is known."""
+        """Write all rows, or a checkpoint where images are undecided."""
         self.write_due(everything=True)
         if not self._scheduler.finished:
             self._save()

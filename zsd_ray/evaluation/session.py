@@ -1,4 +1,4 @@
-"""One session of a run: what surrounds the deciding, from its record to its report."""
+"""One session of a run: everything around the classification, from its record to its report."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ _LOG_EVERY_SECONDS = 2.0
 class RunResult:
     """The end of a run.
 
-    table: one row an image (docs/reference/outputs.md), with those of earlier sessions.
+    table: one row per image (docs/reference/outputs.md), with those of earlier sessions.
     metrics: the totals of run.json: accuracy with its interval, evaluations, rates.
-    output, report: paths or URLs; tracked: where MLflow has it, None where off or away.
-    nothing_to_do: earlier sessions had done all of it; this one changed no figure.
+    output, report: paths or URLs; tracked: its MLflow run, None if off or unreachable.
+    nothing_to_do: earlier sessions had finished it; this one changed no figure.
     """
 
     run: RunFile
@@ -58,10 +58,10 @@ class RunResult:
 
 
 class WallTime:
-    """Seconds of one call of `run`, and those of what comes before the deciding.
+    """Wall time of one call of `run`, and of the stages before the classification.
 
     Args:
-        began: when the command did, by time.monotonic; None: now.
+        began: start of the command, by time.monotonic; None: now.
     """
 
     def __init__(self, began: float | None = None) -> None:
@@ -74,7 +74,7 @@ class WallTime:
 
     @contextmanager
     def stage(self) -> Iterator[None]:
-        """Around a level of a tree or an audit."""
+        """Measure the time of a stage (a level of a tree, an audit) inside this context."""
         start = time.monotonic()
         try:
             yield
@@ -132,12 +132,12 @@ class Session(Job[RunResult]):
         return self._plan.output.read_table("decisions", None, len(self._plan.classes.names))
 
     def _kept(self) -> pa.Table:
-        """The rows of images that need no more."""
+        """Return the rows of images that are already decided."""
         table, again = self._table(), pa.array(sorted(self._plan.again), pa.string())
         return table.filter(pc.invert(pc.is_in(table["image_id"], again)))
 
     def work(self) -> Status:
-        """Decide what is left, here or on Ray."""
+        """Decide the remaining images, in this process or on Ray."""
         plan = self._plan
         if plan.todo:
             if self._local:
@@ -153,7 +153,7 @@ class Session(Job[RunResult]):
         return "finished"
 
     def update(self, counters: Counters, n_workers: int) -> None:
-        """Pass the scheduler's counters on to the caller and to MLflow."""
+        """Report the scheduler's counters to the caller and to MLflow."""
         self._counters = counters
         progress = self._heart.progress = self._read(n_workers)
         if self._on_progress is not None:
@@ -175,7 +175,7 @@ class Session(Job[RunResult]):
         )
 
     def end(self, status: Status) -> RunResult:
-        """Write the record, and then what is made from it."""
+        """Write the record, and then the files derived from it."""
         try:
             return self._end(status)
         finally:
@@ -197,7 +197,7 @@ class Session(Job[RunResult]):
             ended=self._ended(),
             totals=totals,
         )
-        # First the record, then what is made from it.
+        # First the record, then the files derived from it.
         plan.output.write_run(self._run)
         traces = plan.output.read_table("traces", None, len(plan.classes.names))
         pictures = _pictures(plan, set(pictures_wanted(table, traces)))
@@ -213,7 +213,7 @@ class Session(Job[RunResult]):
         return RunResult(self._run, table, redacted(plan.output.path), redacted(report), tracked)
 
     def _costs(self) -> dict[str, float]:
-        """Time and network rows, summed over the sessions of this run."""
+        """Return time and network rows, summed over the sessions of this run."""
         counters, before = self._counters, self._run.totals
         worked, stages, start_up = 0.0, 0.0, 0.0
         if self._worked:
@@ -239,7 +239,7 @@ class Session(Job[RunResult]):
 
     @property
     def _worked(self) -> bool:
-        """Whether this session decided anything, or prepared to; else its time is no run's."""
+        """Return whether this session did any work; if not, its time is not counted."""
         return bool(self._plan.todo) or self._wall.stages > 0
 
     def _ended(self) -> str:
@@ -247,12 +247,12 @@ class Session(Job[RunResult]):
         return previous.ended if previous and previous.ended and not self._worked else now()
 
     def _offset(self) -> dict[str, Any]:
-        """What measuring the class offset took, where there is one."""
+        """Return the cost of measuring the class offset, if there is one."""
         found = read_offset(self._plan.output) if self._plan.has_offset else None
         return {} if found is None else {"offset_evaluations": found.evaluations}
 
     def _audit(self, table: pa.Table) -> dict[str, Any]:
-        """What the screen cost, where there is one."""
+        """Return the audit's figures on the accuracy lost to the screen, if there is one."""
         config, found = self._plan.config, {}
         apart = self._plan.race.screen_evaluations
         if apart is not None:
@@ -274,9 +274,9 @@ class Session(Job[RunResult]):
 
 
 def as_before(plan: Plan) -> RunResult:
-    """The result of a run of which nothing was left to do; its record stays as it was.
+    """Return the result of a run with nothing left to do; its record is unchanged.
 
-    The page is made again, so that it is there and of this version.
+    The page is made again, so that it exists and is of this version.
     """
     from zsd_ray.reports.html import pictures_wanted, render_report
 
@@ -294,7 +294,7 @@ def as_before(plan: Plan) -> RunResult:
 
 
 def _pictures(plan: Plan, wanted: set[str]) -> dict[str, Image.Image]:
-    """The pictures that the report shows, as the model saw them, where they can still be read."""
+    """Return the report's pictures as the model saw them, if they can still be read."""
     pictures = {}
     for number, record in enumerate(plan.records):
         if record.image_id in wanted:
@@ -306,7 +306,7 @@ def _pictures(plan: Plan, wanted: set[str]) -> dict[str, Image.Image]:
 
 
 def _curves(progress: Progress) -> dict[str, float]:
-    """What MLflow shows over the images decided."""
+    """Return the curves that MLflow shows over the number of decided images."""
     if progress.accuracy is None:
         return {}
     return {

@@ -1,8 +1,8 @@
 """The stages of a run before its own images are decided: a class offset, a tree's levels, an audit.
 
 Each is a run of its own, with the same model and method, in a folder of the run's output; so it
-spreads over the cluster, resumes after an interruption and can be looked at like any other. A stage
-is planned when the one before it is done, and what it finds out goes into the `Race` of the run.
+spreads over the cluster, resumes after an interruption and can be inspected like any other. A stage
+is planned when the one before it is done, and its results go into the `Race` of the run.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ from zsd_ray.rules.every_draw import NoPruning
 
 
 class Stage(Protocol):
-    """A run that another needs first, or beside itself."""
+    """A run that another run needs before it or beside it."""
 
     def plan(self, run: Plan, before: Plan | None) -> Plan:
-        """Plan it.
+        """Plan this stage.
 
         Args:
-            run: what it is a stage of; before: the stage before it, which is done.
+            run: the run that it belongs to; before: the finished stage before it.
 
         Raises:
             UserError: its folder of the output is another run's.
         """
 
     def found(self, run: Plan, own: Plan) -> Race:
-        """What the run's races are by what this stage, which is done, has found out.
+        """Return the run's races, updated with the results of this finished stage.
 
         Raises:
-            UserError: too little of it could be scored.
+            UserError: too few of its images could be scored.
         """
 
 
@@ -70,7 +70,7 @@ def stages_of(plan: Plan) -> Iterator[Stage]:
 
 @dataclass(frozen=True)
 class OffsetStage:
-    """Measures the class offset, on images that it scores for all classes.
+    """Measures the class offset on images that are scored for all classes.
 
     They are the first of the run's own images (those of `data.limit`). Nothing is fitted to a
     label, and an image's own scores never enter the offset that it is decided with.
@@ -105,7 +105,7 @@ class OffsetStage:
 
 @dataclass(frozen=True)
 class LevelStage:
-    """Decides among the groups of one level of a tree, screened by the level above it.
+    """Classifies among the groups of one level of a tree, screened by the level above it.
 
     number: of the level, from 0; top: groups that stay; last: whether the classes are below it.
     """
@@ -141,7 +141,7 @@ class LevelStage:
         return self._screen(before, level, _level(run, self.number).groups_in(level))
 
     def _screen(self, stage: Plan, level: Level, group_of: Any) -> Screen:
-        """A level that is done, as what chooses the candidates of the next."""
+        """Return a finished level as the screen that chooses the candidates of the next."""
         return Screen(
             output=stage.output,
             identity=stage.identity,
@@ -154,8 +154,8 @@ class LevelStage:
 
 @dataclass(frozen=True)
 class AuditStage:
-    """Scores a share of the images for all classes, to tell how often the screen lost the right
-    decision."""
+    """Scores a share of the images for all classes, to measure how often the screen loses the
+    right decision."""
 
     share: float
 
@@ -183,7 +183,7 @@ def _level(run: Plan, number: int) -> Level:
 def _part_of(
     config: ResolvedConfig, path: str, raw_scores: bool | None = None, **sections: Any
 ) -> ResolvedConfig:
-    """The configuration of a stage: its own output, and no tracking beside that of the run."""
+    """Return the configuration of a stage: its own output, and no tracking of its own."""
     output = {"path": path} | ({} if raw_scores is None else {"raw_scores": raw_scores})
     return config.model_copy(
         update={
@@ -195,7 +195,7 @@ def _part_of(
 
 
 def _groups(classes: ClassList, level: Level) -> ClassList:
-    """The groups of a level as classes: a label of the data is the group of its class."""
+    """Return the groups of a level as classes: a label of the data is the group of its class."""
     of_label = range(len(level.of_class)) if classes.of_label is None else classes.of_label
     groups = tuple(-1 if k < 0 else level.of_class[k] for k in of_label)
     return ClassList(level.names, groups)

@@ -1,1 +1,1 @@
-"""One file a classification method of the papers."""
+"""The classification methods of the papers, one file each."""

@@ -1,6 +1,6 @@
-"""A supervised or contrastive baseline, which scores an image for all classes at once.
+"""Supervised and contrastive baselines, which score an image for all classes at once.
 
-One evaluation is one (image, class) score; a class has draw 0 alone. Where the packer cut an image
+One evaluation is one (image, class) score; a class has only draw 0. If the packer cut an image
 between classes, the forward of its first part serves the others.
 """
 
@@ -21,10 +21,10 @@ _CACHE_BYTES = 16 << 20
 
 
 class Baseline(Method):
-    """Keeps the scores of the last images.
+    """A baseline as a method; caches the scores of the last images.
 
-    Every forward has as many images; the last one is padded, so that the network sees one shape and
-    an image's numbers do not depend on what is scored beside it.
+    Every forward has the same number of images; the last one is padded, so that the network sees
+    one shape and an image's numbers do not depend on the other images.
     """
 
     takes_pixels = False
@@ -66,5 +66,5 @@ class Baseline(Method):
 
 
 def _no_noise(n: int) -> Draws:
-    """Draws without noise, whose scores are as they are."""
+    """Return draws without noise and with weight 1."""
     return Draws(np.tile((0.0, 1.0, 0.0, 1.0), (n, 1)))

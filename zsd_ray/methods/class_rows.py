@@ -1,4 +1,4 @@
-"""Algorithms that score each (draw, class, template) by itself: rows, in batches of one shape."""
+"""Algorithms that score each (draw, class, template) separately: rows, in batches of one shape."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Index = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Rows:
-    """B rows: what each starts from.
+    """B rows: the inputs of each.
 
     x_0, noise: (B, C, H, W) float32; t: (B,) float64; prompt: (B,) int64; samples: B.
     """
@@ -43,14 +43,14 @@ class ClassRows(Method):
 
     @abstractmethod
     def times(self, numbers: range) -> Array:
-        """t of draws, (n,) float64, which the model knows."""
+        """Return t of draws, (n,) float64, times that the model knows."""
 
     @abstractmethod
     def score_rows(self, rows: Rows) -> tuple[torch.Tensor, Index]:
-        """Scores of rows, (B,) float32, and the evaluations that each took, (B,)."""
+        """Return scores of rows, (B,) float32, and the evaluations of each, (B,)."""
 
     def noise(self, image_id: str, numbers: range) -> NDArray[np.float32]:
-        """What is drawn for draws, (n, C, H, W): normal noise."""
+        """Return the noise of draws, (n, C, H, W), standard normal."""
         return draws.noise(self.bound.seed, image_id, numbers, self.bound.denoiser.sample_shape)
 
     def score(self, units: Sequence[Unit]) -> list[UnitScores]:
@@ -72,7 +72,7 @@ class ClassRows(Method):
             of_rows, n_evaluations = self.score_rows(rows)
             scores.append(of_rows)
             counts.append(n_evaluations)
-        # The one place where the host waits for the device.
+        # The only place where the host waits for the device.
         all_scores = torch.cat(scores)[: len(prompt)].cpu().numpy()
         all_counts = np.concatenate(counts)[: len(prompt)]
         sizes = [len(unit.draws) * len(unit.classes) * n_templates for unit in units]
@@ -92,13 +92,13 @@ class ClassRows(Method):
 
 
 def batches(n: int, size: int) -> list[Index]:
-    """The numbers of n rows in batches of `size`; the last one is padded with its last row."""
+    """Yield the numbers of n rows in batches of `size`; the last is padded with its last row."""
     padded = np.minimum(np.arange(-(-n // size) * size), n - 1)
     return list(padded.reshape(-1, size))
 
 
 def row_numbers(units: Sequence[Unit], n_templates: int) -> tuple[Index, Index, Index]:
-    """Of every row (unit, then draw, class, template): its unit, its draw there, its prompt."""
+    """Return the unit, draw and prompt of every row (by unit, then draw, class, template)."""
     parts: list[Any] = []
     for number, unit in enumerate(units):
         classes = np.asarray(unit.classes, dtype=np.int64)

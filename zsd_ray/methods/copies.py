@@ -1,4 +1,4 @@
-"""Arrays on their way to a device, beside what it computes."""
+"""Copies of arrays to a device, in parallel with its computations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Copies:
             return tensor.pin_memory().to(self._device, non_blocking=True)
 
     def arrived(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Let the device's next work, and not the host, wait for what was sent."""
+        """Make the device's next work, not the host, wait for the copies."""
         if self._stream is None:
             return
         present = torch.cuda.current_stream(self._device)

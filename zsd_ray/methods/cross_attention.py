@@ -1,5 +1,5 @@
-"""Name several classes in one prompt, and see which of them the image attends to: Startsev & Singh,
-Algorithm 5.
+"""Name several classes in one prompt, and measure which of them the image attends to: Startsev &
+Singh, Algorithm 5.
 
     class = argmax_k  E_{order, eps} mean_{t, layer} a(map of name k at x_t)
 
@@ -83,7 +83,7 @@ class _Contest:
     attention: dict[int, float] = field(default_factory=dict)
 
     def finish_round(self, groups: Sequence[Group], attention: Sequence[Sequence[float]]) -> None:
-        """Take in the attention to each name of each group; equals: the first in order wins."""
+        """Record the attention to each name of each group; of equals the first in order wins."""
         number = max(self.round.values(), default=-1) + 1
         for group, values in zip(groups, attention, strict=True):
             self.round |= dict.fromkeys(group, number)
@@ -98,7 +98,7 @@ class _Contest:
 
 
 class CrossAttention(Method):
-    """Scores draws of images by what they attend to.
+    """Scores draws of images by their attention to the classes' names.
 
     The t of a draw's scores is the mean of `config.times`.
 
@@ -143,7 +143,7 @@ class CrossAttention(Method):
         ]
 
     def first_maps(self, x_0: torch.Tensor, image_id: str, draw: int) -> torch.Tensor:
-        """What the function `class_maps` returns."""
+        """Return the maps of the first round, as the function `class_maps` does."""
         classes = range(len(self._bound.names))
         noise = draws.noise(self._bound.seed, image_id, range(draw, draw + 1), tuple(x_0.shape))[0]
         groups = self._groups(self._order(draw, classes))
@@ -173,7 +173,7 @@ class CrossAttention(Method):
             )
 
     def _order(self, draw: int, classes: Sequence[int]) -> Group:
-        """The classes in the order of a draw, which no image has a part in."""
+        """Return the classes in the order of a draw, which is the same for all images."""
         keys = draws.noise(self._bound.seed, "", range(draw, draw + 1), (len(self._bound.names),))
         mine = set(classes)
         return tuple(n for n in np.argsort(keys[0], kind="stable").tolist() if n in mine)
@@ -185,21 +185,21 @@ class CrossAttention(Method):
     def _attention(
         self, contests: Sequence[_Contest], groups: Sequence[Sequence[Group]]
     ) -> list[list[float]]:
-        """Of each group of each contest, in order, the attention to its names."""
+        """Return the attention to the names of each group of each contest, in order."""
         rows = [
             _Row(contest.x_0, contest.noise, time, group)
             for contest, mine in zip(contests, groups, strict=True)
             for group in mine
             for time in range(len(self._times))
         ]
-        # The one place where the host waits for the device, once a round.
+        # The only place where the host waits for the device, once per round.
         values = torch.cat(self._run(rows, self._aggregate))[: len(rows)].cpu().numpy()
         of_group = values.reshape(-1, len(self._times), self._length).mean(axis=1, dtype=np.float64)
         each = [group for mine in groups for group in mine]
         return [of[: len(group)].tolist() for of, group in zip(of_group, each, strict=True)]
 
     def _aggregate(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
-        """(B, L): the attention to each name, the mean over layers."""
+        """Return the attention to each name, the mean over layers, (B, L)."""
         if self._config.aggregate == "count":
             largest = [of_layer.amax(dim=(1, 2, 3), keepdim=True) for of_layer in maps]
             bars = [self._config.threshold * value for value in largest]
@@ -209,10 +209,10 @@ class CrossAttention(Method):
     def _run(
         self, rows: Sequence[_Row], reduce: Callable[[list[torch.Tensor]], torch.Tensor]
     ) -> list[torch.Tensor]:
-        """Batches of what `reduce` makes of the names' maps, (B, h, w, L) a layer, of their rows.
+        """Yield batches of `reduce` applied to the rows' maps of names, (B, h, w, L) per layer.
 
-        All shapes are the same whatever the names and their number, so that a row's numbers do not
-        depend on its company.
+        All shapes are independent of the names and their number, so that a row's numbers do not
+        depend on the other rows.
         """
         bound, device = self._bound, self._bound.denoiser.device
         results = []
@@ -243,7 +243,7 @@ class CrossAttention(Method):
 def class_maps(
     bound: Bound, config: CrossAttentionMethod, x_0: torch.Tensor, image_id: str, draw: int = 0
 ) -> torch.Tensor:
-    """The maps of all K classes, (K, h, w) float32 on the CPU: those of the draw's first round.
+    """Return the maps of all K classes in the draw's first round, (K, h, w) float32, on the CPU.
 
     Means over tokens, times and chosen layers; smaller maps are brought to the size of the largest
     by bilinear interpolation. Classes of different groups stood in different prompts.
@@ -252,14 +252,14 @@ def class_maps(
         x_0: (C, H, W) float32, on the device.
 
     Raises:
-        UserError: as `CrossAttention`.
+        UserError: as for `CrossAttention`.
     """
     with torch.no_grad():
         return CrossAttention(bound, config).first_maps(x_0, image_id, draw)
 
 
 def _chosen_maps(bound: Bound, config: CrossAttentionMethod) -> tuple[list[int], int]:
-    """The numbers of the chosen maps, and L: what one forward tells."""
+    """Run one forward, and return the numbers of the chosen maps, and L."""
     denoiser = bound.denoiser
     x = torch.zeros((1, *denoiser.sample_shape), device=denoiser.device)
     first = {name: of[:1] for name, of in bound.conditioning.items()}
@@ -278,7 +278,7 @@ def _chosen_maps(bound: Bound, config: CrossAttentionMethod) -> tuple[list[int],
 
 
 def joint_prompt(bound: Bound, group: Sequence[int]) -> tuple[str, list[tuple[int, int]]]:
-    """The prompt that names a group, and where in it each name is."""
+    """Return the prompt that names a group, and the place of each name in it."""
     before, _, after = bound.templates[0].partition("{}")
     text, spans = before, list[tuple[int, int]]()
     for number in group:
@@ -295,7 +295,7 @@ def _places(bound: Bound, encoder: PromptEncoder, group: Sequence[int]) -> list[
 def _grouping(
     bound: Bound, encoder: PromptEncoder, most: int | None
 ) -> Callable[[Group], list[Group]]:
-    """What cuts classes into the fewest groups that prompts hold, of at most `most` each."""
+    """Return a function that cuts classes into the fewest groups that fit prompts and `most`."""
 
     def cut(left: Group) -> list[Group]:
         for n_groups in count(-(-len(left) // (most or len(left)))):
@@ -308,7 +308,7 @@ def _grouping(
 
 
 def _encoding(bound: Bound, encoder: PromptEncoder, length: int) -> Callable[[Group], _Prompt]:
-    """What encodes the prompt of a group, by itself: another batch would change its last bits."""
+    """Return a function that encodes a group's prompt alone, since batching changes last bits."""
 
     def encode(group: Group) -> _Prompt:
         places = _places(bound, encoder, group)
@@ -326,7 +326,7 @@ def _encoding(bound: Bound, encoder: PromptEncoder, length: int) -> Callable[[Gr
 
 
 def _upsampled(maps: Sequence[torch.Tensor]) -> torch.Tensor:
-    """(B, L, h, w) of the largest size: the mean over layers."""
+    """Return the mean over layers, upsampled to the largest size, (B, L, h, w)."""
     size = max(of_layer.shape[1:3] for of_layer in maps)
     layers = [of_layer.permute(0, 3, 1, 2) for of_layer in maps]
     return torch.stack([interpolate(layer, size, mode="bilinear") for layer in layers]).mean(dim=0)

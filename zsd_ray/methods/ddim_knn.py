@@ -1,4 +1,4 @@
-"""Invert an image under each class's prompt, and see whose latent stands apart: Startsev & Singh,
+"""Invert an image under each class's prompt, and find the outlying latent: Startsev & Singh,
 Algorithm 2.
 
     z_k = DDIM^-1(x_0, prompt_k)        d_k = mean of the n least ||z_k - z_j||, j != k
@@ -28,7 +28,7 @@ from zsd_ray.methods.method import Bound, Method, Unit, UnitScores
 
 
 class DdimKnn(Method):
-    """One draw, whose classes come together."""
+    """One draw, whose classes are scored together."""
 
     def __init__(self, bound: Bound, config: DdimKnnMethod) -> None:
         self._bound = bound
@@ -47,7 +47,7 @@ class DdimKnn(Method):
         ]
 
     def _latents(self, units: Sequence[Unit]) -> list[torch.Tensor]:
-        """z of every class of each unit, (k, C, H, W) float32."""
+        """Return z of every class of each unit, (k, C, H, W) float32."""
         n_templates = len(self._bound.templates)
         of_unit, _, prompt = row_numbers(units, n_templates)
         sizes = [len(unit.classes) for unit in units]
@@ -56,7 +56,7 @@ class DdimKnn(Method):
         for mine in batches(len(prompt), self._bound.rows):
             x_0 = torch.stack([units[unit].sample.x_0 for unit in of_unit[mine].tolist()])
             latents = self._invert(x_0, torch.from_numpy(prompt[mine]).to(x_0.device))
-            # One row after the other, without the padding: a sum in another order has other bits.
+            # Row by row, without the padding: a sum in another order has other bits.
             for row, latent in zip(np.unique(mine).tolist(), latents, strict=False):
                 totals[row // n_templates] += latent
         return list(torch.split(totals / n_templates, sizes))
@@ -71,12 +71,12 @@ class DdimKnn(Method):
         return invert(epsilon, schedule, x_0, times)
 
     def _scores(self, latents_kCHW: torch.Tensor) -> torch.Tensor:
-        """(k,) float32; 0 for a class that has no other beside it."""
+        """Return the scores, (k,) float32; 0 for a single class."""
         n_others = len(latents_kCHW) - 1
         if n_others == 0:
             return latents_kCHW.new_zeros(1)
         points = latents_kCHW.flatten(1)
-        # By matrix products, differences of latents that are nearly alike would be rounding.
+        # With matrix products, differences of nearly equal latents would be rounding errors.
         distances = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
         distances.fill_diagonal_(torch.inf)
         nearest = distances.topk(min(self._config.neighbours, n_others), largest=False).values

@@ -1,12 +1,12 @@
-"""Algorithms that learn something about each image, by the diffusion loss: what they share.
+"""The common part of algorithms that optimise parameters per image, by the diffusion loss.
 
     minimise over theta   L(theta) = E_{t, eps} |eps_hat(x_t, t, c(theta)) - eps|^2 / (C H W)
 
 A *problem* is one draw of one image, which has a theta of its own, and its own optimiser: Adam
 (Kingma & Ba 2015), with its usual decays. Each step estimates L by `batch_size` pairs (t, eps).
 They are addressed as draws are: pair j of step s of draw d is number d * 2**32 + s * batch_size + j
-of the image, with stratified times. So a problem's numbers are its own, and with more steps it goes
-the same way, and further.
+of the image, with stratified times. So a problem does not depend on others, and with more steps it
+follows the same path further.
 
 Problems that share a forward descend side by side. One that ends is left out, and its rows are
 padding from then on. A network forward with its backward counts as one evaluation.
@@ -38,10 +38,10 @@ _DRAW = 1 << 32
 
 
 class Problem(ABC):
-    """One draw of one image: what is learned about it, and how far that has come.
+    """One draw of one image: its learned parameters, and the progress of the descent.
 
     Args:
-        learned: theta where it starts, float32; changed in place.
+        learned: the initial theta, float32; changed in place.
 
     Attributes:
         x_0: (A, C, H, W) float32; row number j of all steps has that of number j modulo A.
@@ -65,21 +65,21 @@ class Problem(ABC):
         self._optimiser = torch.optim.Adam([learned], lr=learning_rate)
 
     def step(self, gradient: torch.Tensor) -> None:
-        """Go one step down."""
+        """Make one optimiser step."""
         self.learned.grad = gradient
         self._optimiser.step()
         self.n_steps += 1
 
     @abstractmethod
     def ended(self, loss: float) -> bool:
-        """Whether to stop after this step, at the start of which the batch's loss was this."""
+        """Return whether to stop after this step, given the batch's loss at its start."""
 
 
 P = TypeVar("P", bound=Problem)
 
 
 class Descent(Method, Generic[P]):
-    """Descends for all problems of a micro-batch, as many at a time as share a forward."""
+    """Solves all problems of a micro-batch, as many at a time as fit one forward."""
 
     def __init__(
         self, bound: Bound, config: TextualInversionMethod | WeightedPromptsMethod
@@ -87,20 +87,20 @@ class Descent(Method, Generic[P]):
         self.bound = bound
         self._config = config
         self.at_once = max(1, bound.rows // config.batch_size)
-        # A problem has many times; rows of results name the middle.
+        # A problem has many times; rows of results have the middle.
         self._t = bound.denoiser.schedule.snap(np.array([np.mean(config.t_range)]))
 
     @abstractmethod
     def problem(self, sample: Sample, draw: int, classes: Sequence[int]) -> P:
-        """Where a problem starts."""
+        """Return a problem at its start."""
 
     @abstractmethod
     def conditioning(self, problems: Sequence[P], step: int) -> tuple[Tensors, PullBack]:
-        """c(theta) of each problem, a row each, and the way back."""
+        """Return c(theta) of each problem, one row each, and the function for its gradients."""
 
     @abstractmethod
     def scores(self, problem: P) -> torch.Tensor:
-        """What the classes' scores are after the descent, (k,) float32."""
+        """Return the classes' scores after the descent, (k,) float32."""
 
     @torch.no_grad()
     def score(self, units: Sequence[Unit]) -> list[UnitScores]:
@@ -140,7 +140,7 @@ class Descent(Method, Generic[P]):
     def loss(
         self, problems: Sequence[P], step: int, conditioning: Tensors
     ) -> tuple[torch.Tensor, Tensors]:
-        """The loss of each problem's batch, (P,), and its gradients in its conditioning."""
+        """Return the loss of each problem's batch, (P,), and the gradients in its conditioning."""
         size = self._config.batch_size
         t, noise, x_0 = self._pairs(problems, step)
         of_row = torch.arange(len(problems), device=x_0.device).repeat_interleave(size)
@@ -154,7 +154,7 @@ class Descent(Method, Generic[P]):
     def _pairs(
         self, problems: Sequence[P], step: int
     ) -> tuple[NDArray[np.float64], torch.Tensor, torch.Tensor]:
-        """t (R,), eps and x_0 (R, C, H, W) of this step, a problem after the other."""
+        """Return t (R,), eps and x_0 (R, C, H, W) of this step, problem by problem."""
         bound, config = self.bound, self._config
         of_step = range(step * config.batch_size, (step + 1) * config.batch_size)
         times, noise, x_0 = [], [], []
@@ -176,11 +176,11 @@ def row_losses(
     noise_RCHW: torch.Tensor,
     conditioning: Tensors,
 ) -> tuple[torch.Tensor, Tensors]:
-    """The mean squared error of each row's eps, (R,) float32, and its gradients in each row of the
-    conditioning's floats.
+    """Return the mean squared error of each row's eps, (R,) float32, and its gradients in each row
+    of the conditioning's floats.
 
-    Backwards goes the sum over x, and is divided afterwards: gradients of the mean over a large x
-    are below what float16 resolves.
+    The sum over x is differentiated, and divided afterwards: gradients of the mean over a large x
+    are below the resolution of float16.
     """
     alpha, sigma = bound.alpha_sigma(t_R)
     x_t = alpha * x_0_RCHW + sigma * noise_RCHW

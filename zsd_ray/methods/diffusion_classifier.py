@@ -42,8 +42,8 @@ _PROBED = 2000  # times: more than a chain has steps
 
 @dataclass(frozen=True)
 class Noise:
-    """What some draws of one image are made of: the draws, and eps (n, C, H, W) float32, on the
-    device or on its way there."""
+    """The noise of some draws of one image: the draws, and eps (n, C, H, W) float32, on the
+    device or being copied there."""
 
     draws: Draws
     eps: torch.Tensor
@@ -82,8 +82,8 @@ class DiffusionClassifier(Method):
             self._density = self._importance(config.fitted)
 
     def ahead(self, image_id: str, numbers: range) -> None:
-        """Make draws, and send their noise to the device: for large latents that takes as long as
-        many evaluations."""
+        """Make draws, and start copying their noise to the device, which for large latents takes
+        as long as many evaluations."""
         self._ahead[image_id, numbers] = self.noise(image_id, numbers)
 
     def forget(self, image_id: str, numbers: range) -> None:
@@ -117,7 +117,7 @@ class DiffusionClassifier(Method):
         return self._split(units, noises, self._all_errors(units, noises))
 
     def _all_errors(self, units: Sequence[Unit], noises: Sequence[Noise]) -> NDArray[np.float32]:
-        """The eps-errors of all rows of all units."""
+        """Return the eps-errors of all rows of all units."""
         device, schedule, size = self._denoiser.device, self._denoiser.schedule, self._bound.rows
 
         def on_device(per_unit: list[NDArray[np.float64]]) -> torch.Tensor:
@@ -160,8 +160,8 @@ class DiffusionClassifier(Method):
         return torch.cat(out)[:n].cpu().numpy()
 
     def _rows(self, units: Sequence[Unit]) -> tuple[NDArray[np.int64], ...]:
-        """The draw and the prompt of every row: draw-major, then class, then template; the null
-        prompt's row comes last in each draw."""
+        """Return the draw and the prompt of every row: draw-major, then class, then template; the
+        null prompt's row comes last in each draw."""
         n_templates = len(self._bound.templates)
         draw_rows, prompt_rows = [], []
         first_draw = 0
@@ -181,8 +181,8 @@ class DiffusionClassifier(Method):
     ) -> list[UnitScores]:
         """Cut the rows back into units, averaged over templates, less the null prompt's error.
 
-        What is subtracted is the same for all classes of a draw: it changes no difference between
-        them, and so no decision (but for rounding), and lets images be compared by their scores.
+        The subtracted error is the same for all classes of a draw: it changes no difference between
+        them, so no decision (except by rounding), and makes scores of images comparable.
         """
         n_templates = len(self._bound.templates)
         found, start = [], 0
@@ -198,7 +198,7 @@ class DiffusionClassifier(Method):
         return found
 
     def _weights(self, t: Array) -> Array:
-        """w at the times that the model has nearest to these."""
+        """Return w at the model's times nearest to these."""
         schedule = self._denoiser.schedule
         return weights(schedule, schedule.snap(t), self._config, self._denoiser.parametrisation)
 

@@ -1,4 +1,4 @@
-"""How far a denoised image is from the one it was made of."""
+"""Distances between a denoised image and the original."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Distance = Callable[[torch.Tensor, Rows], torch.Tensor]
 def make_distance(
     denoiser: Denoiser, config: NoiseDenoiseMethod | NoiseDenoiseVoteMethod, store: Store
 ) -> Distance:
-    """The mean squared difference of what the configuration compares.
+    """Return the mean squared difference in the space that the configuration names.
 
     latent: of x, the model's own space. pixel: of the image in [-1, 1]. clip: of embeddings of
     length 1, summed, so that it is 2 - 2 cos.

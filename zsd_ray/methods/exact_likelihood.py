@@ -1,4 +1,4 @@
-"""How likely the image is under each class: Startsev & Singh, Algorithm 1.
+"""The likelihood of the image under each class: Startsev & Singh, Algorithm 1.
 
     class = argmax_k  log p(x_0 | prompt_k)
 
@@ -90,14 +90,14 @@ class ExactLikelihood(ClassRows):
         return np.full(len(numbers), self._t)
 
     def noise(self, image_id: str, numbers: range) -> NDArray[np.float32]:
-        """The probes: normal noise, or its signs."""
+        """Return the probes: normal noise, or its signs."""
         normal = super().noise(image_id, numbers)
         if self._config.probe == "gaussian":
             return normal
         return np.copysign(np.float32(1), normal)
 
     def score_rows(self, rows: Rows) -> tuple[torch.Tensor, Index]:
-        """A row that the solver gives up is nan."""
+        """Score rows; a row on which the solver gives up is nan."""
         config, n_dimensions = self._config, rows.x_0[0].numel()
         field = self._field(rows)
         way = (field, rows.x_0, self._low, self._high)
@@ -110,7 +110,7 @@ class ExactLikelihood(ClassRows):
         return torch.from_numpy(nats), end.n_evaluations
 
     def _field(self, rows: Rows) -> ode.Field:
-        """lambda eps_hat, and lambda div eps_hat per dimension, so that tolerances suit both."""
+        """Return lambda eps_hat, and lambda div eps_hat per dimension so tolerances fit both."""
         denoiser = self.bound.denoiser
         conditioning = {name: of[rows.prompt] for name, of in self.bound.conditioning.items()}
         n_dimensions = rows.x_0[0].numel()

@@ -1,7 +1,7 @@
-"""What a classification method is to a worker: work units in, scores out.
+"""The interface of a classification method: work units in, scores out.
 
-A unit is one work item made ready: some draws of one image for some classes. A method that can
-score each (draw, class) by itself extends `ClassRows` (class_rows.py); one that needs all classes
+A unit is one prepared work item: some draws of one image for some classes. A method that can
+score each (draw, class) separately extends `ClassRows` (class_rows.py); one that needs all classes
 of a draw together (`whole` in config/method_section.py) is given them in one unit.
 
 Shapes: B rows, C channels, H x W of x, N prompts, n draws and k classes of a unit.
@@ -30,11 +30,11 @@ from zsd_ray.storage.store import Store
 
 @dataclass(frozen=True)
 class Sample:
-    """One image as a method takes it.
+    """One image as the input of a method.
 
     x_0: (C, H, W) float32, on the device; of a baseline (models/denoiser.py's `Classifier`) its
         input, (3, H, W) float32, on the CPU.
-    pixels: (3, S, S) float32 in [-1, 1], on the device; empty where the method does without.
+    pixels: (3, S, S) float32 in [-1, 1], on the device; empty if the method does not use them.
     """
 
     image_id: str
@@ -57,7 +57,7 @@ class UnitScores:
 
     scores: (n, k) float32, lower is better, before they are multiplied by the draws' weights.
     draws: the n draws.
-    n_evaluations: network forwards, a row each, that they took; padding is left out.
+    n_evaluations: rows of network forwards that they took, without padding.
     """
 
     scores: NDArray[np.float32]
@@ -69,13 +69,13 @@ class UnitScores:
 class Bound:
     """A denoiser bound to the classes of a run.
 
-    conditioning: N rows in each tensor, on the device: class-major, one a (class, template), and
-        last the empty prompt's where the method has one (`null`).
-    names, templates: as the prompts were made of them.
+    conditioning: N rows in each tensor, on the device: class-major, one per (class, template), and
+        last the empty prompt's if the method uses it (`null`).
+    names, templates: those that the prompts were made of.
     network: over all prompts, without gradients.
     rows: of every forward; the last one is padded.
     prompt_encoder: loads what encodes prompts; only for a model whose family can keep it.
-    store: how other models are reached.
+    store: for the files of other models.
     """
 
     denoiser: Denoiser
@@ -90,11 +90,11 @@ class Bound:
 
     @property
     def null(self) -> int:
-        """The row of the empty prompt."""
+        """The number of the empty prompt's row."""
         return len(self.names) * len(self.templates)
 
     def epsilon(self, x_BCHW: torch.Tensor, t_B: Array, prompt_B: torch.Tensor) -> torch.Tensor:
-        """The estimate of eps at x_t, (B, C, H, W) float32, one evaluation a row, no gradient.
+        """Estimate eps at x_t, (B, C, H, W) float32, one evaluation per row, without gradient.
 
         Args:
             t_B: float64, times that the model knows; prompt_B: int64, rows of the conditioning.
@@ -106,17 +106,17 @@ class Bound:
     def epsilon_with_gradient(
         self, x_BCHW: torch.Tensor, t_B: Array, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
-        """The same for rows of any conditioning, differentiable in both; under `enable_grad`."""
+        """Like `epsilon`, but for any conditioning, differentiable in both; under `enable_grad`."""
         output = self.denoiser.predict(x_BCHW, self.model_time(t_B), conditioning)
         return self._to_epsilon(output, x_BCHW, t_B)
 
     def drawn(self, t_n: Array, weight: float | Array = 1.0) -> Draws:
-        """Draws at times that the model knows."""
+        """Return draws at times that the model knows."""
         alpha, sigma = self.denoiser.schedule.alpha_sigma(t_n)
         return Draws.of(t_n, alpha, sigma, np.broadcast_to(weight, len(t_n)))
 
     def alpha_sigma(self, t_B: Array) -> tuple[torch.Tensor, torch.Tensor]:
-        """alpha and sigma, (B, 1, 1, 1) float32, on the device."""
+        """Return alpha and sigma, (B, 1, 1, 1) float32, on the device."""
         alpha, sigma = self.denoiser.schedule.alpha_sigma(t_B)
         return self._column(alpha), self._column(sigma)
 
@@ -125,7 +125,7 @@ class Bound:
         return to_epsilon(output, x, alpha, sigma, self.denoiser.parametrisation)
 
     def model_time(self, t_B: Array) -> torch.Tensor:
-        """What the network takes as its time, (B,) float32, on the device."""
+        """Return the network's time input, (B,) float32, on the device."""
         time = self.denoiser.schedule.model_time(t_B).astype(np.float32)
         return torch.from_numpy(time).to(self.denoiser.device)
 
@@ -148,7 +148,7 @@ class BoundBaseline:
 
 
 def texts(prompts: Sequence[str], method: MethodSection) -> list[str]:
-    """What the model encodes: the prompts, and last the empty one where the method uses it."""
+    """Return the texts to encode: the prompts, and last the empty one if the method uses it."""
     return [*prompts, ""] if method.null_prompt else list(prompts)
 
 
@@ -156,7 +156,7 @@ class Method(ABC):
     """A method, bound to a model and to classes; its class is made of (bound, section).
 
     Attributes:
-        shares_draws: rows of one draw share what the network computes of it alone.
+        shares_draws: rows of one draw share the network's computation that depends on it alone.
         takes_pixels: samples come with their pixels.
     """
 
@@ -165,17 +165,17 @@ class Method(ABC):
 
     @abstractmethod
     def score(self, units: Sequence[Unit]) -> list[UnitScores]:
-        """Score units, in order; a unit's scores do not depend on its company."""
+        """Score units, in order; a unit's scores do not depend on the other units."""
 
-    def ahead(self, image_id: str, numbers: range) -> None:  # noqa: B027 - few have anything to do
-        """Make ready what draws of an image need that are scored next, beside what the device
-        computes; called from another thread than `score`."""
+    def ahead(self, image_id: str, numbers: range) -> None:  # noqa: B027 - most do nothing
+        """Prepare draws of an image that are scored next, while the device computes; called from
+        another thread than `score`."""
 
     def forget(self, image_id: str, numbers: range) -> None:  # noqa: B027 - likewise
-        """Drop what was made ahead and is not needed any more."""
+        """Drop prepared data that is not needed any more."""
 
 
 def method_class(section: MethodSection) -> Any:
-    """The class of `Method` that a section names; made of (bound, section)."""
+    """Return the class of `Method` that a section names; made of (bound, section)."""
     module, _, name = section.implementation.partition(":")
     return getattr(import_module(module), name)

@@ -1,5 +1,5 @@
-"""Noise an image, denoise it under each class's prompt, and see what comes nearest: Startsev &
-Singh, Algorithms 3 and 4.
+"""Noise an image, denoise it under each class's prompt, and take the nearest: Startsev & Singh,
+Algorithms 3 and 4.
 
     class = argmin_k  E_eps[ d(x_0, DDIM(alpha_t x_0 + sigma_t eps, prompt_k)) ]
 
@@ -24,7 +24,7 @@ from zsd_ray.methods.method import Bound
 
 
 class NoiseDenoise(ClassRows):
-    """Draw i is at level i modulo their number."""
+    """Noise-denoise as a method; draw i is at level i modulo their number."""
 
     def __init__(self, bound: Bound, config: NoiseDenoiseMethod | NoiseDenoiseVoteMethod) -> None:
         super().__init__(bound)

@@ -1,6 +1,6 @@
-"""What a model makes of an image under its classes, to look at: the figures of Startsev & Singh.
+"""Pictures that a model makes of an image under its classes: the figures of Startsev & Singh.
 
-All of a `Bound`'s classes are shown, each told by its first template. Inversion and denoising are
+All of a `Bound`'s classes are shown, each by its first template. Inversion and denoising are
 deterministic DDIM (diffusion/ddim.py) between the clean image and `level`, without guidance, on
 the same even grid of times both ways; the paper leaves level and steps open.
 
@@ -28,7 +28,7 @@ _PARALLEL = 1e-6  # sin of the angle below which the arc is a straight line
 
 
 def exchange(bound: Bound, x_CHW: torch.Tensor, level: float, steps: int) -> torch.Tensor:
-    """Encode under one class, decode under another: figures 2 and 3.
+    """Invert an image under one class and denoise it under another: figures 2 and 3.
 
     Returns:
         (K, K, C, H, W) float32: [i, j] is x_0 inverted under class i and denoised under class j.
@@ -44,13 +44,13 @@ def exchange(bound: Bound, x_CHW: torch.Tensor, level: float, steps: int) -> tor
 def between(
     bound: Bound, ends_2CHW: torch.Tensor, level: float, steps: int, n_shares: int
 ) -> torch.Tensor:
-    """From one image to another over the arc between their latents: figure 4.
+    """Interpolate between two images over the arc between their latents: figure 4.
 
-    The paper shows two images of one class. Of two classes, each has a row of its own.
+    The paper shows two images of one class. Here each class has its own row.
 
     Returns:
-        (K, n_shares, C, H, W) float32: in row k both are inverted under class k, and what lies
-        between, at even shares of the arc, is denoised under it. The ends return the images.
+        (K, n_shares, C, H, W) float32: in row k both are inverted under class k, and the points
+        between, at even shares of the arc, are denoised under it. The ends return the images.
     """
     n = len(bound.names)
     shares = np.linspace(0, 1, n_shares)
@@ -63,7 +63,7 @@ def between(
 
 
 def slerp(first: torch.Tensor, last: torch.Tensor, shares: Array) -> torch.Tensor:
-    """Points on the arc from one tensor to another of its shape, (len(shares), *shape).
+    """Return points on the arc from one tensor to another of its shape, (len(shares), *shape).
 
     sin((1 - s) a) / sin(a) first + sin(s a) / sin(a) last, with a the angle between the two
     (Shoemake 1985); a straight line where they are parallel. The weights are float64.
@@ -85,7 +85,7 @@ def slerp(first: torch.Tensor, last: torch.Tensor, shares: Array) -> torch.Tenso
 def distances(
     bound: Bound, sample: Sample, levels: list[float], steps: int, n_noises: int
 ) -> NDArray[np.float32]:
-    """How far from x_0 an image ends that was noised to a level and denoised: figure 11.
+    """Return the distances from x_0 of images noised to a level and denoised: figure 11.
 
     Returns:
         (K, L, n): mean squared differences of x, as a run of noise-denoise-vote at these levels
@@ -99,7 +99,7 @@ def distances(
 
 
 def decoded(bound: Bound, x_BCHW: torch.Tensor) -> NDArray[np.uint8]:
-    """The pictures of x_0, (B, S, S, 3): one at a time, so that none depends on its company."""
+    """Decode x_0 to pictures, (B, S, S, 3): one at a time, so that none depends on the others."""
     decoder = cast(Decoder, bound.denoiser)
     return np.concatenate([to_picture(decoder.decode(x[None])) for x in x_BCHW])
 
@@ -107,7 +107,7 @@ def decoded(bound: Bound, x_BCHW: torch.Tensor) -> NDArray[np.uint8]:
 def _walk(
     bound: Bound, x_BCHW: torch.Tensor, classes: Index, level: float, steps: int, back: bool = True
 ) -> torch.Tensor:
-    """Rows from `level` back to the clean image, or up to it, each under its class."""
+    """Move rows from `level` to the clean image, or back, each under its class."""
     schedule = bound.denoiser.schedule
     prompts = torch.from_numpy(classes * len(bound.templates)).to(x_BCHW.device)
     parts = []

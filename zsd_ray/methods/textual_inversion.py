@@ -1,5 +1,5 @@
-"""Learn the word that the image would have, and see which class's name it is like: Startsev &
-Singh, Algorithm 6, after textual inversion (Gal et al. 2023).
+"""Learn a token for the image, and take the class whose name is nearest: Startsev & Singh,
+Algorithm 6, after textual inversion (Gal et al. 2023).
 
     class = argmin_k d(v, v_k),   v = argmin L(c(template with the token v))
 
@@ -42,7 +42,7 @@ _WARM_UP = 10
 
 
 class Token(Problem):
-    """The embedding of one image's word, (D,)."""
+    """The embedding of one image's token, (D,)."""
 
     def __init__(
         self,
@@ -71,7 +71,10 @@ class Token(Problem):
 
 
 class TextualInversion(Descent[Token]):
-    """Shapes as in descent.py; K classes of the run, D numbers of a token's embedding."""
+    """Textual inversion as a method.
+
+    Shapes as in descent.py; K classes of the run, D numbers of a token's embedding.
+    """
 
     def __init__(self, bound: Bound, config: TextualInversionMethod) -> None:
         super().__init__(bound, config)
@@ -97,16 +100,16 @@ class TextualInversion(Descent[Token]):
         return Token(sample, draw, classes, x_0, start, self._token_config)
 
     def _shifted(self, sample: Sample, draw: int) -> list[torch.Tensor]:
-        """x_0 of the shifted image, (1, C, H, W) each."""
+        """Return x_0 of the shifted images, (1, C, H, W) each."""
         numbers = range(draw * _SHIFTED, (draw + 1) * _SHIFTED)
         unit = draws.uniform(self.bound.seed, sample.image_id, numbers, (2,))
         shifts = shifted(sample.pixels, (2 * unit - 1).tolist())
-        # One at a time: batched, their last bits would depend on their company.
+        # One at a time: in a batch their last bits would depend on the others.
         return [self.bound.denoiser.encode_images(pixels[None]) for pixels in shifts]
 
     def conditioning(self, problems: Sequence[Token], step: int) -> tuple[Tensors, PullBack]:
         template = self.bound.templates[step % len(self.bound.templates)]
-        # Padded, so that the text encoder sees one shape whoever has ended.
+        # Padded, so that the text encoder sees one shape when some have ended.
         padded = [*problems, *[problems[-1]] * (self.at_once - len(problems))]
         learned = torch.stack([problem.learned for problem in padded]).requires_grad_()
         with torch.enable_grad():
@@ -132,7 +135,7 @@ class TextualInversion(Descent[Token]):
 
 
 def shifted(pixels_3SS: torch.Tensor, shares: Sequence[Sequence[float]]) -> list[torch.Tensor]:
-    """An image moved down and right by shares, in [-1, 1], of an eighth of its side."""
+    """Return an image moved down and right by shares, in [-1, 1], of an eighth of its side."""
     size = pixels_3SS.shape[-1]
     reach = max(1, size // _REACH)
     wide = functional.pad(pixels_3SS[None], (reach,) * 4, mode="replicate")[0]

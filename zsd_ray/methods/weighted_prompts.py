@@ -1,4 +1,4 @@
-"""Mix the classes' prompts as the image would have them: Startsev & Singh, Algorithm 7.
+"""Fit a mixture of the classes' prompts to the image: Startsev & Singh, Algorithm 7.
 
     class = argmax_k w_k,   w = argmin over the simplex of  L(sum_k w_k c_k)
 
@@ -14,8 +14,8 @@ All floats of a conditioning are mixed. Whole numbers, such as masks, are the la
 class's: a token that any of the prompts has is seen.
 
 The averaged encodings are held in float32: 237 MB for 1,000 classes of Stable Diffusion 1.x. The
-network is differentiated in a mixture only; what the weights' gradients are follows from it by one
-product with the encodings, so that a mixture of many classes takes no more memory than one of two.
+network is differentiated only in a mixture; the weights' gradients follow from it by one product
+with the encodings, so that a mixture of many classes takes no more memory than one of two.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ class Mixture(Problem):
 
     @property
     def weights(self) -> torch.Tensor:
-        """(k,) float32, a copy."""
+        """Return a copy of the weights, (k,) float32."""
         return self.learned.clone() if self.projected else self.learned.softmax(dim=0)
 
     def pull_back(self, gradient: torch.Tensor) -> torch.Tensor:
-        """From a gradient in the weights to one in what is learned."""
+        """Turn a gradient in the weights into one in the learned parameters."""
         if self.projected:
             return gradient
         weights = self.weights
@@ -73,7 +73,7 @@ class Mixture(Problem):
 
 
 class WeightedPrompts(Descent[Mixture]):
-    """Shapes as in descent.py; K classes of the run."""
+    """Weighted prompts as a method; shapes as in descent.py; K classes of the run."""
 
     def __init__(self, bound: Bound, config: WeightedPromptsMethod) -> None:
         super().__init__(bound, config)
@@ -92,7 +92,7 @@ class WeightedPrompts(Descent[Mixture]):
         return Mixture(sample, draw, classes, self._mixture_config)
 
     def conditioning(self, problems: Sequence[Mixture], step: int) -> tuple[Tensors, PullBack]:
-        # One problem after the other: products of one shape, whoever is beside it.
+        # Problem by problem: products of one shape, independent of the other problems.
         mixed = {
             name: torch.stack([self._mix(of, problem) for problem in problems])
             for name, of in self._floats.items()
@@ -112,7 +112,7 @@ class WeightedPrompts(Descent[Mixture]):
         return mixed, pull_back
 
     def _mix(self, of_KD: torch.Tensor, problem: Mixture) -> torch.Tensor:
-        """The weighted sum of classes' rows, which have any shape."""
+        """Return the weighted sum of classes' rows of any shape."""
         # Weights of 0 for classes that the problem leaves out are cheaper than a copy of the rest.
         weights = torch.zeros(len(of_KD), device=of_KD.device)
         weights[problem.classes] = problem.weights
@@ -123,7 +123,7 @@ class WeightedPrompts(Descent[Mixture]):
 
 
 def onto_simplex(v_k: torch.Tensor) -> torch.Tensor:
-    """The nearest point of the simplex, {w: w >= 0, sum w = 1}, in float64 inside; (k,)."""
+    """Return the nearest point of the simplex {w: w >= 0, sum w = 1}, (k,); float64 inside."""
     v = v_k.double()
     sorted_ = v.sort(descending=True).values
     excess = sorted_.cumsum(dim=0) - 1

@@ -1,1 +1,1 @@
-"""What is settled before a process or a GPU starts."""
+"""Planning: everything that is checked and decided before a process or a GPU starts."""

@@ -31,13 +31,13 @@ _COLUMNS = [
 
 @dataclass(frozen=True)
 class CandidateTable:
-    """The classes that N images go on with, small and shared by processes like the records.
+    """The candidate classes of N images, compact and shared by processes like the records.
 
-    best: (N, top) int32, classes of the screen, best first; -1 where an image has no more of them,
-        and in all of a row where the screen says nothing of an image.
-    group_of: (K,) int32, the screen's class of each class of the run; none is without classes.
-    n_evaluations: (N,) int64, what the screen took of the run's own model; None: of another model.
-    listed: (N,) bool, the images that the screen has a row of.
+    best: (N, top) int32, classes of the screen, best first; -1 where an image has fewer of them,
+        and in a whole row if the screen has no decision on the image.
+    group_of: (K,) int32, the screen's class of each class of the run; each has at least one.
+    n_evaluations: (N,) int64, the screen's evaluations of the run's own model; None: of another.
+    listed: (N,) bool, the images for which the screen has a row.
     screened: whether a screen chose them; else they are each image's captions.
     """
 
@@ -48,7 +48,7 @@ class CandidateTable:
     screened: bool = True
 
     def of(self, number: int) -> Candidates | None:
-        """The candidates of an image; None where all classes are."""
+        """Return the candidates of an image; None for all classes."""
         groups = self.best[number]
         if groups[0] < 0:
             return None
@@ -57,7 +57,7 @@ class CandidateTable:
         return Candidates(classes, cost, self.screened)
 
     def counts(self, numbers: Sequence[int]) -> NDArray[np.int64]:
-        """How many classes each of some images goes on with."""
+        """Return the number of candidate classes of each of some images."""
         best = self.best[np.asarray(numbers, dtype=np.int64)]
         sizes = np.bincount(self.group_of)
         chosen = np.where(best >= 0, sizes[best], 0).sum(axis=1)
@@ -66,12 +66,12 @@ class CandidateTable:
 
 @dataclass(frozen=True)
 class Screen:
-    """An earlier run, and how its classes are those of the run that it screens.
+    """An earlier run, and how its classes correspond to those of the run that it screens.
 
-    identity: its run's; model: the part of it that is about the model.
-    n_classes: its own; top: how many of them go on.
+    identity: of its run; model: the part of the identity about the model.
+    n_classes: its own; top: how many of them it keeps per image.
     group_of: (K,) int32, its class of each class of the run.
-    evaluations_per_image: what an image took; None for a run that is still to come.
+    evaluations_per_image: its cost; None for a run that is still to come.
     """
 
     output: Output
@@ -84,16 +84,16 @@ class Screen:
 
     @property
     def identity_part(self) -> dict[str, Any]:
-        """What the candidates depend on; not where the screen lies."""
+        """Return the values that the candidates depend on, which exclude the screen's path."""
         part = {"run": self.identity, "top": self.top}
         groups = len(self.group_of) != self.n_classes
         return part | ({"group_of": self.group_of.tolist()} if groups else {})
 
     def candidates(self, records: RecordTable, model: Mapping[str, Any]) -> CandidateTable:
-        """Read its decisions, part by part: with many classes they do not fit into memory.
+        """Read its decisions part by part, since those of many classes do not fit into memory.
 
-        The best are those that lasted longest, then those of least mean score. An image that it
-        could not classify has no candidates, and so all classes.
+        The best are those eliminated last, then those of least mean score. An image that it could
+        not classify has no candidates, so all classes stay.
 
         Args:
             model: the part of the screened run's identity; evaluations of another are not counted.
@@ -165,7 +165,7 @@ def open_screen(path: str, top: int, classes: Sequence[str], store: Store) -> Sc
 
 
 def _same_classes(theirs: Sequence[str], ours: Sequence[str], what: str) -> NDArray[np.int32]:
-    """The number there of each class here."""
+    """Return the screen's number of each class of this run."""
     if list(theirs) == list(ours):
         return np.arange(len(ours), dtype=np.int32)
     missing, unknown = Counter(ours) - Counter(theirs), Counter(theirs) - Counter(ours)
@@ -187,7 +187,7 @@ def _same_classes(theirs: Sequence[str], ours: Sequence[str], what: str) -> NDAr
 
 
 def _best(rows: pa.Table, n_classes: int, top: int) -> NDArray[np.int32]:
-    """The best classes of decided images, best first: (n, top), -1 for those that had no draws."""
+    """Return decided images' best classes, best first: (n, top), -1 for those without draws."""
     draws = _matrix(rows["draws_per_class"], n_classes)
     means = _matrix(rows["mean_scores"], n_classes)
     # An image with one class to begin with has a prediction without a draw.
@@ -198,13 +198,13 @@ def _best(rows: pa.Table, n_classes: int, top: int) -> NDArray[np.int32]:
 
 
 def _matrix(column: pa.ChunkedArray, n_classes: int) -> NDArray[Any]:
-    """A column with an entry a class, as (n, K)."""
+    """Return a column with one entry per class, as (n, K)."""
     flat: NDArray[Any] = pc.list_flatten(column).to_numpy()
     return flat.reshape(-1, n_classes)
 
 
 def _evaluations(rows: pa.Table) -> NDArray[np.int64]:
-    """What a decision took in all, with the screen before it."""
+    """Return the evaluations of decisions, including those of their own screens."""
     before = pc.fill_null(rows["n_screen_evaluations"], 0)
     taken: NDArray[np.int64] = pc.add(rows["n_evaluations"], before).to_numpy()
     return taken

@@ -1,4 +1,4 @@
-"""What a model's family implies for the other sections of a run's configuration."""
+"""Defaults of a run's configuration that follow from the model's family."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def with_defaults(config: RunConfig) -> ResolvedConfig:
     """Fill in what is not set and follows from the family; named templates become a list.
 
     A classifier scores each class once: its method is `classifier`, and nothing is pruned. A family
-    that is told classes by its own labels takes their names alone as prompts.
+    that is conditioned on its own labels takes only their names as prompts.
 
     Raises:
-        UserError: something is set that does not go with the family.
+        UserError: a setting does not fit the family.
     """
     prompts = prompt_defaults(config.model, _of_named_set(config))
     filled = config.model_copy(update={"prompts": prompts, "method": _method(config)})
@@ -35,7 +35,7 @@ def with_defaults(config: RunConfig) -> ResolvedConfig:
 
 
 def _with_rule(config: RunConfig) -> RunConfig:
-    """With the method and the pruning that the model's family has."""
+    """Return the configuration with the family's method and pruning."""
     family, name = FAMILIES[config.model.family], config.method.name
     if isinstance(config.method, AlgorithmMethod) and family.method != "classifier":
         return _algorithm(config, config.method)
@@ -73,7 +73,7 @@ def _with_rule(config: RunConfig) -> RunConfig:
 
 
 def _algorithm(config: RunConfig, method: AlgorithmMethod) -> RunConfig:
-    """With the draws that the algorithm takes where `pruning` does not say."""
+    """Return the configuration with the algorithm's number of draws if `pruning` has none."""
     if config.model.max_difference is not None:
         raise UserError(
             "model.max_difference is about the diffusion classifier's errors, and method.name is "
@@ -103,7 +103,7 @@ def _algorithm(config: RunConfig, method: AlgorithmMethod) -> RunConfig:
 
 
 def _check_no_more(config: RunConfig) -> None:
-    """Refuse keys of other methods that are set to something."""
+    """Refuse keys of other methods that are set."""
     useless = [
         f"method.{key}"
         for key, field in DiffusionClassifierMethod.model_fields.items()
@@ -118,11 +118,11 @@ def _check_no_more(config: RunConfig) -> None:
 
 
 def _of_named_set(config: RunConfig) -> PromptConfig:
-    """With the class names and the template of a data set of the catalogue, where none are set.
+    """Return the configuration with a catalogue data set's names and template, if none are set.
 
     ImageNet's classes are CLIP's names for a model that reads text, and their numbers for one that
-    is told labels: two of CLIP's names stand for two classes each. A supervised model knows them by
-    their WordNet ids, and ObjectNet's by those of ImageNet's that each is.
+    is conditioned on labels: two of CLIP's names stand for two classes each. A supervised model
+    knows them by their WordNet ids, and ObjectNet's by those of the matching ImageNet classes.
     """
     prompts = config.prompts
     if not config.data.is_named:
@@ -145,7 +145,7 @@ def _of_named_set(config: RunConfig) -> PromptConfig:
 
 
 def prompt_defaults(model: ModelConfig, prompts: PromptConfig) -> PromptConfig:
-    """With a list of templates: named ones by their texts, a label's name alone for its family."""
+    """Return the prompts with templates as texts; label-conditional models use plain names."""
     if isinstance(prompts.templates, str):
         templates = NAMED[prompts.templates]()
     elif FAMILIES[model.family].takes == "labels" and ("templates" not in prompts.model_fields_set):
@@ -156,7 +156,7 @@ def prompt_defaults(model: ModelConfig, prompts: PromptConfig) -> PromptConfig:
 
 
 def _method(config: RunConfig) -> MethodConfig:
-    """With a grid of as many points as the rule can come to, and no more, in its own stages."""
+    """Return the method with a time grid of as many points as the rule's most draws."""
     method = config.method
     if not isinstance(method, DiffusionClassifierMethod) or method.timesteps != "grid":
         return method

@@ -1,4 +1,4 @@
-"""What a run will take: bounds from its rule, and an estimate from a pilot of a few images."""
+"""The cost of a run: bounds from its rule, and an estimate from a pilot of a few images."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ MIN_PILOT = 10
 
 @dataclass(frozen=True)
 class Bounds:
-    """What is known of a run before it starts.
+    """Size and cost bounds of a run, known before it starts.
 
     n_listed: images of the data set; n_images: those of the run, of which n_todo are to do.
-    least, most: evaluations that the rule may take for an image, and for its tree's levels.
+    least, most: evaluations per image that the rule may take, with the levels of its tree.
     n_audit: images that a screen's audit scores with all classes as well; audit_least, audit_most:
-        likewise of one of them.
-    hashed: what a user's own model belongs to the identity by; none: all of the model's files.
+        evaluations per such image.
+    hashed: the parts of a user's own model that enter the identity; none: all model files.
     """
 
     output: str
@@ -58,11 +58,11 @@ class Likely:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run will take, judged from a pilot of `n_pilot` images.
+    """The cost of a run, estimated from a pilot of `n_pilot` images.
 
     seconds_per_evaluation: of one worker.
     worker_hours: of all workers together; gpu_hours: None where workers have no GPU.
-    hours: until the end, with the most workers busy all the time.
+    hours: wall time, with the maximal number of workers always busy.
     cost: in dollars, None without a price.
     """
 
@@ -77,7 +77,7 @@ class Estimate:
 
 
 def mean_interval(values: Sequence[float], least: float, most: float) -> Likely:
-    """The mean of a population of which `values` are a sample.
+    """Return the mean of a population, with its interval, from a sample `values`.
 
     Student's t, corrected for skewness by Hall's cubic transformation (1992, JRSS B 54, 221): a few
     images cost many times what the others do, and t alone ends too low. No method sees a kind of
@@ -97,7 +97,7 @@ def mean_interval(values: Sequence[float], least: float, most: float) -> Likely:
 
 
 def _unskewed(z: float, a: float) -> float:
-    """The x of which x + a x^2 / 3 + a^2 x^3 / 27 + a / 6 is z."""
+    """Return the x that solves x + a x^2 / 3 + a^2 x^3 / 27 + a / 6 = z."""
     if abs(a) < 1e-9:
         return z
     return 3 / a * (float(np.cbrt(1 + a * (z - a / 6))) - 1)
@@ -106,13 +106,13 @@ def _unskewed(z: float, a: float) -> float:
 def estimate(
     bounds: Bounds, rows: Sequence[Mapping[str, Any]], price: float | None = None
 ) -> Estimate:
-    """Judge a whole run from the decision rows of its pilot.
+    """Estimate a whole run from the decision rows of its pilot.
 
-    The intervals say what other images may cost; speed is taken as the pilot's.
+    The intervals cover the variation between images; the speed is taken to be the pilot's.
 
     Args:
-        rows: those without an error, MIN_PILOT or more.
-        price: of a GPU, in dollars an hour.
+        rows: rows without an error, MIN_PILOT or more.
+        price: of a GPU, in dollars per hour.
     """
     assert len(rows) >= MIN_PILOT
     each = mean_interval([row["n_evaluations"] for row in rows], bounds.least, bounds.most)

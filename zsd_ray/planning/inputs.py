@@ -1,4 +1,4 @@
-"""What several plans read alike: data sets and models."""
+"""Inputs that several plans share: data sets and models."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from zsd_ray.storage.store import Store
 class Inputs:
     """Lists a data set once, and finds and hashes a model once, for as long as it lives.
 
-    Of a sweep, whose cells are many pairs of few models and data sets: listing ImageNet or hashing
-    a model in an object store takes minutes.
+    For a sweep, whose cells are many pairs of few models and data sets: listing ImageNet or
+    hashing a model in an object store takes minutes.
     """
 
     def __init__(self, store: Store, models: Iterable[ResolvedModel] = ()) -> None:
@@ -25,14 +25,14 @@ class Inputs:
         self._models = {_key(model.config): model for model in models}
 
     def dataset(self, config: DataConfig) -> ImageDataset:
-        """As `open_dataset`; raises UserError."""
+        """Open a data set, like `open_dataset`, once; raises UserError."""
         key = config.model_dump_json(exclude={"limit"})
         if key not in self._datasets:
             self._datasets[key] = open_dataset(config, self._store)
         return self._datasets[key]
 
     def model(self, config: ModelConfig) -> ResolvedModel:
-        """As `resolve_model`; raises UserError."""
+        """Resolve a model, like `resolve_model`, once; raises UserError."""
         key = _key(config)
         if key not in self._models:
             self._models[key] = resolve_model(config, self._store)

@@ -17,7 +17,7 @@ VALIDATE, EVENT_LOG = "ZSD_RAY_VALIDATE", "ZSD_RAY_EVENT_LOG"
 
 
 def variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """Those of an environment that an observer looks at, for a process in another folder."""
+    """Return an observer's environment variables, for a process in another folder."""
     found = {name: environment[name] for name in (VALIDATE, EVENT_LOG) if environment.get(name)}
     if EVENT_LOG in found and "://" not in found[EVENT_LOG]:
         found[EVENT_LOG] = os.path.abspath(found[EVENT_LOG])
@@ -25,15 +25,15 @@ def variables(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 class Observer:
-    """Hands events to a scheduler; after each it checks its state and writes down what it said.
+    """Passes events to a scheduler; after each it checks the state and logs the instructions.
 
     Both only where the environment asks for it: ZSD_RAY_VALIDATE=1, ZSD_RAY_EVENT_LOG=FOLDER, on
-    the machine of the scheduler. A log that cannot be written ends there, and the run goes on.
+    the machine of the scheduler. A log that cannot be written ends there, and the run continues.
 
     Args:
-        scheduler: made from `beginning`, and told nothing yet.
-        name: of the log's file; one that is there is never written over.
-        warn: called with one line about what cannot be done.
+        scheduler: made from `beginning`, and given no event yet.
+        name: of the log's file; an existing file is never overwritten.
+        warn: called with one line about each failure.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Observer:
             self._open(beginning)
 
     def handle(self, event: Event) -> list[Instruction]:
-        """As `Scheduler.handle`.
+        """Handle an event, like `Scheduler.handle`.
 
         Raises:
             AssertionError: the scheduler's state is broken, where that is checked.
@@ -79,10 +79,10 @@ class Observer:
         return instructions
 
     def close(self) -> None:
-        """Close the log; what was written is there without it."""
+        """Close the log; lines written before are kept even without this."""
         self._log = None
         if self._file is not None:
-            with suppress(OSError):  # a full disk takes what is left in the buffer no better now
+            with suppress(OSError):  # a full disk takes no more of the buffer
                 self._file.close()
 
     def _open(self, beginning: Beginning) -> None:
@@ -96,7 +96,7 @@ class Observer:
     def _put(self, line: bytes) -> None:
         assert self._file is not None
         self._file.write(line)
-        self._file.flush()  # what a process was told is there although it is killed
+        self._file.flush()  # the events of a process are kept even if it is killed
 
     def _write(self, write: Callable[[EventLog], None]) -> None:
         if self._log is None:
@@ -108,5 +108,5 @@ class Observer:
 
     def _end(self, error: OSError) -> None:
         why = reason(error, self._path)
-        self._warn(f"the event log {redact(self._path)} ends here: {why}; the run goes on")
+        self._warn(f"the event log {redact(self._path)} ends here: {why}; the run continues")
         self.close()

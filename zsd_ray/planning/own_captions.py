@@ -1,4 +1,4 @@
-"""A run whose images have captions of their own: what they are to the rest of the engine."""
+"""Runs whose images have their own captions: these become the run's classes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from zsd_ray.records.errors import UserError
 
 
 def with_captions(config: ResolvedConfig) -> ResolvedConfig:
-    """The configuration with captions as they are for prompts, unless templates are set.
+    """Return the configuration with plain captions as prompts, unless templates are set.
 
     Raises:
-        UserError: a key that they leave no room for.
+        UserError: a key that does not go with captions.
     """
     if config.prompts.classes is not None:
         raise UserError(
@@ -34,13 +34,13 @@ def with_captions(config: ResolvedConfig) -> ResolvedConfig:
 
 
 def as_candidates(captions: CaptionTable) -> CandidateTable:
-    """The captions of each image as the classes in its race."""
+    """Return the captions of each image as the candidates of its race."""
     numbers = np.arange(len(captions.texts), dtype=np.int32)
     listed = np.ones(len(captions.choices), dtype=bool)
     return CandidateTable(captions.choices, numbers, None, listed, screened=False)
 
 
 def identity_part(captions: CaptionTable) -> dict[str, Any]:
-    """Which captions belong to which image; their texts are the run's classes."""
+    """Return a hash of which captions each image has; their texts are the run's classes."""
     digest = hashlib.blake2b(captions.choices.astype("<i4").tobytes(), digest_size=8)
     return {"most": captions.choices.shape[1], "choices": digest.hexdigest()}

@@ -1,4 +1,4 @@
-"""Everything about a run that is settled before a process or a GPU starts."""
+"""The plan of a run: everything that is decided before a process or a GPU starts."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ class Plan:
     model: its files, as the planning process found them.
     records: the data set's images with labels as class numbers (None: unlabelled).
     todo: numbers of the images to decide; n_done: images that the output holds already.
-    again: ids of images that an earlier session gave up, which are tried again.
-    race: what each image's race needs; the stages of a run complete it.
-    tree: whose levels choose the candidates, each a stage.
+    again: ids of images that an earlier session gave up, which are retried.
+    race: the inputs of each image's race; the stages of a run complete it.
+    tree: the class tree whose levels, each a stage, choose the candidates.
     session: a name for this attempt at the run.
     previous: the run.json that this run continues, if any.
-    repairs: what has to be put right in the output first.
+    repairs: damage in the output that is repaired first.
     """
 
     config: ResolvedConfig
@@ -85,22 +85,22 @@ class Plan:
 
     @property
     def store(self) -> Store:
-        """How everything that the run reads and writes is reached."""
+        """The store for everything that the run reads and writes."""
         return self.output.store
 
     @property
     def n_images(self) -> int:
-        """Images of the output when this run has ended."""
+        """The number of images in the output when this run has ended."""
         return self.n_done + len(self.todo)
 
     @property
     def nothing_to_do(self) -> bool:
-        """Whether an earlier session has done all of it, and has said so."""
+        """Whether an earlier session finished all images and recorded that."""
         return self._ended and not self.todo and not self.repairs
 
     @property
     def has_work(self) -> bool:
-        """Whether a stage has anything to do; one without images has not."""
+        """Return whether a stage has any work; one without images has none."""
         return bool(self.todo or self.repairs or (self.n_images and not self._ended))
 
     @property
@@ -113,12 +113,12 @@ class Plan:
 
     @property
     def rule(self) -> Rule:
-        """Of every image."""
+        """Return the pruning rule of every image."""
         return self._pruning.make(self.race.n_racing)
 
     @property
     def _pruning(self) -> Pruning:
-        """With a class offset the first look waits for what tells an image's scale."""
+        """Return the pruning; with a class offset the first look waits for an image's scale."""
         pruning: Pruning = self.config.pruning
         return pruning.not_before(SCALE_DRAWS) if self.has_offset else pruning
 
@@ -130,23 +130,23 @@ class Plan:
 
     @property
     def size(self) -> RunSize:
-        """What a score's cost depends on."""
+        """The properties that a score's cost depends on."""
         return self.config.size(len(self.classes.names))
 
     @property
     def cost(self) -> Cost:
-        """Of a score."""
+        """The cost of scores."""
         return self.config.method.cost(self.size)
 
     @property
     def evaluations_per_batch(self) -> int:
-        """Of one forward: a classifier's rows are images, each with all its classes."""
+        """Evaluations per forward: a classifier's rows are images, each with all its classes."""
         config = self.config
         return config.method.evaluations_per_batch(config.cluster.rows, self.size)
 
     @property
     def bounds(self) -> Bounds:
-        """What is known of the run before anything is scored."""
+        """Return the bounds of the run's cost before anything is scored."""
         config, rule = self.config, self.rule
         fewest, most = self._race_sizes()
         n_audit = 0
@@ -173,7 +173,7 @@ class Plan:
         )
 
     def _race_sizes(self) -> tuple[list[int], list[int]]:
-        """The fewest and the most classes that are scored for an image, at each level of a tree."""
+        """Return the least and most classes scored per image, at each level of a tree."""
         if self.tree is not None:
             assert self.config.screen is not None
             return self.tree.race_sizes(self.config.screen.top)
@@ -181,17 +181,17 @@ class Plan:
         if candidates is None or not self.todo:
             return [len(self.classes.names)], [len(self.classes.names)]
         counts = candidates.counts(self.todo)
-        counts[counts == 1] = 0  # a class alone is not scored
+        counts[counts == 1] = 0  # a single class is not scored
         return [int(counts.min())], [int(counts.max())]
 
     def scheduler(self, shard: int = 0, n_shards: int = 1, first_id: int = 0) -> Scheduler:
-        """The scheduler of a share of the images, as `beginning` says."""
+        """Return the scheduler of a share of the images, made from `beginning`."""
         return self.beginning(shard, n_shards, first_id).scheduler()
 
     def beginning(self, shard: int = 0, n_shards: int = 1, first_id: int = 0) -> Beginning:
-        """What the scheduler of a share begins with, going on from what the output holds by now.
+        """Return the initial state of a share's scheduler, resumed from the output's contents.
 
-        It may be asked for again in the middle of a session: rows and checkpoints are read anew.
+        It may be called again during a session: rows and checkpoints are read anew.
         """
         share = self.todo[shard::n_shards]
         columns = ["image_id", "label", "prediction", "error", "n_evaluations", "n_spent"]
@@ -211,7 +211,7 @@ class Plan:
             number = numbers.get(state.image_id)
             if number is None or number in done:
                 continue
-            states[number] = state  # of two, the one that knows more
+            states[number] = state  # of two, the one with more draws
         saved_counts = [c.counters for c in checkpoints if c.writer == f"{self.session}/{shard}"]
         return Beginning(
             records=self.records,
@@ -229,7 +229,7 @@ class Plan:
         )
 
     def _checkpoints(self) -> list[Checkpoint]:
-        """What the schedulers of this run knew last; raises DamagedFile."""
+        """Return the last checkpoints of this run's schedulers; raises DamagedFile."""
         found = []
         for part in self.output.part_names("checkpoints"):
             shown = self.output.shown(f"checkpoints/{part}")
@@ -238,29 +238,29 @@ class Plan:
         return found
 
     def _numbers_in(self, share: array[int], ids: Sequence[str]) -> dict[str, int]:
-        """The number of each of `ids` that is in a share."""
+        """Return the number of each of `ids` that is in a share."""
         numbers = self.records.numbers_of(ids)
         mine = np.isin(numbers, np.asarray(share))
         return {ids[i]: int(numbers[i]) for i in np.flatnonzero(mine).tolist()}
 
     def checkpoint(self, scheduler: Scheduler, shard: int = 0) -> Checkpoint:
-        """What the next scheduler of this share goes on from."""
+        """Return the checkpoint from which this share's next scheduler resumes."""
         counters = asdict(scheduler.counters)
         writer = f"{self.session}/{shard}"
         return Checkpoint(scheduler.states(), writer, counters, self.identity)
 
 
 def make_plan(config: RunConfig, inputs: Inputs | None = None, store: Store | None = None) -> Plan:
-    """Check a configuration against the world: model files, data, classes, what the output holds.
+    """Check a configuration against the model files, the data, the classes and the output.
 
-    Nothing is written: `plan.output.prepare()` is what a run does next.
+    Nothing is written: a run calls `plan.output.prepare()` next.
 
     Args:
-        inputs: what other plans have read; None: nothing.
-        store: how everything is reached, also by the run; None: as the storage section says.
+        inputs: shared with other plans; None: not shared.
+        store: for all files, also of the run; None: as the storage section says.
 
     Raises:
-        UserError: what is wrong, in one line; nothing has been started.
+        UserError: the first problem, in one line; nothing has been started.
     """
     store = store or Store(config.storage)
     resolved = _with_profile(with_defaults(_as_before(config, store)), store)
@@ -298,16 +298,16 @@ def plan_stage(
     screen: Screen | None = None,
     tree: ClassTree | None = None,
 ) -> Plan:
-    """Plan to decide some images among some classes: a run, or a stage of one.
+    """Plan to classify some images among some classes: a run, or a stage of one.
 
     Args:
         config: with everything filled in.
         chosen: numbers of the images.
-        screen: an earlier run, or the stage before, that chooses the candidates; tree: whose
-            levels will.
+        screen: an earlier run, or the stage before, that chooses the candidates; tree: the class
+            tree whose levels will choose them.
 
     Raises:
-        UserError: the model cannot tell the classes apart, or the output is another run's.
+        UserError: the model cannot distinguish the classes, or the output is another run's.
     """
     prompts = fill_templates(classes.names, config.prompts.templates)
     model.check_prompts(prompts)
@@ -373,7 +373,7 @@ def plan_stage(
 
 
 def _check_offset(config: RunConfig, captioned: bool = False) -> None:
-    """Raise UserError where a class offset cannot be had."""
+    """Raise UserError if a class offset cannot be measured."""
     method = config.method
     if not isinstance(method, DiffusionClassifierMethod) or method.class_offset is None:
         return
@@ -390,7 +390,7 @@ def _check_offset(config: RunConfig, captioned: bool = False) -> None:
 
 
 def _traced(records: RecordTable) -> list[tuple[int, str]]:
-    """The numbers and ids of the images whose draws are kept for the report.
+    """Return the numbers and ids of the images whose draws are kept for the report.
 
     Chosen among all, so that a resumed run traces the same ones; any limit takes these first.
     """
@@ -399,7 +399,7 @@ def _traced(records: RecordTable) -> list[tuple[int, str]]:
 
 
 def screened(plan: Plan, screen: Screen) -> Plan:
-    """The plan with the candidates that a screen, which is done, leaves.
+    """Return the plan with the candidates that a finished screen leaves.
 
     Raises:
         UserError: the screen's decisions cannot be read, or images are missing.
@@ -426,7 +426,7 @@ def _checked_tree(
     classes: ClassList,
     store: Store,
 ) -> ClassTree:
-    """Read a tree, and check that the model can tell its groups apart."""
+    """Read a tree, and check that the model can distinguish its groups."""
     tree = read_tree(path, classes.names, store)
     n_groups = len(tree.levels[0].names)
     if top >= n_groups:
@@ -444,7 +444,7 @@ def _checked_tree(
 
 
 def _clip(method: Method, store: Store) -> str | None:
-    """The fingerprint of the model that measures an algorithm's distances, if one does."""
+    """Return the fingerprint of the model that measures an algorithm's distances, if any."""
     if not isinstance(method, NoiseDenoiseMethod | NoiseDenoiseVoteMethod) or not method.clip:
         return None
     try:
@@ -455,13 +455,13 @@ def _clip(method: Method, store: Store) -> str | None:
 
 
 def _as_before(config: RunConfig, store: Store) -> RunConfig:
-    """In the dtype of the run that its output holds, where the configuration names none."""
+    """Return the configuration with the dtype of the run in its output, if it names none."""
     previous = Output(config.output.path, store).read_run()
     return as_before(config, previous.identity_parts if previous else None)
 
 
 def _with_profile(config: ResolvedConfig, store: Store) -> ResolvedConfig:
-    """Put the content of the file `method.profile` in its place."""
+    """Replace the path in `method.profile` by the content of that file."""
     method = config.method
     if not isinstance(method, DiffusionClassifierMethod) or method.profile is None:
         return config

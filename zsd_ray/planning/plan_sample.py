@@ -1,4 +1,4 @@
-"""The first classes of a plan, with what each is made of: labels, prompts and an image."""
+"""The first classes of a plan, each with its labels, prompts and an image."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ N_SHOWN = 3
 
 
 def plan_sample(plan: Plan, config: RunConfig) -> PlanSample:
-    """Of a plan, and of the configuration as the user wrote it; reads no image.
+    """Return the sample of a plan and of the user's configuration; reads no image.
 
     Raises:
-        UserError: the model's files cannot be read any more.
+        UserError: the model's files can no longer be read.
     """
     if isinstance(plan.dataset, CaptionedDataset):
         images = [_image(plan, plan.dataset, number) for number in _first_images(plan)]

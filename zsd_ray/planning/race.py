@@ -1,4 +1,4 @@
-"""What the race of each image needs that is known only once the stages before it have run."""
+"""The inputs of each image's race that are known only after the stages before it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from zsd_ray.stats.class_offset import ClassOffset
 class Race:
     """The races of a run's images.
 
-    n_racing: classes in an image's race without a screen, at most: all, or its own captions.
+    n_racing: most classes in an image's race without a screen: all, or its own captions.
     candidates: the classes in each image's race; None: all, or a stage has yet to choose them.
-    screen_evaluations: per image, where the screen is another model's.
-    offset: what is subtracted from the scores; None: nothing, or a stage has yet to measure it.
+    screen_evaluations: per image, if the screen is another model's.
+    offset: subtracted from the scores; None: no offset, or a stage has yet to measure it.
     """
 
     n_racing: int
@@ -26,7 +26,7 @@ class Race:
     offset: ClassOffset | None = None
 
     def of_images(self, numbers: Sequence[int]) -> dict[str, Any]:
-        """The arguments of a scheduler of these images."""
+        """Return the arguments of a scheduler of these images."""
         found: dict[str, Any] = {} if self.offset is None else {"offset": self.offset.of}
         if self.candidates is not None:
             mean = float(self.candidates.counts(numbers).mean())

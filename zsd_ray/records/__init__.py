@@ -1,1 +1,1 @@
-"""Values that travel between the rooms, the errors that users see, and what is hidden from them."""
+"""Values that packages exchange, the errors that users see, and the redaction of secrets."""

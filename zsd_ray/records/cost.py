@@ -1,4 +1,4 @@
-"""What scores cost, in evaluations of the network (number of function evaluations, NFE)."""
+"""The cost of scores in network evaluations (number of function evaluations, NFE)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from zsd_ray.records.scores import WorkItem
 class Cost:
     """Cost of scores in network evaluations.
 
-    per_score: of one score. per_draw: of each draw of an item beside its scores, such as a
+    per_score: cost of one score. per_draw: further cost per draw of an item, such as a
         normaliser's.
     whole: all classes of a draw are scored together; an item is not cut within one.
-    slack: how many times as much it may come to, where this is an estimate.
+    slack: upper limit on actual cost / this cost, where this is an estimate.
     """
 
     per_score: int = 1
@@ -25,23 +25,23 @@ class Cost:
 
     @property
     def least(self) -> int:
-        """Cost of a single score."""
+        """Return the cost of a single score."""
         return self.per_score + self.per_draw
 
     def of_race(self, n_scores: int, n_draws: int) -> int:
-        """Cost of all scores of an image, over so many draws."""
+        """Return the cost of all scores of an image over `n_draws` draws."""
         return n_scores * self.per_score + n_draws * self.per_draw
 
     def of_draw(self, n_classes: int) -> int:
-        """Cost of one draw for so many classes."""
+        """Return the cost of one draw for `n_classes` classes."""
         return n_classes * self.per_score + self.per_draw
 
     def of_item(self, item: WorkItem) -> int:
-        """Cost of a work item."""
+        """Return the cost of a work item."""
         return item.n_draws * (len(item.classes) * self.per_score + self.per_draw)
 
     def of(self, items: Iterable[WorkItem]) -> int:
-        """Cost of several work items."""
+        """Return the cost of several work items."""
         return sum([self.of_item(item) for item in items])
 
 
@@ -50,10 +50,10 @@ ONE_EACH = Cost()
 
 @dataclass(frozen=True)
 class RunSize:
-    """What the cost of a method depends on beside its own keys.
+    """The properties of a run that the cost of a method depends on, beside its own keys.
 
-    n_classes: classes of the run; n_racing: of an image's race, at most; n_templates: prompts per
-        class.
+    n_classes: classes of the run; n_racing: most classes in an image's race; n_templates: prompts
+        per class.
     """
 
     n_classes: int

@@ -1,4 +1,4 @@
-"""Draws as they travel: the time and the level of noise of each, and what its error counts for."""
+"""Draws as packages exchange them: the time, noise level and weight of each."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ class Draws:
     """n draws of one image, shared by all its classes: x_t = alpha x_0 + sigma eps.
 
     table: (n, 4) float64; its columns, each (n,), are t, alpha, sigma and weight. One array,
-        because many small ones are slow to send.
+        because many small arrays are slow to send.
     """
 
     table: NDArray[np.float64]
 
     @classmethod
     def of(cls, t: ArrayLike, alpha: ArrayLike, sigma: ArrayLike, weight: ArrayLike) -> Self:
-        """From its columns."""
+        """Return the table with these columns."""
         return cls(np.column_stack([t, alpha, sigma, weight]).astype(np.float64, copy=False))
 
     @classmethod
     def blank(cls, n: int) -> Self:
-        """n draws that are not known yet."""
+        """Return n draws whose values are not known yet."""
         return cls(np.zeros((n, 4)))
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, some: slice) -> Draws:
-        """Some of the draws, as a view."""
+        """Return some of the draws, as a view."""
         return Draws(self.table[some])
 
     @property
@@ -55,10 +55,10 @@ class Draws:
         return self.table[:, _WEIGHT]
 
     def scores(self, errors: NDArray[np.floating]) -> NDArray[np.float64]:
-        """score = w(t) * error; lower is better (Clark & Jaini 2023, eq. 2; Li et al. 2023, eq. 6).
+        """Return w(t) * error; lower is better (Clark & Jaini 2023, eq. 2; Li et al. 2023, eq. 6).
 
         Args:
-            errors: (n, k), of k classes.
+            errors: (n, k), for k classes.
 
         Returns:
             (n, k) float64.

@@ -15,7 +15,7 @@ EXIT_INTERRUPTED = 130
 
 
 class _ShownError(Exception):
-    """An error whose text is for people: it tells no secret, whatever it was made of."""
+    """An error whose text is shown to people: secrets in it are hidden."""
 
     def __init__(self, message: str) -> None:
         super().__init__(redact(message))
@@ -25,7 +25,7 @@ class UserError(_ShownError, ValueError):
     """Bad input: one line that says what came, what is allowed and what to do (exit code 2)."""
 
 
-class DamagedFile(UserError):  # noqa: N818 - what is wrong is the file
+class DamagedFile(UserError):  # noqa: N818 - the file is the fault
     """A file of an output does not hold what its name promises.
 
     Args:
@@ -39,7 +39,7 @@ class DamagedFile(UserError):  # noqa: N818 - what is wrong is the file
 
     @classmethod
     def of(cls, error: BaseException, shown: str, advice: str) -> DamagedFile:
-        """What a library said of the content, in one line."""
+        """Return the error for a library's complaint about the content, in one line."""
         why = redact(" ".join(str(error).split())[:160]) or type(error).__name__
         return cls(shown, why, advice)
 
@@ -48,15 +48,15 @@ class DamagedFile(UserError):  # noqa: N818 - what is wrong is the file
 
 
 class RunBrokenError(_ShownError, RuntimeError):
-    """A run cannot go on (exit code 1); what was decided is kept, and the same command goes on."""
+    """A run cannot continue (exit code 1); decided rows are kept; the same command resumes it."""
 
 
 class ImageError(_ShownError, ValueError):
-    """One image cannot be used. It becomes a decision row with this text; the run goes on."""
+    """One image cannot be used. It becomes a decision row with this text; the run continues."""
 
 
 class StoreError(_ShownError, OSError):
-    """A store did not answer for as long as it was asked; what it holds may be all right."""
+    """A store did not answer within the retry time; its content may be intact."""
 
 
 class WriteError(StoreError):
@@ -64,10 +64,10 @@ class WriteError(StoreError):
 
 
 def some(names: Sequence[str]) -> str:
-    """The first three of many names, for a one-line message."""
+    """Return the first three of many names, for a one-line message."""
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def last_line(error: BaseException) -> str:
-    """The last line of an error that crossed a process: what was raised there, without trace."""
+    """Return the last line of an error from another process: the error without its traceback."""
     return redact(str(error).strip().split("\n")[-1].strip())[:300]

@@ -1,4 +1,4 @@
-"""Hides what must not be shown: passwords, tokens and signatures, in URLs, text and settings."""
+"""Hides secrets: passwords, tokens and signatures in URLs, text and settings."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def redact(text: str) -> str:
     """Hide users, passwords, signed queries and tokens of the URLs in `text`, and named secrets.
 
     A named secret is a word such as password, token or secret_key with its value, as error
-    messages of libraries and `--set` have them. Where a text can be read in two ways, as
-    https://me:8080/word@host, it is hidden. What is hidden already stays as it is.
+    messages of libraries and `--set` have them. A text that can be read in two ways, such as
+    https://me:8080/word@host, is hidden. Text that is already hidden stays as it is.
     """
     if text.count(":") <= 1 and ":/" in text and not _SIGNS.intersection(text):
         return text  # a million images of a store have such names
@@ -45,7 +45,7 @@ def redact(text: str) -> str:
 
 
 def reason(error: BaseException, *urls: str) -> str:
-    """What an error says, in one line that tells no secret of the URLs that it is about."""
+    """Return an error's text in one line, without the secrets of the URLs that it is about."""
     if isinstance(error, FileNotFoundError):
         return "no such file or folder"
     if any(redact(url) != url for url in urls):
@@ -57,9 +57,9 @@ def reason(error: BaseException, *urls: str) -> str:
 
 
 def redacted(value: T) -> T:
-    """Hide the secrets of every URL inside plain values, and those that arguments' names tell of.
+    """Hide the secrets of every URL inside plain values, and of arguments with a secret's name.
 
-    Arguments are what lies below a key such as kwargs or storage_options: other sections have
+    Arguments are the values below a key such as kwargs or storage_options: other sections have
     keys of this project, or names of classes.
     """
     return cast(T, _redacted(value, arguments=False))
@@ -82,7 +82,7 @@ def _redacted(value: Any, arguments: bool) -> Any:
 
 
 def _hidden(value: Any) -> Any:
-    """A secret argument: `token: true` tells none, a text or a number does."""
+    """Hide a secret argument: a text or a number is hidden, `token: true` is not."""
     if isinstance(value, Mapping):
         return {key: _hidden(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -103,28 +103,28 @@ def _without_urls(text: str) -> str:
         scheme = (found[1] or found[2] or "").lower()
         user, rest = _without_secrets(scheme, text[found.end() : end])
         text = f"{text[: found.end()]}{user}{rest}{text[end:]}"
-        # Chained protocols and gateways have further URLs in what follows.
+        # Chained protocols and gateways have further URLs in the rest.
         at = found.end() + len(user)
         until = at + len(rest)
     return text
 
 
 def _end(text: str, scheme: re.Match[str]) -> int:
-    """Where a URL ends: at a space, or at the quote that it began with."""
+    """Return where a URL ends: at a space, or at the quote that it began with."""
     start = scheme.end()
     quote = text[scheme.start() - 1 : scheme.start()]
     found = _QUOTED.get(quote, _UNQUOTED).match(text, start)
     assert found is not None
     end = found.end()
     if "@" not in text[start:end] and not _is_plain(text[start:end]):
-        # The password holds what should have been escaped.
+        # The password holds characters that should have been escaped.
         beyond = _TO_AN_AT.match(text, end)
         end = end if beyond is None else beyond.end()
     return end
 
 
 def _is_plain(url: str) -> bool:
-    """Whether a URL, from behind its slashes, begins with a host and nothing before that."""
+    """Return whether a URL, after its slashes, begins with the host itself."""
     found = _AUTHORITY.match(url)
     assert found is not None
     authority = found[0]
@@ -134,9 +134,9 @@ def _is_plain(url: str) -> bool:
 
 
 def _without_secrets(scheme: str, url: str) -> tuple[str, str]:
-    """The one place that takes a URL apart: what may be shown of it, from behind its slashes.
+    """Take a URL apart, after its slashes, and return only the parts that may be shown.
 
-    Returns what stands for user and password, with the @ behind them, and the rest.
+    Returns the replacement of user and password, with the @ behind them, and the rest.
     """
     start = _user_end(scheme, url)
     user, rest = "", url[start:]
@@ -150,7 +150,7 @@ def _without_secrets(scheme: str, url: str) -> tuple[str, str]:
 
 
 def _user_end(scheme: str, url: str) -> int:
-    """How much of a URL is user and password, with the @ behind them; 0 where there are none."""
+    """Return the length of user and password, with the @ behind them; 0 if there are none."""
     found = _AUTHORITY.match(url)
     assert found is not None
     authority = found[0]
@@ -159,7 +159,7 @@ def _user_end(scheme: str, url: str) -> int:
         return 0 if scheme in _CONTAINERS else authority.rfind("@") + 1
     if not at and (":" not in name or _LOOPBACK.fullmatch(authority) or authority[0] == "["):
         return 0
-    # A password may hold what should have been escaped, slashes and further @ too.
+    # A password may hold unescaped characters, also slashes and further @.
     end = url.rfind("@") + 1
     if end or _is_plain(url):
         return end
@@ -167,7 +167,7 @@ def _user_end(scheme: str, url: str) -> int:
 
 
 def _query_start(http: bool, rest: str) -> int | None:
-    """Where the part of a URL begins that may hold tokens: its query, or its fragment.
+    """Return where the part of a URL begins that may hold tokens: its query, or its fragment.
 
     Signed links have theirs there. Elsewhere than in http both may be a pattern or part of a name.
     """
@@ -181,7 +181,7 @@ def _query_start(http: bool, rest: str) -> int | None:
     return None
 
 
-# ---- names that tell of a secret
+# ---- names of secrets
 
 _WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+")
 _ALWAYS = {
@@ -227,10 +227,10 @@ def _hide_pair(pair: re.Match[str]) -> str:
 
 
 def _is_secret(name: str, bare: bool = False) -> bool:
-    """Whether a name is that of a secret: api_key, AWSAccessKeyId, X-Amz-Signature.
+    """Return whether a name is that of a secret: api_key, AWSAccessKeyId, X-Amz-Signature.
 
     Args:
-        bare: whether "key" is one by itself.
+        bare: whether "key" alone counts as one.
     """
     words = [word.lower() for word in _WORDS.findall(name.rpartition(".")[2])]
     if not _ALWAYS.isdisjoint(words):

@@ -1,4 +1,4 @@
-"""The values that travel between the rooms: images, micro-batches, scores, decisions."""
+"""The values that packages exchange: images, micro-batches, scores, decisions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ImageRecord:
 
     `image_id` is unique in the data set and the same on every machine: draws are addressed by it.
     `source` says where the image lies, for people. `label` indexes the data's own classes. `group`
-    is the name of another share of the images, whose accuracy is told apart.
+    names a subset of the images whose accuracy is reported separately.
     """
 
     image_id: str
@@ -28,10 +28,10 @@ class ImageRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """The classes in one image's race: those that a screen leaves it, or its own captions.
+    """The classes in one image's race: those that a screen keeps, or its own captions.
 
     classes: (C,) int32, ascending.
-    n_evaluations: what the screen took of the run's own model; None: it is another model's.
+    n_evaluations: the screen's evaluations of the run's own model; None: of another model.
     screened: whether a screen chose them.
     """
 
@@ -59,7 +59,7 @@ class WorkItem:
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """What one worker scores in one request."""
+    """The work items that one worker scores in one request."""
 
     id: int
     items: tuple[WorkItem, ...]
@@ -73,10 +73,10 @@ class MicroBatch:
 class ItemScores:
     """The answer to one WorkItem; n draws and k classes as in the item.
 
-    errors: (n, k) float32, eps-error before weighting: mean over elements, mean over templates; of
-        another method what it gives instead.
+    errors: (n, k) float32, eps-error before weighting: mean over elements, mean over templates;
+        for other methods, their own score.
     draws: the n draws. A baseline's score stands as the error of one draw of weight 1.
-    n_evaluations: what they took, where that is only known afterwards.
+    n_evaluations: their evaluations, where that number is only known afterwards.
     """
 
     errors: NDArray[np.float32]
@@ -97,12 +97,12 @@ class ImageFailure:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MicroBatchScores:
-    """The answer to one micro-batch, in two arrays: many small ones are slow to send.
+    """The answer to one micro-batch, in two arrays: many small arrays are slow to send.
 
-    errors: float32, those of all items one after the other, row by row; draws: (N, 4), the tables
-        of their `Draws` likewise.
+    errors: float32, of all items one after the other, row by row; draws: (N, 4), the tables of
+        their `Draws` in the same order.
     failures: by position, the items that have no scores instead.
-    n_evaluations: of those that have, by position, where it was counted.
+    n_evaluations: of items with scores, by position, where it was counted.
     n_rows: network rows, with those that pad the last batch; seconds: the worker's time.
     """
 
@@ -135,7 +135,7 @@ class MicroBatchScores:
         )
 
     def unpack(self, items: Sequence[WorkItem]) -> Iterator[ItemScores | ImageFailure]:
-        """The answer to each item of the micro-batch, as views of the arrays."""
+        """Return the answer to each item of the micro-batch, as views of the arrays."""
         cell = draw = 0
         for position, item in enumerate(items):
             if position in self.failures:
@@ -150,16 +150,16 @@ class MicroBatchScores:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageState:
-    """What is known of an undecided image, as a checkpoint keeps it: K classes, S of them left.
+    """The state of an undecided image, as a checkpoint keeps it: K classes, S of them left.
 
-    n_draws: draws that the rule has seen; N, of which something is known, may be more.
+    n_draws: draws that the rule has seen; N, the draws with any known error, may be more.
     survivors: (S,) int32.
     draws: (K,) int32, draws of each class that the rule has seen.
     errors: (N, S) float32, NaN where not known.
     drawn: the N draws.
     removed: float32, the errors of each class that is out of the race, one after the other.
-    n_spent: evaluations that workers were sent; seconds: their time on them.
-    n_counted: those that workers counted themselves.
+    n_spent: evaluations sent to workers; seconds: the workers' time on them.
+    n_counted: evaluations that workers counted themselves.
     """
 
     image_id: str
@@ -216,7 +216,7 @@ class Decision:
 
     @property
     def correct(self) -> bool | None:
-        """Whether the prediction is the label; None without a label or after an error."""
+        """Return whether the prediction is the label; None without a label or after an error."""
         if self.label is None or self.prediction is None:
             return None
         return self.prediction == self.label

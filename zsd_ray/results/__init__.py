@@ -1,1 +1,1 @@
-"""Reads and writes rows: the schema, Parquet parts, run.json, MLflow."""
+"""The output of runs: rows and their schema, Parquet parts, run.json, MLflow."""

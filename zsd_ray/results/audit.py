@@ -1,4 +1,4 @@
-"""What a screen cost in accuracy, from the images that were scored with all classes as well."""
+"""The accuracy lost to a screen, measured on images that were scored with all classes as well."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _FULL = ["image_id", "prediction", "label", "n_evaluations"]
 
 
 def audit_path(output_path: str) -> str:
-    """Where the audit of the run at an output lies; it is an output like any other."""
+    """Return the path of a run's audit, which is an output like any other."""
     return f"{output_path.rstrip('/')}/audit"
 
 
 def read_audit(output: Output, decisions: pa.Table) -> dict[str, Any]:
-    """The figures of the audit that lies in a run's output."""
+    """Return the figures of the audit in a run's output."""
     audit = Output(audit_path(output.path), output.store)
     return audit_metrics(decisions, audit.read_table("decisions", _FULL))
 
@@ -29,8 +29,8 @@ def read_audit(output: Output, decisions: pa.Table) -> dict[str, Any]:
 def audit_metrics(decisions: pa.Table, full: pa.Table) -> dict[str, Any]:
     """Compare decisions under a screen with those of the same images among all classes.
 
-    An image is lost where the latter is a class that the screen left out. Images that either could
-    not classify, or that the screen said nothing of, are left out of everything.
+    An image is lost if the latter is a class that the screen left out. Images that either could not
+    classify, or without a decision of the screen, are ignored.
 
     Args:
         decisions: rows of a run; full: rows of its audit.
@@ -48,7 +48,7 @@ def audit_metrics(decisions: pa.Table, full: pa.Table) -> dict[str, Any]:
     both, screened = both.filter(known), screened.filter(known)
     among_all = _integers(both["prediction"])
     under_screen = _integers(screened["prediction"])
-    # One candidate alone is the prediction without a draw.
+    # A single candidate is the prediction without a draw.
     draws = [row[k].as_py() for row, k in zip(screened["draws_per_class"], among_all, strict=True)]
     lost = (among_all != under_screen) & (np.array(draws, dtype=np.int64) == 0)
     labelled = pc.is_valid(both["label"]).to_numpy()

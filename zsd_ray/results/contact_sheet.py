@@ -1,4 +1,4 @@
-"""Many pictures in one: rows of them, with their names."""
+"""Contact sheets: many pictures in one, in named rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LEAST_SIDE, _GAP = 64, 4
 def contact_sheet(
     rows: Sequence[Sequence[NDArray[np.uint8]] | NDArray[np.uint8]], names: Sequence[str] = ()
 ) -> NDArray[np.uint8]:
-    """Rows of square pictures of one size, (H, W, 3) uint8; small ones are enlarged, unsmoothed.
+    """Return rows of equal square pictures as one, (H, W, 3) uint8; small ones are enlarged.
 
     Args:
         names: of the rows; none: they have no names.

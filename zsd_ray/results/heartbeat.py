@@ -1,4 +1,4 @@
-"""OUTPUT/progress.json: a run's last sign of life, for other shells and other drivers."""
+"""OUTPUT/progress.json: a run's last heartbeat, for other shells and other drivers."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ Clock = Callable[[], datetime]
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """What one session of a run says every few seconds.
+    """The message that one session of a run writes every few seconds.
 
     session: its name; pid_space: the processes among which `pid` means something.
-    at: when it said this, by its own clock.
+    at: the time of the message, by its own clock.
     """
 
     session: str
@@ -50,7 +50,7 @@ class Heartbeat:
 
     @classmethod
     def now(cls, session: str, status: Status, progress: Progress, at: datetime) -> Self:
-        """That of this process."""
+        """Return a heartbeat of this process."""
         stamp = at.isoformat(timespec="milliseconds")
         host, pid = socket.gethostname(), os.getpid()
         return cls(session, status, stamp, host, pid, _pid_space(), progress)
@@ -60,7 +60,7 @@ class Heartbeat:
         return f"process {self.pid} on {self.host}"
 
     def age(self, now: datetime) -> float:
-        """Seconds since; two machines' clocks may differ."""
+        """Return the seconds since the beat; two machines' clocks may differ."""
         return max(0.0, (now - datetime.fromisoformat(self.at)).total_seconds())
 
     def to_json(self) -> str:
@@ -68,7 +68,7 @@ class Heartbeat:
 
     @classmethod
     def from_json(cls, text: bytes | str) -> Self:
-        """The inverse, without keys of a newer version; raises UserError where it is none."""
+        """Parse a heartbeat, ignoring keys of a newer version; raises UserError if it is none."""
         found = read_record(cls, text, _NAME, "it is written anew")
         try:
             known = datetime.fromisoformat(found.at).tzinfo is not None
@@ -80,9 +80,9 @@ class Heartbeat:
 
 
 class Heart:
-    """Beats from a thread of its own: a store that is slow or away holds up no run.
+    """Writes heartbeats from its own thread: a slow or unreachable store delays no run.
 
-    A beat that takes long makes the next ones fall out. Set `progress` as often as there is news.
+    A slow beat makes the next ones be skipped. Set `progress` whenever it changes.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Heart:
         self._thread.start()
 
     def stop(self, status: Status) -> None:
-        """Say how it ended; waits a little for that, and no longer."""
+        """Write how the run ended, with a short timeout."""
         self._status = status
         self._stopped.set()
         self._thread.join(_CLOSE_SECONDS)
@@ -111,13 +111,13 @@ class Heart:
 
     def _write(self) -> None:
         beat = Heartbeat.now(self._session, self._status, self.progress, _utc_now())
-        # Every error, on purpose: this is only for looking at, and the record is run.json.
+        # Every error, on purpose: this is only for display, and the record is run.json.
         with suppress(Exception):
             self._output.write_bytes(_NAME, beat.to_json().encode())
 
 
 def read_heartbeat(path: str, store: Store) -> Heartbeat | None:
-    """Return the last one of the output at `path`; None where there is none, or none to read.
+    """Return the last heartbeat of the output at `path`; None if there is no readable one.
 
     Raises:
         StoreError: its store does not answer.
@@ -127,13 +127,13 @@ def read_heartbeat(path: str, store: Store) -> Heartbeat | None:
         content = store.ask(path, lambda: fs.cat_file(f"{root.rstrip('/')}/{_NAME}"))
         return Heartbeat.from_json(content)
     except (FileNotFoundError, IsADirectoryError, PermissionError, UserError):
-        return None  # only a display: what cannot be understood is as good as not there
+        return None  # only for display: an invalid file counts as missing
 
 
 def beats(
     path: str, store: Store, last: Heartbeat, seconds: int, sleep: Callable[[float], None]
 ) -> bool:
-    """Whether another beat follows the last one within some seconds, by whatever clock."""
+    """Return whether another beat follows the last within some seconds, whatever its clock."""
     for _ in range(seconds):
         sleep(1.0)
         seen = read_heartbeat(path, store)
@@ -150,7 +150,7 @@ def refuse_second_driver(
     clock: Clock | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Return when no other driver is at work on the output at `path`.
+    """Return if no other driver works on the output at `path`.
 
     A heartbeat may be that of a driver that was killed, so it is watched for a while: its age says
     nothing, because clocks go back and differ among machines. Two drivers that start in the same
@@ -184,7 +184,7 @@ def refuse_second_driver(
 
 
 def may_live(beat: Heartbeat) -> bool:
-    """Whether another process may still be writing."""
+    """Return whether another process may still be writing."""
     if beat.status != "running":
         return False
     return beat.pid_space != _pid_space() or (beat.pid != os.getpid() and _is_alive(beat.pid))
@@ -196,12 +196,12 @@ def _is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True  # somebody else's
+        return True  # another user's process
     return True
 
 
 def _pid_space() -> str:
-    """This boot of this machine, and this container: names of hosts may occur twice."""
+    """Return an id of this machine's boot and this container; host names may occur twice."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"

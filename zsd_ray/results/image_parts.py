@@ -36,12 +36,12 @@ class ImageParts:
     classes: tuple[str, ...]
 
     def done(self) -> set[int]:
-        """Numbers of the parts that are there; each is whole."""
+        """Return the numbers of the existing parts; each is complete."""
         found = (_PART.fullmatch(name) for name in self.output.part_names(FOLDER))
         return {int(match[1]) for match in found if match}
 
     def write(self, part: int, pictures: Sequence[Picture], numbers: Sequence[int]) -> None:
-        """Write one part: a picture of each of these images of the set."""
+        """Write one part: the pictures of these images of the set."""
         labels = [self.label(number) for number in numbers]
         named = [None if label is None else self.classes[label] for label in labels]
         images = [
@@ -56,7 +56,7 @@ class ImageParts:
         self.output.write_bytes(f"{FOLDER}/{_name(part)}", buffer.getvalue().to_pybytes())
 
     def read(self, part: int) -> list[Picture]:
-        """The pictures of one part, in order; raises DamagedFile."""
+        """Return the pictures of one part, in order; raises DamagedFile."""
         name = f"{FOLDER}/{_name(part)}"
         content = self.output.read_bytes(name)
         try:
@@ -70,7 +70,7 @@ class ImageParts:
             raise DamagedFile.of(error, self.output.shown(name), advice) from error
 
     def label(self, number: int) -> int | None:
-        """Classes take turns, so that each part has some of all."""
+        """Return the class of an image; classes take turns, so that each part has some of all."""
         return number % len(self.classes) if self.classes else None
 
     def _schema(self) -> pa.Schema:
@@ -84,7 +84,7 @@ class ImageParts:
 
 
 def png(picture: Picture) -> bytes:
-    """The picture as a PNG file."""
+    """Return the picture as a PNG file."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="PNG")
     return buffer.getvalue()

@@ -1,7 +1,7 @@
-"""One session of work that has an output: what run, train, probe, generate, fid and sweep share.
+"""One session of a job with an output: the common part of run, train, probe, generate, fid, sweep.
 
-A job is planned while its stores are asked for seconds only. It works while they are waited for as
-an outage is. However it ends, its record and MLflow say so.
+During planning, stores are retried for seconds only; during the work, for as long as an outage may
+last. However a job ends, its record and MLflow say so.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Result = TypeVar("Result")
 
 
 class Identified(Protocol):
-    """A record that says what its numbers depend on."""
+    """A record that holds what its numbers depend on."""
 
     @property
     def identity(self) -> str: ...
@@ -71,15 +71,15 @@ class JobConfig(Protocol):
 
 @contextmanager
 def planning(config: Section) -> Iterator[Store]:
-    """The store of a job, around all that comes before its first write.
+    """Provide the store of a job, for everything before its first write.
 
-    A mistyped endpoint should not be waited for as an outage is, so the store is impatient here.
+    A mistyped endpoint should not be retried like an outage, so the retry time is short here.
 
     Args:
         config: a `JobConfig`.
 
     Raises:
-        UserError: as `refuse_relative`.
+        UserError: as for `refuse_relative`.
     """
     refuse_relative(config.model_dump(mode="json"))
     job: JobConfig = config  # type: ignore[assignment]
@@ -100,7 +100,7 @@ def refuse_other(
     Args:
         what: that other work, such as "another run".
         previous: the record in the output, if there is one.
-        parts: what this work's numbers depend on.
+        parts: the values that this work's numbers depend on.
 
     Raises:
         UserError: it names each difference.
@@ -113,12 +113,12 @@ def refuse_other(
 
 
 class Job(ABC, Generic[Result]):
-    """One session of work: `run` does it, whatever it is.
+    """One session of a job, which `run` does.
 
     Args:
         store: of `planning`.
-        identity: hash of what the numbers depend on, for MLflow.
-        run_id: of an earlier session's MLflow run, to go on with.
+        identity: hash of everything that the numbers depend on, for MLflow.
+        run_id: of an earlier session's MLflow run, to resume.
     """
 
     def __init__(
@@ -141,25 +141,25 @@ class Job(ABC, Generic[Result]):
 
     @abstractmethod
     def work(self) -> Status:
-        """Do it; returns "finished" or "incomplete"."""
+        """Do the work; returns "finished" or "incomplete"."""
 
     @abstractmethod
     def end(self, status: Status) -> Result:
-        """Write what it came to, whatever ended it."""
+        """Write the results so far, however the work ended."""
 
     def run(self) -> Result:
-        """Do the work, and write its end.
+        """Do the work, and write its results.
 
         Raises:
-            KeyboardInterrupt: what was done is written.
-            StoreError: of the work; or its end could not be written.
+            KeyboardInterrupt: the work done so far is written.
+            StoreError: raised by the work, or its results could not be written.
         """
         status: Status = "failed"
         try:
             status = self.work()
         except KeyboardInterrupt:
             status = "interrupted"
-            # Somebody waits: what is to be written now is tried, and not waited for.
+            # A user waits: writes are tried now with a short retry time.
             self.output.store.seconds = PLAN_SECONDS
             raise
         finally:
@@ -168,23 +168,23 @@ class Job(ABC, Generic[Result]):
             except StoreError as error:
                 if status not in _MLFLOW_STATUS:
                     raise
-                # What broke the work says more than that its end could not be written either.
+                # The error of the work says more than the failure to write its results.
                 self._on_warning(f"the end of this work is not written down: {error}")
         return result
 
     @property
     def seconds(self) -> float:
-        """Since this session began."""
+        """Return the seconds since this session began."""
         return time.monotonic() - self._begun
 
     # ---- MLflow
 
     def params(self) -> Mapping[str, Any]:
-        """What MLflow shows as parameters."""
+        """Return the parameters for MLflow."""
         return settings(self._config)
 
     def tags(self) -> Mapping[str, str]:
-        """What MLflow shows as tags."""
+        """Return the tags for MLflow."""
         tags = {} if self._identity is None else {"zsd_ray.identity": self._identity}
         commit = git_commit()
         if commit is not None:
@@ -192,7 +192,7 @@ class Job(ABC, Generic[Result]):
         return tags
 
     def tracker(self) -> Tracker | None:
-        """The MLflow run, started with the first call; None where tracking is off."""
+        """Return the MLflow run, started on the first call; None if tracking is off."""
         if self._tracker is None:
             self._tracker = start_tracker(
                 self._tracking,
@@ -205,7 +205,7 @@ class Job(ABC, Generic[Result]):
         return self._tracker
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """A point of each curve."""
+        """Log a point of each curve."""
         tracker = self.tracker()
         if tracker is not None:
             tracker.log(metrics, step)
@@ -220,7 +220,7 @@ class Job(ABC, Generic[Result]):
         """End the MLflow run.
 
         Args:
-            ended: when the work did; None: now.
+            ended: end of the work; None: now.
         """
         tracker = self.tracker()
         if tracker is None:
@@ -228,5 +228,5 @@ class Job(ABC, Generic[Result]):
         return tracker.close(metrics, artifacts, _MLFLOW_STATUS.get(status, "FINISHED"), ended)
 
     def tracked_before(self) -> TrackedRun | None:
-        """The MLflow run of an earlier session that finished the work; MLflow is not asked."""
+        """Return the MLflow run of the session that finished the work; MLflow is not asked."""
         return tracked_before(self._tracking, self.output.path, self._run_id)

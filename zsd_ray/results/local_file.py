@@ -1,4 +1,4 @@
-"""Files of an output on this machine's own filesystem: whole or not there, also on a full disk."""
+"""Files of an output on this machine's filesystem: written atomically, also on a full disk."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_whole(path: str, content: bytes) -> None:
-    """Write a file under a name of its own, and rename it; raises OSError.
+    """Write a file under a temporary name, and rename it; raises OSError.
 
-    A name that no other process has: two that write the same file do not take each other's away.
-    What is no file (/dev/null, a pipe) is not replaced by one.
+    No other process has that name: two that write the same file do not remove each other's. A path
+    that is no regular file (/dev/null, a pipe) is not replaced by one.
     """
     if os.path.lexists(path) and not os.path.isdir(path) and not os.path.isfile(path):
         raise FileExistsError(errno.EEXIST, "something that is no file is there", path)
@@ -31,13 +31,13 @@ def write_whole(path: str, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError:
-        # On a full disk it would keep the room that the next, smaller file needs.
+        # On a full disk it would take the space that the next, smaller file needs.
         Path(temporary).unlink(missing_ok=True)
         raise
 
 
 def what_is_no_file(path: str) -> str | None:
-    """What lies at a path that is no file; None where a file, or nothing, lies there.
+    """Return the kind of a path's non-regular file; None for a regular file or nothing.
 
     Nothing is opened: a pipe that nobody writes to would be waited for.
     """
@@ -49,12 +49,12 @@ def what_is_no_file(path: str) -> str | None:
 
 
 def write_over(path: str, content: bytes, error: OSError) -> None:
-    """Write into the room that a file has already, where a full disk has none for another.
+    """Write into the space of an existing file, if a full disk has none for another.
 
-    Not atomic, so only for what is better broken than out of date.
+    Not atomic, so only for files that are better broken than out of date.
 
     Raises:
-        OSError: `error`, where the disk was not full or the file is shorter.
+        OSError: `error`, if the disk was not full or the file is shorter.
     """
     if error.errno not in _FULL or not os.path.isfile(path) or os.path.getsize(path) < len(content):
         raise error
@@ -67,7 +67,7 @@ def write_over(path: str, content: bytes, error: OSError) -> None:
 def remove_leftovers(root: str) -> None:
     """Remove the temporary files that killed writers left in an output and its folders.
 
-    A young one may be another driver's that is being written. Ages are by the filesystem's own
+    A recent one may be being written by another driver. Ages are by the filesystem's own
     clock, which machines may share without sharing theirs.
     """
     found = list(_temporary(Path(root)))

@@ -1,4 +1,4 @@
-"""OUTPUT/class_offset.json: what a run took out of its scores, for its report and for people."""
+"""OUTPUT/class_offset.json: the offset that a run subtracted, for its report and for people."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ FILE = "class_offset.json"
 
 @dataclass(frozen=True)
 class OffsetRecord:
-    """Of K classes, in standard deviations of one draw of an image; negative: the class looks
-    likelier than its share of the images explains.
+    """The offsets of K classes, in standard deviations of one draw of an image; negative: the class
+    looks likelier than its share of the images explains.
 
-    images: that it was measured on; evaluations: what they took.
-    shrinkage: the share of `offset` that was taken out; error: standard errors of it.
-    significant: whether each class's is no chance, at 5 % for all of them together.
+    images: used to measure it; evaluations: of these.
+    shrinkage: the share of `offset` that was subtracted; error: its standard errors.
+    significant: whether each class's offset is significant, at 5 % for all jointly.
     """
 
     images: int
@@ -33,7 +33,7 @@ class OffsetRecord:
 
     @classmethod
     def of(cls, found: ClassOffset, classes: Sequence[str], evaluations: int) -> OffsetRecord:
-        """From what was measured."""
+        """Return the record of a measured offset."""
         return cls(
             images=len(found.ids),
             evaluations=evaluations,
@@ -46,12 +46,12 @@ class OffsetRecord:
 
 
 def write_offset(output: Output, record: OffsetRecord) -> None:
-    """Write it, whole or not at all; raises StoreError."""
+    """Write the record atomically; raises StoreError."""
     output.write_bytes(FILE, json.dumps(asdict(record), ensure_ascii=False).encode())
 
 
 def read_offset(output: Output) -> OffsetRecord | None:
-    """What a run wrote; None: nothing.
+    """Return the record that a run wrote; None if there is none.
 
     Raises:
         UserError: it is damaged.

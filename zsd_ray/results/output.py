@@ -1,6 +1,6 @@
 """An output folder, local or at any fsspec URL: run.json, Parquet parts, the report.
 
-A part becomes visible under its name only when it is whole: locally it is written under a
+A part becomes visible under its name only when it is complete: locally it is written under a
 temporary name and renamed; an object store shows an object only once its upload is complete.
 """
 
@@ -47,9 +47,9 @@ _ROOM = 4096  # bytes; totals take about a thousand
 class Output:
     """One run's output. Picklable: each process opens the filesystem for itself.
 
-    Every method that asks a store is patient with it, and raises StoreError in the end.
+    Every method that accesses a store retries, and raises StoreError in the end.
 
-    store: how it is reached; a plain `Store()` does for a folder of this machine.
+    store: for its files; a plain `Store()` suffices for a folder of this machine.
     """
 
     path: str
@@ -68,15 +68,15 @@ class Output:
         return {"path": self.path, "store": self.store}
 
     def location(self, name: str) -> str:
-        """The path or URL of something in this output, as people would open it."""
+        """Return the path or URL of a file in this output, for opening it."""
         return f"{self.path.rstrip('/')}/{name}"
 
     def shown(self, name: str) -> str:
-        """The same without passwords, as messages say it."""
+        """Return the path or URL of a file in this output without passwords, for messages."""
         return redact(self.location(name))
 
     def prepare(self) -> None:
-        """Make the folder, and remove what writers left that were killed long ago.
+        """Make the folder, and remove temporary files of writers that were killed long ago.
 
         Raises:
             UserError: it cannot be written to.
@@ -98,7 +98,7 @@ class Output:
             raise self._user_error("cannot be written", error) from error
 
     def _refuse_files_for_folders(self, root: str) -> None:
-        """Rows that cannot be written would be known only after they were scored."""
+        """Refuse files in the place of folders, before rows are scored in vain."""
         for name in _PART_FOLDERS:
             if os.path.lexists(f"{root}/{name}") and not os.path.isdir(f"{root}/{name}"):
                 raise UserError(
@@ -107,7 +107,7 @@ class Output:
                 )
 
     def _refuse_folders_for_files(self, root: str) -> None:
-        """Likewise: a run's report is written when everything is scored."""
+        """Refuse folders in the place of files, before everything is scored in vain."""
         for name in sorted(os.listdir(root)):
             if name.endswith(_FILES) and os.path.isdir(f"{root}/{name}"):
                 raise self._folder_for_a_file(name)
@@ -119,7 +119,7 @@ class Output:
         )
 
     def read_run(self) -> RunFile | None:
-        """Return run.json, or None where there is none.
+        """Return run.json, or None if there is none.
 
         Raises:
             UserError: it cannot be read, or is not a run.json of this program.
@@ -133,10 +133,10 @@ class Output:
         return None if content is None else RunFile.from_json(content, self.shown("run.json"))
 
     def write_run(self, run: RunFile) -> None:
-        """Write run.json; over the one that is there, should a full disk leave no other way."""
+        """Write run.json; on a full disk, into the space of the existing one."""
         content = run.to_json().encode()
         if run.status == "running":
-            content += b" " * _ROOM + b"\n"  # for what its end has to say
+            content += b" " * _ROOM + b"\n"  # space for its final record
         try:
             self.write_bytes("run.json", content)
         except WriteError as error:
@@ -161,21 +161,21 @@ class Output:
     def read_table(
         self, name: str, columns: list[str] | None = None, n_classes: int | None = None
     ) -> pa.Table:
-        """Read every part of `decisions`, `scores` or `traces`; no parts give an empty table.
+        """Read all parts of `decisions`, `scores` or `traces`; an empty table if there are none.
 
-        A column that a part of an earlier version lacks is null.
+        A column that is missing in a part of an earlier version is null.
 
         Args:
-            n_classes: of the run; class numbers and lists are held to it.
+            n_classes: of the run; class numbers and lists are checked against it.
 
         Raises:
-            DamagedFile: a part is none.
+            DamagedFile: a part is damaged.
 
-        An image has one decision. One that was GIVEN_UP counts only where there is no other; should
-        two drivers have worked on one output, the first of the others counts.
+        An image has one decision. One that was GIVEN_UP counts only if there is no other; if two
+        drivers worked on one output, the first of the others counts.
         """
         wanted = list(columns or part_file.SCHEMAS[name].names)
-        # What tells the rows of one image apart is read in any case.
+        # Columns that distinguish the rows of one image are always read.
         read = list(dict.fromkeys(wanted + (_DECIDING if name == "decisions" else [])))
         table = pa.concat_tables(
             [_schema(name, read).empty_table(), *self.read_parts(name, read, n_classes)]
@@ -185,9 +185,9 @@ class Output:
     def read_parts(
         self, name: str, columns: Sequence[str], n_classes: int | None = None
     ) -> Iterator[pa.Table]:
-        """Read part by part, for what memory does not hold at once; every row of an image comes.
+        """Read part by part, for tables larger than memory; all rows of an image are returned.
 
-        Raw draws without their decisions are those of a writer that was killed, and do not come.
+        Raw draws without decisions are left out: their writer was killed.
         """
         parts = self.part_names(name)
         if name in ("scores", "traces"):
@@ -213,13 +213,13 @@ class Output:
         return part_file.read(content, name, wanted, self.shown(f"{name}/{part}"), n_classes)
 
     def write_part(self, name: str, part: str, table: pa.Table) -> None:
-        """Write one part, or another content of it."""
+        """Write one part, or replace its content."""
         self.write_bytes(f"{name}/{part}", part_file.to_bytes(table))
 
     def set_aside(self, name: str, ending: str) -> str | None:
-        """Rename a file so that no reader takes it; its new name, None where it is gone.
+        """Rename a file so that no reader uses it; returns its new name, None if it is gone.
 
-        Nothing is deleted: people may want to look at it. An object is copied, and the copy stays
+        Nothing is deleted: people may want to inspect it. An object is copied, and the copy stays
         if the removal fails.
         """
         fs, root = self._opened
@@ -236,28 +236,28 @@ class Output:
         return f"{name}.{free}"
 
     def write_checkpoint(self, shard: int, content: bytes) -> None:
-        """Replace the checkpoint of one scheduler: what it knows of undecided images."""
+        """Replace the checkpoint of one scheduler, with its states of undecided images."""
         self.write_bytes(f"checkpoints/{shard}.parquet", content)
 
     def read_checkpoint(self, part: str) -> bytes:
-        """Return what one scheduler wrote last."""
+        """Return the last checkpoint of one scheduler."""
         return self._content(f"checkpoints/{part}")
 
     def read_checkpoints(self) -> list[bytes]:
-        """Return what every scheduler wrote last."""
+        """Return the last checkpoint of every scheduler."""
         return [self.read_checkpoint(part) for part in self.part_names("checkpoints")]
 
     def remove_checkpoints(self) -> None:
-        """Remove the checkpoints: everything is decided."""
+        """Remove the checkpoints, when everything is decided."""
         for path in self._parts("checkpoints"):
             self._remove(path)
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Write one file, whole or not at all.
+        """Write one file atomically.
 
         Raises:
-            UserError: a folder lies there, which another attempt would find, too.
-            StoreError: it cannot be written; of a local file a WriteError.
+            UserError: a folder is at that path, so a retry would not help.
+            StoreError: it cannot be written; for a local file, a WriteError.
         """
         fs, root = self._opened
         path = f"{root}/{name}"
@@ -273,7 +273,7 @@ class Output:
             raise WriteError(f"{self.shown(name)} cannot be written ({why})") from error
 
     def read_bytes(self, name: str) -> bytes | None:
-        """Return the content of one file, or None where there is none."""
+        """Return the content of one file, or None if there is none."""
         try:
             return self._content(name)
         except FileNotFoundError:
@@ -297,12 +297,12 @@ class Output:
         self._remove(f"{self._opened[1]}/{name}")
 
     def _remove(self, path: str) -> None:
-        # Asked again, it may be gone already.
+        # On a retry it may be gone already.
         with contextlib.suppress(FileNotFoundError):
             self._ask(lambda: self._opened[0].rm_file(path))
 
     def read_json(self, name: str) -> dict[str, Any] | None:
-        """Return the object in one JSON file, or None where there is none.
+        """Return the object in one JSON file, or None if there is none.
 
         Raises:
             UserError: it cannot be read, or is no JSON object.
@@ -316,7 +316,7 @@ class Output:
         return None if content is None else parse_json_object(content, self.shown(name))
 
     def part_names(self, name: str) -> list[str]:
-        """The names of the parts in one folder, sorted."""
+        """Return the names of the parts in one folder, sorted."""
         return [os.path.basename(path) for path in self._parts(name)]
 
     def _parts(self, name: str) -> list[str]:
@@ -339,7 +339,7 @@ def _schema(name: str, columns: Sequence[str]) -> pa.Schema:
 
 
 def _one_row_an_image(table: pa.Table) -> pa.Table:
-    """The row that counts of each image, in order."""
+    """Return the row that counts for each image, in order."""
     given_up = pc.is_in(table["stop_reason"], pa.array(GIVEN_UP)).to_numpy(zero_copy_only=False)
     by_rank = np.argsort(given_up, kind="stable")
     ids = table["image_id"].to_numpy(zero_copy_only=False)[by_rank]
@@ -348,10 +348,10 @@ def _one_row_an_image(table: pa.Table) -> pa.Table:
 
 
 def part_name() -> str:
-    """A name for a new part; its random tail keeps writers apart, whatever their clocks say.
+    """Return a name for a new part; its random suffix keeps writers apart, whatever their clocks.
 
-    The time is for people. Nothing depends on the order of parts: of two rows of an image that
-    count alike, both were decided from the same draws.
+    The time is for people. Nothing depends on the order of parts: two equally valid rows of an
+    image were decided from the same draws.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
     return f"part-{stamp}-{uuid.uuid4().hex[:8]}.parquet"

@@ -1,7 +1,7 @@
-"""Where a command may write.
+"""The places where a command may write.
 
-Not into the copy of a folder that a job of Ray has, which goes with the job; and where a run starts
-over, not where something is.
+A Ray job's copy of a folder is refused, since it vanishes with the job; a run that starts over
+needs a place where nothing is.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _DATA_SECTIONS = ("data", "real", "generated", "train", "test")
 
 
 def refuse_relative(tree: Mapping[str, Any]) -> None:
-    """Refuse what a job would lose or cannot find; nothing outside of a job.
+    """Refuse paths that a Ray job would lose or cannot find; outside of a job, refuse nothing.
 
-    A relative output lies in the job's copy of the working directory, where the next job does not
-    look. A relative input is what `--working-dir` sent along, and so it must be there.
+    A relative output is in the job's copy of the working directory, where the next job does not
+    look. A relative input must be among the files that `--working-dir` sent.
 
     Args:
         tree: a configuration of any command, as plain values.
 
     Raises:
-        UserError: output.path is relative, or a relative path of data is not there.
+        UserError: output.path is relative, or a relative path of data does not exist.
     """
     if _VARIABLE not in os.environ:
         return
@@ -48,7 +48,7 @@ def refuse_relative(tree: Mapping[str, Any]) -> None:
 
 
 def refuse_relative_place(key: str, path: str) -> None:
-    """The same of one place that a command writes to."""
+    """Like `refuse_relative`, but for one place that a command writes to."""
     if _VARIABLE in os.environ and _is_relative(path):
         raise UserError(
             f"{key} {redact(path)} is relative, and this command runs as a job of Ray: it would "
@@ -61,7 +61,7 @@ def free_path(path: str, store: Store) -> str:
     """Return the first of PATH, PATH-2, PATH-3, ... at which there is nothing.
 
     Raises:
-        UserError: its store does not say.
+        UserError: its store does not answer.
     """
     stem = path.rstrip("/")
     try:

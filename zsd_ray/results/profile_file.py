@@ -15,7 +15,7 @@ from zsd_ray.storage.store import Store
 
 
 def read_profile(path: str, store: Store) -> TimeProfile | None:
-    """Read a profile; None where there is no such file.
+    """Read a profile; None if there is no such file.
 
     Raises:
         UserError: it cannot be read, or is no profile.
@@ -32,10 +32,10 @@ def read_profile(path: str, store: Store) -> TimeProfile | None:
 
 
 def write_profile(path: str, profile: TimeProfile, store: Store) -> None:
-    """Write a profile, whole or not at all; only another profile is replaced.
+    """Write a profile atomically; only another profile is replaced.
 
     Raises:
-        UserError: the place cannot be written to, or something else is there.
+        UserError: the path cannot be written to, or is another kind of file.
     """
     _refuse_other(path, store)
     folder, name = os.path.split(path)

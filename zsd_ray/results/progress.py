@@ -1,4 +1,4 @@
-"""How far a run is, from the scheduler's counters."""
+"""The progress of a run, from the scheduler's counters."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _WINDOW_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Progress:
-    """A moment of a run. Counts of images include those of an earlier, interrupted session.
+    """The progress of a run at one time. Counts of images include earlier, interrupted sessions.
 
-    stage: the part of the run that this is about, where it comes before the deciding; else None.
+    stage: the stage before the run's own images that this is about; else None.
     """
 
     n_images: int
@@ -41,7 +41,7 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """What is left at the present rate; None while nothing is decided."""
+        """Return the remaining time at the present rate; None while nothing is decided."""
         left = self.n_images - self.n_decided
         if left == 0:
             return 0.0
@@ -50,7 +50,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Before:
-    """What an earlier session of the same run had already decided."""
+    """The counts of earlier sessions of the same run."""
 
     n_decided: int = 0
     n_errors: int = 0
@@ -61,8 +61,8 @@ class Before:
 class ProgressMeter:
     """Turns counters into Progress; rates are those of the last seconds.
 
-    Counters may go back a little, where a scheduler that was started again knows less than the last
-    one did. Rates count what goes up: work that is done again is work.
+    Counters may go back a little, if a restarted scheduler knows less than the last one did. Rates
+    count all increases: repeated work is work.
     """
 
     def __init__(
@@ -72,14 +72,14 @@ class ProgressMeter:
         self._before = before
         self._clock = clock
         self._start = clock()
-        self._last = (0, 0)  # evaluations and images, as they were counted last
-        self._sum = (0, 0)  # all that they ever rose by
+        self._last = (0, 0)  # the last counts of evaluations and images
+        self._sum = (0, 0)  # the sums of all their increases
         self._window: deque[tuple[float, int, int]] = deque()
         self.seconds_to_first_score: float | None = None
 
     @property
     def seconds(self) -> float:
-        """Since this session began."""
+        """Return the seconds since this session began."""
         return self._clock() - self._start
 
     def read(
@@ -92,7 +92,7 @@ class ProgressMeter:
         n_scored: int,
         n_workers: int,
     ) -> Progress:
-        """Take this session's counters at this moment."""
+        """Take this session's current counters, and return its progress."""
         now = self._clock()
         if n_scored and self.seconds_to_first_score is None:
             self.seconds_to_first_score = now - self._start

@@ -1,4 +1,4 @@
-"""What a record says of its making: when, and with which software."""
+"""The provenance in records: time and software versions."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _PACKAGES = (
 
 
 def now() -> str:
-    """The time, as records have it."""
+    """Return the current time in the format of records."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def versions() -> dict[str, str]:
-    """What a record says of the software that it was made with."""
+    """Return the software versions for a record."""
     return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
 
 
 def git_commit() -> str | None:
-    """The commit of the source tree that this package runs from, if it is one."""
+    """Return the Git commit of the source tree that this package runs from, if any."""
     try:
         found = subprocess.run(
             ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],

@@ -1,7 +1,7 @@
-"""Records in JSON, as dataclasses: what is read back is of the types that were written.
+"""Records in JSON, as dataclasses: values that are read back have the types that were written.
 
-Keys that this version does not know are left out, so that a newer version's record can be looked
-at; a missing key, or a value of another type, is a `DamagedFile`.
+Keys that this version does not know are ignored, so that a newer version's record can be read; a
+missing key, or a value of another type, is a `DamagedFile`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def read_record(cls: type[T], content: bytes | str, shown: str, advice: str) -> 
 
     Args:
         cls: a dataclass of plain values.
-        shown: the file as messages say it; advice: what to do where it is none.
+        shown: the file's name in messages; advice: what to do if it is invalid.
 
     Raises:
         UserError: it is no JSON object.
@@ -38,7 +38,7 @@ def read_record(cls: type[T], content: bytes | str, shown: str, advice: str) -> 
 
 
 def as_record(cls: type[T], tree: Mapping[str, Any], shown: str, advice: str) -> T:
-    """The same of a JSON object that was parsed before."""
+    """Return a record, like `read_record`, but from a parsed JSON object."""
     try:
         # As JSON: of Python values, strict takes no mapping for a dataclass.
         found: T = _adapter(cls).validate_json(json.dumps(tree), strict=True)

@@ -1,4 +1,4 @@
-"""OUTPUT/run.json: what ran, on what, and how far it came."""
+"""OUTPUT/run.json: the record of a run: configuration, provenance and totals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RunFile:
     """The record of one run.
 
     config: the resolved configuration, as plain values.
-    identity: hash of everything that changes a number; identity_parts: what was hashed.
+    identity: hash of everything that changes a number; identity_parts: the hashed values.
     classes: the class names in class order.
     totals: images, errors, n_evaluations, n_spent, n_rows, seconds, and the metrics.
     """
@@ -43,10 +43,10 @@ class RunFile:
 
     @classmethod
     def from_json(cls, text: bytes | str, shown: str = "run.json") -> Self:
-        """The inverse; keys of a newer version are left out.
+        """Parse a record; keys of a newer version are ignored.
 
         Raises:
-            UserError: it is no record of a run; `shown` is what the message calls it.
+            UserError: it is no record of a run; `shown` is its name in the message.
         """
         found = read_record(cls, text, shown, _ADVICE)
         if (why := found._doubt()) is not None:
@@ -54,14 +54,14 @@ class RunFile:
         return found
 
     def part(self, name: str, shown: str) -> dict[str, Any]:
-        """One section of identity_parts, such as `model`; raises UserError where it is none."""
+        """Return one section of identity_parts, such as `model`; raises UserError if invalid."""
         found = self.identity_parts.get(name)
         if not isinstance(found, dict):
             raise DamagedFile(shown, f"identity_parts.{name} is no object", _ADVICE)
         return found
 
     def _doubt(self) -> str | None:
-        """Why these values, right by their types, cannot be a run's; None where they can."""
+        """Return why these values, of the right types, cannot be a run's; None if they can."""
         if not self.classes:
             return "classes is empty"
         if min(self.n_images, self.n_done) < 0:

@@ -1,4 +1,4 @@
-"""How a run is doing, from what it wrote: for any shell that reaches its output."""
+"""The status of a run, from its output: for any shell that reaches the output."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _LOOK_SECONDS = 8  # more than one beat
 
 @dataclass(frozen=True, kw_only=True)
 class RunStatus:
-    """A run from outside. What is not known, or not true any more, is None.
+    """The status of a run. Values that are unknown, or no longer true, are None.
 
     n_decided: images with a row, n_errors of them without a prediction.
-    silent: it should be running, and was not heard of for a minute.
+    silent: it should be running, but wrote no heartbeat for a minute.
     Rates are those of the last seconds of a running run, and of the whole of one that has ended.
     """
 
@@ -65,7 +65,7 @@ def read_status(
     now: datetime | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> RunStatus:
-    """Look at the run whose output is at `path`, or at what comes before it while it has not begun.
+    """Read the status of the run at `path`, or of a stage before it while it has not begun.
 
     A run whose last beat is old, or not written yet by our clock, is watched for some seconds.
 
@@ -107,9 +107,9 @@ def read_status(
 def _is_silent(
     path: str, store: Store, beat: Heartbeat, now: datetime, sleep: Callable[[float], None]
 ) -> bool:
-    """Whether a run that should be running gives no sign of life.
+    """Return whether a run that should be running writes no heartbeats.
 
-    Its clock is another machine's, so an age that cannot be is looked into.
+    Its clock is another machine's, so an impossible age is checked by watching.
     """
     age = (now - datetime.fromisoformat(beat.at)).total_seconds()
     if -BEAT_SECONDS <= age < SILENT_SECONDS:
@@ -118,7 +118,7 @@ def _is_silent(
 
 
 def _stages(path: str, store: Store) -> list[str]:
-    """The runs of its own that a run has in its output, in their order (screen, audit)."""
+    """Return the stages, runs of their own, in a run's output, in order (screen, audit)."""
     fs, root = store.open(path)
     found = store.ask(path, lambda: list_folder(fs, root.rstrip("/")))
     names = [posixpath.basename(entry.rstrip("/")) for entry in found]
@@ -128,7 +128,7 @@ def _stages(path: str, store: Store) -> list[str]:
 
 
 def _of_beat(run: RunFile, beat: Heartbeat | None, silent: bool) -> dict[str, Any]:
-    """The figures of a run that has not ended."""
+    """Return the figures of a run that has not ended."""
     if beat is None:
         return {"n_images": run.n_images, "n_decided": run.n_done, "n_errors": 0}
     progress = beat.progress
@@ -151,7 +151,7 @@ def _of_beat(run: RunFile, beat: Heartbeat | None, silent: bool) -> dict[str, An
 
 
 def _of_record(run: RunFile) -> dict[str, Any]:
-    """The figures of a run that has ended."""
+    """Return the figures of a run that has ended."""
     totals = run.totals
     seconds = totals.get("seconds", 0.0) - totals.get("stage_seconds", 0.0)
     return {

@@ -1,4 +1,4 @@
-"""What `zsd-ray plan` shows of a run's classes, so that a person sees a name at the wrong label."""
+"""The classes that `zsd-ray plan` shows, so that a person can spot a name at the wrong label."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DataLabel:
-    """A label of the data that a class stands for; name: what the data call it, if anything."""
+    """A label of the data that a class stands for; name: its name in the data, if any."""
 
     number: int
     name: str | None
@@ -17,8 +17,8 @@ class DataLabel:
 class ShownClass:
     """A class of the run.
 
-    model_labels: which of the model's own labels its prompts mean; empty where it reads text.
-    n_images: of the data set that have it; image_id, source: one of them, None where there is none.
+    model_labels: the model's own labels that its prompts stand for; empty if it reads text.
+    n_images: images of the data set with it; image_id, source: one of them, None if there is none.
     """
 
     number: int
@@ -33,7 +33,7 @@ class ShownClass:
 
 @dataclass(frozen=True)
 class ShownImage:
-    """An image with captions of its own; right: which of them fits, None where it is not known."""
+    """An image with its own captions; right: which of them fits, None if it is not known."""
 
     image_id: str
     source: str
@@ -44,9 +44,9 @@ class ShownImage:
 
 @dataclass(frozen=True)
 class PlanSample:
-    """The first few of a run's classes, or of its images where these have captions of their own.
+    """The first few of a run's classes, or of its images if these have their own captions.
 
-    names_from: who says what the classes are called.
+    names_from: the source of the classes' names.
     """
 
     names_from: str

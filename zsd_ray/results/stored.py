@@ -1,6 +1,6 @@
-"""What an output holds of earlier sessions: what counts, and what has to be put right first.
+"""The rows of earlier sessions in an output: which count, and which must be repaired first.
 
-Looking changes nothing, so that a plan may look. `Repairs.make` does the rest: it sets damaged
+Reading changes nothing, so a plan may read. `Repairs.make` does the rest: it sets damaged
 files aside, gives rows the labels that the data has now, and moves the rows of images that the
 data no longer has to OUTPUT/removed, from where they come back with their images.
 """
@@ -31,15 +31,15 @@ class Listed(Protocol):
     def __len__(self) -> int: ...
 
     def numbers_of(self, ids: list[str]) -> NDArray[np.int64]:
-        """The number of each image by its id, -1 where there is none."""
+        """Return the number of each image by its id, -1 if there is none."""
 
     def labels_of(self, numbers: NDArray[np.int64]) -> pa.Array:
-        """Labels by number, int32, null where an image has none."""
+        """Return labels by number, int32, null if an image has none."""
 
 
 @dataclass(frozen=True)
 class Damage:
-    """A damaged file. beside: files of the same part that go with it; again: what is done again."""
+    """A damaged file. beside: other files of the same part; again: the work that is repeated."""
 
     name: str
     why: str
@@ -49,10 +49,10 @@ class Damage:
 
 @dataclass(frozen=True)
 class Repairs:
-    """What has to be put right in an output before a session of its run.
+    """The repairs that an output needs before a session of its run.
 
     stale: parts with rows whose labels, or images, are not those of the data.
-    orphans: raw draws without their decisions, of a writer that was killed or is at it just now.
+    orphans: raw draws without decisions, whose writer was killed or is writing now.
     n_relabelled: such labels; n_gone: images that the data no longer has; n_back: those that it has
         again.
     """
@@ -68,7 +68,7 @@ class Repairs:
         return bool(self.damage or self.stale)
 
     def make(self, output: Output, listed: Listed) -> Iterator[str]:
-        """Put it right; yields a line about each thing that was wrong."""
+        """Make the repairs; yields one line about each."""
         for damage in self.damage:
             name = output.set_aside(damage.name, "damaged")
             for other in damage.beside:
@@ -95,7 +95,7 @@ class Repairs:
             yield f"the data has {_images(self.n_back)} again; their rows in removed/ count again"
 
     def remove_orphans(self, output: Output) -> None:
-        """Remove the raw draws whose decisions did not come in a whole session either."""
+        """Remove raw draws whose decisions were not written during a whole session either."""
         whole = set(output.part_names("decisions"))
         for name in self.orphans:
             if name.rpartition("/")[2] not in whole:
@@ -104,10 +104,9 @@ class Repairs:
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """What counts, if the repairs are made.
+    """The images that are done once the repairs are made.
 
-    done: numbers of images that need no more; again: ids of images with a row that are decided
-        again.
+    done: numbers of decided images; again: ids of images with a row that are decided again.
     """
 
     done: NDArray[np.int64]
@@ -128,7 +127,7 @@ def look(
     Args:
         identity, n_classes: of the run.
         raw_scores: whether it keeps raw draws; an image whose draws are damaged is decided again.
-        traced: gives the ids of the images whose draws the report shows, likewise.
+        traced: returns the ids of images whose draws the report shows; the same holds for them.
 
     Raises:
         StoreError: its store does not answer.
@@ -152,7 +151,7 @@ def look(
 
 
 class _Look:
-    """The rows of all parts, as they are read."""
+    """Collects the rows of all parts as they are read."""
 
     def __init__(self, output: Output, listed: Listed, n_classes: int) -> None:
         self.damage: list[Damage] = []
@@ -243,8 +242,8 @@ class _Look:
         self._names |= dict(zip(numbers[given_up].tolist(), names, strict=True))
 
     def _read(self, folder: str, part: str) -> tuple[pa.Table | None, str]:
-        """The columns that are needed here of a part, all of which was read; or why it is none:
-        nothing where it is gone, since another driver has just set it aside."""
+        """Read a part whole, and return the columns needed here, or a reason why it is damaged;
+        an empty result if it is gone, since another driver has just set it aside."""
         try:
             table = self._output.read_part(folder, part, n_classes=self._n_classes)
         except DamagedFile as error:
@@ -258,10 +257,10 @@ class _Look:
 
 
 def _corrected(rows: pa.Table, labels: pa.Array) -> pa.Table:
-    """Rows with other labels, and what follows from them."""
+    """Return rows with corrected labels and the columns that depend on them."""
     columns = {
         "label": labels,
-        # Null where either is: no label, or no prediction.
+        # Null if either is: no label, or no prediction.
         "correct": pc.equal(rows["prediction"], labels),
     }
     for name, column in columns.items():
@@ -271,7 +270,7 @@ def _corrected(rows: pa.Table, labels: pa.Array) -> pa.Table:
 
 
 def _differ(rows: pa.Table, now: pa.Table, name: str) -> NDArray[np.bool_]:
-    """Where a column of two tables is not the same; null and null are."""
+    """Return where a column differs between two tables; null equals null."""
     old, new = rows[name], now[name]
     both = pc.fill_null(pc.equal(old, new), False)
     neither = pc.and_(pc.is_null(old), pc.is_null(new))
@@ -280,8 +279,8 @@ def _differ(rows: pa.Table, now: pa.Table, name: str) -> NDArray[np.bool_]:
 
 
 def _rewrite(output: Output, part: str, listed: Listed) -> None:
-    """Put each row of one part where it belongs. Killed in between, it has rows twice, not never;
-    of two rows of an image one counts."""
+    """Move each row of one part to its place. If killed in between, rows exist twice, and none is
+    lost; of two rows of an image one counts."""
     rows, before = (_stored(output, folder, part) for folder in ("decisions", "removed"))
     both = pa.concat_tables([rows, before])
     numbers = listed.numbers_of(both["image_id"].to_pylist())

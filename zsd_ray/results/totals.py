@@ -24,10 +24,10 @@ def run_metrics(decisions: pa.Table) -> dict[str, Any]:
 
     Accuracy is over labelled images that have a prediction; an image with an error counts in
     `errors` and nowhere else. Class accuracy is the mean of each class's, over the classes that
-    have such images: `labelled_classes`. Evaluations an image are all that this model took, those
-    of a screen too. Figures without any image to stand on are None. Those of a screen, of groups,
-    of a class offset and of the best five are left out where there is no screen, no group, no
-    offset and no more than five classes to choose among.
+    have such images: `labelled_classes`. Evaluations per image are all those of this model, also
+    in a screen. Figures without any image are None. Those of a screen, of groups, of a class offset
+    and of the best five are left out if there is no screen, no group, no offset and no more than
+    five classes.
     """
     errors = pc.sum(pc.is_valid(decisions["error"])).as_py() or 0
     labelled = len(decisions) - decisions["correct"].null_count
@@ -53,7 +53,7 @@ def run_metrics(decisions: pa.Table) -> dict[str, Any]:
 
 
 def per_class_csv(decisions: pa.Table, classes: Sequence[str]) -> str:
-    """One line a class: images, right ones, accuracy and its Wilson 95% interval."""
+    """Return one CSV line per class: images, right ones, accuracy and its Wilson 95% interval."""
     labels, right = _labels_and_correct(decisions)
     counts, successes = per_class_accuracy(labels, right, len(classes))
     text = io.StringIO()
@@ -77,14 +77,14 @@ def _share(name: str, successes: int, trials: int) -> dict[str, float | None]:
 
 
 def _labels_and_correct(decisions: pa.Table) -> tuple[IntArray, Any]:
-    """Of the images that have a label and a prediction: (N,) and (N,) bool."""
-    rows = decisions.select(["label", "correct"])  # the others hold gigabytes
+    """Return label and correctness of images with label and prediction: (N,) and (N,) bool."""
+    rows = decisions.select(["label", "correct"])  # the other columns hold gigabytes
     rows = rows.filter(pc.is_valid(rows["correct"]))
     return rows["label"].to_numpy().astype(np.int64), rows["correct"].to_numpy()
 
 
 def _uncorrected_metrics(decisions: pa.Table) -> dict[str, Any]:
-    """Of the same draws without the class offset, where there is one."""
+    """Return the metrics of the same draws without the class offset, if there is one."""
     if "uncorrected" not in decisions.column_names:
         return {}
     known = pc.and_(pc.is_valid(decisions["uncorrected"]), pc.is_valid(decisions["label"]))

@@ -1,1 +1,1 @@
-"""Pruning rules: which classes of an image stay in the race."""
+"""Pruning rules, which decide the classes of an image that stay in the race."""

@@ -1,4 +1,4 @@
-"""Elimination with a promise: the best class is removed with probability at most alpha."""
+"""Elimination with a guarantee: the best class is removed with probability at most alpha."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from zsd_ray.stats.moderation import Prior
 class AnytimePruning(SequentialPruning):
     """The best class is removed with probability at most alpha (rules/anytime.py).
 
-    With the defaults an image ends once its leader is near enough to the best, which on hard images
-    is what ends it: smaller `indifference`, more evaluations (docs/measurements/statistics.md).
+    With the defaults an image also ends once its leader is near enough to the best, as most hard
+    images do: a smaller `indifference` takes more evaluations (docs/measurements/statistics.md).
     """
 
     rule: Literal["anytime"] = "anytime"
@@ -42,14 +42,14 @@ class Anytime(Sequential):
     most alpha / (K - 1), at whichever look (mixture.py), so with at most alpha in all. This is
     exact for independent normal differences of one variance without `moderated`, whose prior comes
     from the same scores; with it, and where variances change with t, it holds nearly
-    (benchmarks/error_control.py). What `max_draws` or an indifference stop then decide among
-    the classes left is outside the promise.
+    (benchmarks/error_control.py). The guarantee excludes decisions among the classes left at
+    `max_draws` or at an indifference stop.
 
     Args:
         n_classes: K, in the race at first.
-        alpha: of an image.
-        scale: of mean / standard deviation of a draw's difference, as classes are expected to
-            differ; it changes the cost and not the promise.
+        alpha: the error probability per image.
+        scale: the expected scale of mean / standard deviation of a draw's difference; it changes
+            the cost and not the guarantee.
         looks, moderated: as in `Sequential`.
     """
 

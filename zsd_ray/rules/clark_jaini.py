@@ -45,7 +45,7 @@ class ClarkJainiPruning(Stopping):
 
 
 class ClarkJaini:
-    """From draw `min_scores` on, remove each class that a t-test tells from the leader.
+    """From draw `min_scores` on, remove each class that a t-test finds worse than the leader.
 
     After every draw, each surviving class is compared with the class of least mean score by a
     two-sided paired t-test, and removed where p < `p_value`. An image is decided when one class is
@@ -65,7 +65,7 @@ class ClarkJaini:
 
     def look(self, scores_NK: NDArray[np.float64], seen: int) -> Verdict:
         first, last = self.next_look(seen), min(len(scores_NK), self.max_draws)
-        # Running sums: many looks cost what one costs, and each is the same, to the last bit,
+        # Running sums: many looks cost as much as one, and each is the same, to the last bit,
         # whatever comes behind it.
         totals = scores_NK[:last].cumsum(axis=0)
         leaders = totals[first - 1 :].argmin(axis=1).tolist()
@@ -88,7 +88,7 @@ class ClarkJaini:
         return Verdict(last, keep, "max-scores" if last >= self.max_draws else None)
 
     def _worse(self, scores_NK: NDArray[np.float64], leader: int, first: int) -> NDArray[np.bool_]:
-        """Which classes a paired t-test tells from the leader, at each look from `first` to N.
+        """Return the classes that a paired t-test finds worse, at each look from `first` to N.
 
         |t| > c, squared and freed of its fractions. The leader itself, 0 > 0, is never found; a
         constant difference always is, as by scipy.stats.ttest_rel.
@@ -107,13 +107,13 @@ class ClarkJaini:
 
 @lru_cache(maxsize=16)
 def _factors(p_value: float, max_draws: int) -> NDArray[np.float64]:
-    """By the number of draws n = 0, 1, ...: n, and c^2 / (n - 1).
+    """Return n and c^2 / (n - 1) for each number of draws n = 0, 1, ...
 
     c is the |t| of n - 1 degrees of freedom beyond which a two-sided test has p < `p_value`.
     """
     from scipy.special import stdtrit  # a configuration is read without it
 
     n = np.arange(max_draws + 1, dtype=np.float64)
-    factor = np.full(max_draws + 1, np.nan)  # less than two draws tell nothing
+    factor = np.full(max_draws + 1, np.nan)  # fewer than two draws allow no test
     factor[2:] = stdtrit(n[2:] - 1, p_value / 2) ** 2 / (n[2:] - 1)
     return np.stack([n, factor])

@@ -30,7 +30,7 @@ class NoPruning(Pruning):
 
 
 class EveryDraw:
-    """One look, after the last draw."""
+    """A rule with one look, after the last draw."""
 
     def __init__(self, draws: int) -> None:
         self.max_draws = draws

@@ -25,7 +25,7 @@ class Gaps:
 
     @classmethod
     def of(cls, scores_NK: Array) -> Gaps:
-        """From scores that are paired by draw."""
+        """Return the gaps of scores that are paired by draw."""
         n = np.full(scores_NK.shape[1], float(len(scores_NK)))
         leader = int(scores_NK.sum(axis=0).argmin())
         gap = scores_NK - scores_NK[:, leader, None]
@@ -35,7 +35,7 @@ class Gaps:
 
     @property
     def others(self) -> NDArray[np.bool_]:
-        """(K,) bool, false for the leader."""
+        """Return a (K,) bool mask, false for the leader."""
         others = np.ones(len(self.n), dtype=bool)
         others[self.leader] = False
         return others

@@ -1,4 +1,4 @@
-"""Successive halving: the worse half goes after each round, the draws of a round double."""
+"""Successive halving: each round removes the worse half; the draws of a round double."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class HalvingPruning(Stopping):
 
 
 class SuccessiveHalving:
-    """Keep the `keep` best of the classes after `first`, 2 first, 4 first ... draws in all.
+    """Keep the best share `keep` of the classes after `first`, 2 first, 4 first ... draws in all.
 
     Karnin, Koren & Somekh 2013, Algorithm 1, with nested draws: rounds cost about the same, as
-    half the classes get twice the draws. No test, and no promise for one image; the number of
-    evaluations is the same for all.
+    half the classes get twice the draws. No test, and no guarantee for one image; the number of
+    evaluations is the same for all images.
 
     Args:
         keep: share of classes that stays at each round, rounded up.

@@ -1,4 +1,4 @@
-"""Stop where the leader can be little worse than the best: near-ties are not worth their draws."""
+"""A stop at near-ties: where the leader can be only a little worse than the best class."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ALPHA = 0.05
 class Stopping(Pruning):
     """Base of the sections of rules that can stop at a near-tie.
 
-    indifference: also stop where the leader can be worse than the best class by no more than so
-    many standard deviations of one draw's difference (`WithIndifference`)."""
+    indifference: also stop where the leader can be worse than the best class by at most this many
+    standard deviations of one draw's difference (`WithIndifference`)."""
 
     indifference: float | None = Field(None, gt=0)
 
     @abstractmethod
     def plain(self, n_classes: int) -> Rule:
-        """The rule without that stop."""
+        """Return the rule without that stop."""
 
     def make(self, n_classes: int) -> Rule:
         rule = self.plain(n_classes)
@@ -36,7 +36,7 @@ class Stopping(Pruning):
 
 
 class WithIndifference:
-    """Another rule, which also stops where the leader's regret is bounded ("indifferent").
+    """Wraps a rule to also stop where the leader's regret is bounded ("indifferent").
 
     The regret, how much lower the best class's mean is than the leader's, is below `delta`
     standard deviations of one draw's difference when this holds against every class left; each
@@ -44,7 +44,7 @@ class WithIndifference:
     delta-optimal among the classes left with probability 1 - ALPHA, however often one looks.
 
     Args:
-        rule: whose looks these are.
+        rule: the wrapped rule, whose looks are used.
         delta: in standard deviations of a single draw's paired difference.
         n_classes: K, in the race at first; ALPHA is shared among K - 1 bounds.
     """
@@ -59,7 +59,7 @@ class WithIndifference:
         return self._rule.next_look(n_draws)
 
     def look(self, scores_NK: NDArray[np.float64], seen: int) -> Verdict:
-        # One look at a time: this rule may stop where the other would go on.
+        # One look at a time: this rule may stop where the other would continue.
         scores = scores_NK[: self.next_look(seen)]
         verdict = self._rule.look(scores, seen)
         if verdict.stop_reason is not None:

@@ -2,7 +2,7 @@
 
 Differences are N(mu, sigma^2), both unknown. Under the alternative mu / sigma is N(0, scale^2), a
 normal mixture (Robbins 1970); sigma^2 has a moderated prior (moderation.py), or with df 0 the
-scale-invariant one. Then the likelihood of all that was seen, averaged over the alternative, over
+scale-invariant one. Then the likelihood of the differences, averaged over the alternative, over
 that at mu = 0 is
 
     (1 + n scale^2)^(-1/2) (1 - S^2 g / (d s^2 + V))^(-(n + d) / 2),   g = scale^2 / (1 + n scale^2)
@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 
 
 def log_evidence(gaps: Gaps, prior: Prior, scale: float) -> Array:
-    """log of the evidence that each class is worse than the leader, (K,) float64.
+    """Return the log evidence that each class is worse than the leader, (K,) float64.
 
     Args:
         scale: of mu / sigma under the alternative.
@@ -46,10 +46,11 @@ def log_evidence(gaps: Gaps, prior: Prior, scale: float) -> Array:
 
 
 def half_width(gaps: Gaps, prior: Prior, scale: float, alpha: float) -> tuple[Array, Array]:
-    """Of a confidence sequence for each mean, 1 - alpha over all times: (K,), infinite at first.
+    """Return the half width of a confidence sequence for each mean, at 1 - alpha over all times.
 
-    Where the ratio above, for differences less m and with both halves, stays below 1 / alpha. Also
-    returns the moderated standard deviation of an observation, (K,).
+    It is (K,), infinite at first, and holds the m for which the ratio above, of differences less m
+    and with both halves, stays below 1 / alpha. Also returns the moderated standard deviation of an
+    observation, (K,).
     """
     n, df = gaps.n, gaps.n + prior.df
     about = prior.df * prior.variance + gaps.squares

@@ -1,4 +1,4 @@
-"""Elimination by a fixed-sample paired t-test at each look: cheap, and without a promise."""
+"""Elimination by a fixed-sample paired t-test at each look: cheap, and without a guarantee."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class PairedTPruning(SequentialPruning):
 
 
 class PairedT(Sequential):
-    """Remove a class where a two-sided paired t-test tells it from the leader, p < `p_value`.
+    """Remove a class if a two-sided paired t-test finds it worse than the leader, p < `p_value`.
 
     The test of Clark & Jaini 2023, Algorithm 1 (clark_jaini.py has theirs to the letter), at looks
-    of one's choice, with moderated variances if wanted (Smyth 2004, section 4: t with the prior's
-    degrees of freedom added). Each look is another chance to err, so the best class falls more
-    often than p_value says: fewer looks, fewer errors.
+    set by the configuration, with moderated variances if wanted (Smyth 2004, section 4: t with the
+    prior's degrees of freedom added). Each look is another chance to err, so the best class falls
+    more often than p_value says: fewer looks, fewer errors.
     """
 
     def __init__(self, p_value: float, looks: Looks, moderated: bool) -> None:
@@ -43,7 +43,7 @@ class PairedT(Sequential):
         return -self._p_value
 
     def evidence(self, gaps: Gaps, prior: Prior) -> NDArray[np.float64]:
-        """Minus the p-value; -1 for a class that is ahead of the leader."""
+        """Return minus the p-value; -1 for a class that is ahead of the leader."""
         from scipy.special import stdtr  # a configuration is read without it
 
         df = gaps.n - 1 + prior.df

@@ -1,4 +1,4 @@
-"""What a pruning rule is: its keys in a configuration, and its looks at the classes of an image."""
+"""The interface of pruning rules: configuration keys, and looks at the classes of an image."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from zsd_ray.settings.section import Section
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a look at the scores decided.
+    """The decision of a look at the scores.
 
-    n_draws: the draws that it saw.
+    n_draws: the draws that it used.
     keep: (K,) bool, which classes stay; at least one does.
-    stop_reason: why the image is decided now, or None to draw on.
-    ranking: (K,) which class is first, second, ... where that is no matter of mean scores; only of
-        a look that stops and keeps all.
+    stop_reason: why the image is decided now, or None to continue drawing.
+    ranking: (K,) the first, second, ... class, if the ranking is not by mean scores; only of a
+        look that stops and keeps all.
     """
 
     n_draws: int
@@ -49,11 +49,11 @@ class Rule(Protocol):
 
 
 class Pruning(Section):
-    """A `pruning` section: the keys of one rule, told apart by `rule`.
+    """A `pruning` section: the keys of one rule, selected by `rule`.
 
     Attributes:
-        first_look_key: the key that says when it looks first; None: its keys fix that.
-        gone: keys that earlier versions had, with the values that they still have in identities.
+        first_look_key: the key that sets the first look; None: other keys fix it.
+        gone: keys of earlier versions, with the values that they still have in identities.
     """
 
     first_look_key: ClassVar[str | None] = None
@@ -64,22 +64,22 @@ class Pruning(Section):
     @property
     @abstractmethod
     def most_draws(self) -> int:
-        """Draws that an image can come to."""
+        """The largest number of draws of an image."""
 
     @property
     def first_look(self) -> int:
-        """Draws before the first look."""
+        """The number of draws before the first look."""
         return self.make(2).next_look(0)
 
     @abstractmethod
     def make(self, n_classes: int) -> Rule:
-        """The rule, for images with so many classes in the race."""
+        """Return the rule for images with `n_classes` classes in the race."""
 
     def not_before(self, n_draws: int) -> Self:
-        """The same section with its first look after `n_draws` or more.
+        """Return this section with its first look after `n_draws` or more.
 
         Raises:
-            ValueError: it looks or ends before, as its own keys say.
+            ValueError: its own keys set a look or the end before that.
         """
         if self.first_look >= n_draws:
             return self

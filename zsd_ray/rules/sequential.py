@@ -1,4 +1,4 @@
-"""Elimination by a test of each class against the leader: what such rules have in common."""
+"""The common part of rules that test each class against the leader."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SequentialPruning(Stopping):
     """Tests of each class against the leader (rules/sequential.py).
 
     Looks come after every draw from `min_draws` on, or each after `growth` times the draws of the
-    last. `moderated` variances lean on those of the other classes.
+    last. `moderated` variances are shrunk towards those of the other classes.
     """
 
     first_look_key: ClassVar[str | None] = "min_draws"
@@ -43,13 +43,13 @@ class SequentialPruning(Stopping):
 
     @property
     def looks(self) -> Looks:
-        """When the rule looks."""
+        """The looks of the rule."""
         return Looks(self.min_draws, self.growth, self.max_draws)
 
     @model_validator(mode="before")
     @classmethod
     def _of_earlier_versions(cls, value: Any, info: ValidationInfo) -> Any:
-        """Read what an earlier version saved, where its further keys changed nothing."""
+        """Accept a section of an earlier version if its further keys have no effect."""
         if not isinstance(value, Mapping) or not (info.context or {}).get(SAVED):
             return value
         for key, default in cls.gone.items():
@@ -70,10 +70,10 @@ class SequentialPruning(Stopping):
 
 
 class Sequential(ABC):
-    """Removes, at each look, what the test tells from the leader; the last look ends the image.
+    """Removes, at each look, classes that the test finds worse; the last look ends the image.
 
     Args:
-        looks: when, up to the last draw; then the least mean wins.
+        looks: the looks, up to the last draw; then the least mean wins.
         moderated: whether variances are moderated, by those of the classes that are left.
     """
 
@@ -99,7 +99,7 @@ class Sequential(ABC):
         return Verdict(n, keep, "max-draws" if n >= self.max_draws else None)
 
     def gaps(self, scores_NK: Array) -> tuple[Gaps, Prior]:
-        """The differences from the leader, and what is believed of their variances."""
+        """Return the differences from the leader, and the prior of their variances."""
         gaps = Gaps.of(scores_NK)
         if not self._moderated:
             return gaps, NOTHING
@@ -111,8 +111,8 @@ class Sequential(ABC):
     @property
     @abstractmethod
     def enough(self) -> float:
-        """The evidence from which on a class is removed."""
+        """Return the evidence at which a class is removed."""
 
     @abstractmethod
     def evidence(self, gaps: Gaps, prior: Prior) -> NDArray[np.float64]:
-        """How surely each class is worse than the leader, (K,); more is surer."""
+        """Return the evidence that each class is worse than the leader, (K,)."""

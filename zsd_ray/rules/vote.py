@@ -38,7 +38,7 @@ class VotePruning(Pruning):
 
 
 class Vote:
-    """Each level votes for its class of least mean score; most votes win.
+    """A rule in which each level votes for its class of least mean score; most votes win.
 
     The paper leaves ties open: they go to the class of the better mean rank over levels, and then
     to the one of the smaller number. One look, after the last draw.

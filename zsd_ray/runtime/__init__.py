@@ -1,1 +1,1 @@
-"""The Ray shell: driver, scheduler, model workers and sink; only here is ray named."""
+"""The Ray shell: driver, scheduler, model workers and sink; only this package imports ray."""

@@ -1,4 +1,4 @@
-"""The connection to a Ray cluster: one that runs, or a private one on this machine."""
+"""The connection to a Ray cluster: a running one, or a private one on this machine."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def cluster(config: ClusterConfig, device: str) -> Iterator[None]:
     """Connect to `cluster.address`, or start a private Ray; leave a Ray that already runs here.
 
     Args:
-        device: model.device of what the workers will load.
+        device: the workers' model.device.
 
     Raises:
         UserError: nothing answers, or this machine cannot hold the workers, or they ask for no GPU
             and for a CUDA device.
-        RunBrokenError: Ray itself failed inside this context. What was raised in another process
-            is raised as it was there.
+        RunBrokenError: Ray itself failed inside this context. An exception of another process is
+            raised unchanged.
     """
     _check_device(config, device)
     with _plain_errors():
@@ -43,21 +43,21 @@ def cluster(config: ClusterConfig, device: str) -> Iterator[None]:
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Turn Ray's errors into what they are about."""
+    """Replace Ray's errors by the errors that caused them."""
     try:
         yield
     except RayTaskError as error:
         if isinstance(error.cause, RayError) and type(error.cause) is not RayError:
             raise _broken(error.cause) from error
         if type(error.cause) is RayError or not isinstance(error.cause, Exception):
-            raise  # it could not travel; its text did
+            raise  # it could not be pickled, only its text
         raise error.cause from error
     except RayError as error:
         raise _broken(error) from error
 
 
 def _broken(error: RayError) -> RunBrokenError:
-    return RunBrokenError(f"{last_line(error)}; run the same command again to go on")
+    return RunBrokenError(f"{last_line(error)}; run the same command again to resume")
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def _connected(config: ClusterConfig, device: str) -> Iterator[None]:
 
 @contextmanager
 def _own_handlers() -> Iterator[None]:
-    """Keep this process's handlers of signals while Ray starts, and let a signal wait for that.
+    """Keep this process's signal handlers while Ray starts, and delay a signal until it has.
 
     Ray puts handlers of its own in their place, which end the process before anything is written;
     a start that is broken off may leave processes behind. A second signal is not kept waiting.
@@ -113,7 +113,7 @@ def _own_handlers() -> Iterator[None]:
 
 
 def _ignore(handler: object) -> None:
-    """Instead of Ray's own way to set a handler."""
+    """Do nothing; replaces Ray's own function that sets a signal handler."""
 
 
 def _connect(address: str) -> None:
@@ -144,7 +144,7 @@ def _check_device(config: ClusterConfig, device: str) -> None:
 
 
 def _check_gpus(config: ClusterConfig, device: str) -> None:
-    """Refuse what a cluster that cannot grow will never hold."""
+    """Refuse workers that need more GPUs than a cluster of fixed size has."""
     if config.address is not None:
         return
     have = ray.cluster_resources().get("GPU", 0)

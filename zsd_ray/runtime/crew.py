@@ -1,4 +1,4 @@
-"""Workers that do independent pieces of work on a Ray cluster, in order of the pieces."""
+"""Workers that do independent tasks on a Ray cluster, with results in the order of the tasks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RETRIES = 3
 
 @ray.remote(max_restarts=-1, max_task_retries=_RETRIES)
 class _Worker:
-    """Does pieces; where its process or node is lost, Ray starts it elsewhere and asks again."""
+    """Does tasks; if its process or node is lost, Ray restarts it elsewhere and asks again."""
 
     def __init__(self, make: bytes, gpus: float, device: str) -> None:
         self._make = make
@@ -32,10 +32,10 @@ class _Worker:
         self._work: Work[Any, Any] | None = None
 
     def ready(self) -> None:
-        """Answered once this worker has a place."""
+        """Return once this worker has a place."""
 
     def do(self, piece: Any) -> Any:
-        # Not in __init__: what it raises there reaches nobody as itself.
+        # Not in __init__: exceptions there reach the caller as other types.
         if self._work is None:
             resources.check_gpu(self._gpus, self._device)
             self._work = ray.get(ray.cloudpickle.loads(self._make))()
@@ -44,23 +44,23 @@ class _Worker:
 
 @dataclass(frozen=True)
 class Crew:
-    """A `DoAll` on a Ray cluster: as many workers as there are pieces for, up to workers.max."""
+    """A `DoAll` on a Ray cluster: one worker per task, up to workers.max."""
 
     config: ClusterConfig
     device: str = "auto"
 
     def __call__(self, make: Callable[[], Work[Any, Any]], pieces: Sequence[Any]) -> Iterator[Any]:
-        """Yield the result of each piece, in the order of the pieces; ends its workers at the end.
+        """Yield the result of each task, in the order of the tasks; ends its workers at the end.
 
         Raises:
-            UserError: the cluster cannot be reached, or what a piece raised.
-            RunBrokenError: a worker was lost again and again over one piece.
+            UserError: the cluster cannot be reached, or a task raised it.
+            RunBrokenError: workers were lost repeatedly over one task.
         """
         if not pieces:
             return
         with cluster(self.config, self.device):
             n_workers = min(self.config.workers.max, -(-len(pieces) // _IN_FLIGHT))
-            # Kept here, for workers that are started again read it. As bytes, because Ray cannot
+            # Kept here, since restarted workers read it. As bytes, because Ray cannot
             # know that and prints a line about it.
             kept = ray.put(make)
             shared = ray.cloudpickle.dumps(kept)
@@ -79,11 +79,11 @@ class Crew:
 
 
 def _in_order(workers: Sequence[Any], pieces: Sequence[Any]) -> Iterator[Any]:
-    """Give out pieces on demand and yield their results in order, with bounded memory."""
-    # Work goes to those alone that have a place: a cluster may never hold them all.
+    """Give out tasks on demand and yield their results in order, with bounded memory."""
+    # Only workers with a place get tasks: a cluster may never hold them all.
     starting = {worker.ready.remote(): worker for worker in workers}
     idle: list[Any] = []
-    asked: dict[Any, tuple[int, Any]] = {}  # the answer to come: piece, and the worker asked
+    asked: dict[Any, tuple[int, Any]] = {}  # the pending answer: task, and the worker asked
     done: dict[int, Any] = {}
     given = yielded = 0
     while yielded < len(pieces):
@@ -112,7 +112,7 @@ def _result(answer: Any) -> Any:
     except RayActorError as error:
         raise RunBrokenError(
             f"a worker is lost again and again ({last_line(error)}); run the same command again "
-            "to go on"
+            "to resume"
         ) from error
     except RayError as error:
-        raise RunBrokenError(f"{last_line(error)}; run the same command again to go on") from error
+        raise RunBrokenError(f"{last_line(error)}; run the same command again to resume") from error

@@ -35,11 +35,11 @@ OnWarning = Callable[[str], None]
 def run_on_ray(plan: Plan, on_progress: OnProgress, on_warning: OnWarning) -> Counters:
     """Decide every image of `plan.todo` on a Ray cluster, and write the rows.
 
-    Whatever ends it, decided rows are written and no actor of this run is left.
+    However it ends, decided rows are written and no actor of this run is left.
 
     Args:
         on_progress: called a few times a second with the counters and the number of workers.
-        on_warning: called with one line about what went wrong while the run goes on.
+        on_warning: called with one line about each problem while the run continues.
 
     Raises:
         UserError: the cluster cannot be reached, or cannot hold the workers.
@@ -67,7 +67,7 @@ class _Run:
         self._sink: Any = Sink.options(**here).remote(  # type: ignore[attr-defined]
             plan.output, config.output.raw_scores
         )
-        # A scheduler that is started again reads both, so the driver keeps them. As bytes, because
+        # A restarted scheduler reads both, so the driver keeps them. As bytes, because
         # Ray cannot know that and prints a line about it.
         self._plan = ray.put(plan)
         shared = ray.cloudpickle.dumps((self._plan, self._sink))
@@ -88,7 +88,7 @@ class _Run:
         try:
             self._watch()
         except BaseException:
-            # Also after Ctrl-C in a Ray that lives on. The output may be away: not for ever.
+            # Also after Ctrl-C in a Ray that lives on. The output may be unreachable: with a limit.
             self._end(seconds=_LAST_SECONDS)
             raise
         counters = self._end(seconds=None)
@@ -117,7 +117,7 @@ class _Run:
             self._fleet.resize(max(self._workers.min, min(useful, self._workers.max)), idle)
 
     def _ask(self) -> bool:
-        """Ask the schedulers for their states; False while one is away, being started again."""
+        """Update the schedulers' states; returns False while one is being restarted."""
         self._asked = self._asked or [s.progress.remote() for s in self._schedulers]
         ready, _ = ray.wait(self._asked, num_returns=len(self._asked), timeout=POLL_SECONDS)
         if len(ready) < len(self._asked):
@@ -127,17 +127,17 @@ class _Run:
         try:
             self._states = ray.get(self._asked)
         except RayTaskError:
-            raise  # a fault of the scheduler, and no scheduler that is lost
+            raise  # a fault in the scheduler, which is not lost
         except RayError as error:
             raise self._broken(f"a scheduler failed ({last_line(error)})") from error
         self._asked, self._heard = [], time.monotonic()
         return True
 
     def _broken(self, what: str) -> RunBrokenError:
-        return RunBrokenError(f"{what}; run the same command again to go on")
+        return RunBrokenError(f"{what}; run the same command again to resume")
 
     def _end(self, seconds: float | None) -> Counters:
-        """Have everything known so far written, within `seconds`, and end every actor."""
+        """Write all decided rows and checkpoints, within `seconds`, and end every actor."""
         self._fleet.end()
         counters = Counters()
         drains = [scheduler.drain.remote() for scheduler in self._schedulers]

@@ -1,4 +1,4 @@
-"""The model workers of one run: as many as there is work for, replaced where they are lost."""
+"""The model workers of one run: started as there is work for them, and replaced when lost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PREPARE_FACTOR = 10.0  # of cluster.hang_seconds, for the prompts of a whole ru
 @dataclass
 class _Worker:
     actor: Any
-    answer: Any  # of the call that it is busy with; None: it waits for the prompts
+    answer: Any  # of its current call; None: it waits for the prompts
     task: str  # "start", "wait", "encode", "bind", "ready" or "run"
     node: str = ""
     since: float = 0.0  # when it was given this task
@@ -37,11 +37,11 @@ class _Worker:
 class Fleet:
     """Starts, watches, replaces and releases workers; every method returns within seconds.
 
-    A worker that has no place yet makes Ray's autoscaler add a node. One that is lost is replaced
-    under a new name, so what it says later is known to be stale.
+    A worker that has no place yet makes Ray's autoscaler add a node. A lost worker is replaced
+    under a new name, so its later answers are known to be stale.
 
     Args:
-        schedulers: each worker asks all of them, from its own on.
+        schedulers: each worker asks all of them in turn, starting with its own.
         on_warning: called with one line for each worker that is lost.
     """
 
@@ -59,17 +59,17 @@ class Fleet:
         self._failures = 0  # starts that failed since one went well
         self._crashes = 0  # workers that died since the last micro-batch came back
         self._n_micro_batches = 0
-        self._reason = ""  # why the last worker failed
+        self._reason = ""  # the reason of the last worker's failure
         self._error: RayError | None = None  # the last that one raised
         self._passed_on: set[str] = set()
 
     @property
     def n_running(self) -> int:
-        """Workers that score."""
+        """The number of workers that score."""
         return sum(worker.task == "run" for worker in self._workers.values())
 
     def resize(self, wanted: int, idle: Sequence[str]) -> None:
-        """Start workers up to `wanted`; end what is more, those first that have no place yet."""
+        """Start workers up to `wanted`, or end surplus ones, first those without a place."""
         surplus = len(self._workers) - wanted
         pending = [name for name, worker in self._workers.items() if worker.task == "start"]
         for name in [*pending, *idle][: max(0, surplus)]:
@@ -79,13 +79,13 @@ class Fleet:
             self._start()
 
     def watch(self, seconds: float, n_micro_batches: int) -> None:
-        """Wait at most `seconds` for something to happen, and see to it.
+        """Wait at most `seconds` for events of the workers, and handle them.
 
         Args:
-            n_micro_batches: that came back so far, to tell a bad run from a bad moment.
+            n_micro_batches: micro-batches answered so far; without progress, failures end the run.
 
         Raises:
-            RunBrokenError: workers fail again and again, and nothing comes back.
+            RunBrokenError: workers fail repeatedly, and no micro-batch is answered.
         """
         if n_micro_batches != self._n_micro_batches:  # a restarted scheduler may count less
             self._n_micro_batches, self._crashes, self._failures = n_micro_batches, 0, 0
@@ -106,7 +106,7 @@ class Fleet:
             raise RunBrokenError(f"every worker is lost ({self._reason})") from self._error
 
     def end_overdue(self, names: Iterable[str]) -> None:
-        """Give up workers that should have answered, but for those whose file store is away."""
+        """Give up workers that are overdue, except those whose file store does not answer."""
         asked = {}
         for name in names:
             if name in self._workers:
@@ -125,7 +125,7 @@ class Fleet:
                 self._lost(name, "it does not answer", scored and worker.node not in leaving)
 
     def pass_on(self, notes: Iterable[str]) -> None:
-        """Warn of what workers said, once each."""
+        """Report each distinct warning of the workers once."""
         for note in notes:
             if note not in self._passed_on:
                 self._passed_on.add(note)
@@ -169,7 +169,7 @@ class Fleet:
         self._set_to_work()
 
     def _set_to_work(self) -> None:
-        """Let workers that wait score, or one of them encode the prompts first."""
+        """Let waiting workers score, after one of them has encoded the prompts."""
         waiting = [worker for worker in self._workers.values() if worker.task == "wait"]
         if self._conditioning is None:
             encoding = any(worker.task == "encode" for worker in self._workers.values())
@@ -196,7 +196,7 @@ class Fleet:
         if isinstance(cause, UserError) and not self._n_micro_batches:
             raise cause  # nothing is scored yet, and every worker will say the same
         self._error = error
-        reason = last_line(error).split(". ")[0]  # Ray goes on about what it might have been
+        reason = last_line(error).split(". ")[0]  # the rest is Ray's list of possible causes
         scored = worker.task == "run"
         self._failures += not scored
         gone = isinstance(error, ActorUnavailableError) or "node has died" in str(error)
@@ -204,7 +204,7 @@ class Fleet:
         self._set_to_work()
 
     def _leave(self, leaving: set[str]) -> None:
-        """Take back the work of nodes that are about to go, while they still answer."""
+        """Take back the work of nodes that are about to leave, while they still answer."""
         for name, worker in list(self._workers.items()):
             if worker.node in leaving:
                 self._lost(name, "its node is leaving", blame=False)
@@ -221,7 +221,7 @@ class Fleet:
         self._crashes += blame
         self._reason = reason
         in_a_row = max(self._failures, self._crashes - 1)
-        if in_a_row > 0:  # one crash may be chance, and is made good at once
+        if in_a_row > 0:  # one crash may be chance: replaced at once
             delay = min(_LONGEST_DELAY, 2.0 ** (in_a_row - 1))
             self._start_after = time.monotonic() + delay
         self._on_warning(f"{name} is lost ({reason})")
@@ -234,7 +234,7 @@ class Fleet:
 
     def _tell_lost(self, name: str, blame: bool) -> None:
         for scheduler in self._schedulers:
-            # Not waited for: a scheduler that is being started again hears of it later.
+            # Not waited for: a scheduler that is being restarted is notified later.
             scheduler.lose.remote(name, blame)
 
 

@@ -1,4 +1,4 @@
-"""What Ray exports for Prometheus; cluster/grafana-dashboard.json draws it.
+"""The metrics that Ray exports for Prometheus; cluster/grafana-dashboard.json draws them.
 
 Ray puts `ray_` before each name and `_total` behind a counter's.
 """
@@ -39,7 +39,7 @@ class Metrics:
     """The metrics of one scheduler, tagged with the run's output.
 
     Args:
-        counters: what it begins with, exported before.
+        counters: the initial counters, which were exported before.
     """
 
     def __init__(self, run: str, counters: Counters) -> None:
@@ -52,7 +52,7 @@ class Metrics:
         self._before = asdict(counters)
 
     def update(self, counters: Counters, **gauges: int) -> None:
-        """Export the counters and gauges of this moment."""
+        """Export the present counters and gauges."""
         now = asdict(counters)
         for key, counter in self._counters.items():
             if now[key] > self._before[key]:
@@ -63,14 +63,14 @@ class Metrics:
 
 
 class WorkerMetrics:
-    """How a worker's time is spent."""
+    """Metrics of how a worker's time is spent."""
 
     def __init__(self, run: str) -> None:
         self._run = {"run": run}
         self._counters = {key: _counter(*about) for key, about in WORKER_COUNTERS.items()}
 
     def add(self, busy: float, wait: float) -> None:
-        """Count seconds."""
+        """Add seconds to a kind of time."""
         for key, seconds in {"busy": busy, "wait": wait}.items():
             if seconds > 0:
                 self._counters[key].inc(seconds, self._run)

@@ -43,15 +43,15 @@ class ModelWorker:
         self._metrics = WorkerMetrics(redact(config.output.path))
         self._scorer: Scorer
         self._notes: list[str] = []
-        # A worker's own output is seen by nobody: what it warns of goes to the user.
+        # Nobody sees a worker's own output: its warnings go to the user.
         warnings.showwarning = self._note  # type: ignore[assignment]
 
     def ready(self) -> str:
         """Load the model, and return the id of the node that this worker is on.
 
         Raises:
-            UserError: it is another model than the driver planned for, cannot be loaded, or torch
-                cannot use the GPU that this worker was given.
+            UserError: the model is not the planned one or cannot be loaded, or torch cannot use
+                the GPU that this worker was given.
         """
         import torch
 
@@ -73,16 +73,16 @@ class ModelWorker:
     def encode_prompts(
         self, prompts: list[str], dataset: Any, images: list[int]
     ) -> tuple[Conditioning, list[str]]:
-        """Conditioning of every prompt, and of the empty one where it normalises; done by one
-        worker, shared through the object store.
+        """Encode every prompt, and the empty one if it normalises; one worker does so for all,
+        who share the result through the object store.
 
-        Before that, what the run demands of the model's numbers is checked on `images`.
+        Before that, the model's numerical accuracy is checked on `images`, if the run asks for it.
 
         Returns:
-            The conditioning, and what it warned of.
+            The conditioning, and the warnings.
 
         Raises:
-            UserError: it is not so.
+            UserError: the model is less accurate than demanded.
         """
         from zsd_ray.methods.method import texts
         from zsd_ray.scoring.model_check import demand
@@ -93,7 +93,7 @@ class ModelWorker:
         return encoded, self._take_notes()
 
     def bind(self, dataset: Any, conditioning: Conditioning, names: Sequence[str]) -> list[str]:
-        """Make the model ready to score for these classes; returns what it warned of."""
+        """Make the model ready to score these classes; returns the warnings."""
         from zsd_ray.scoring.make_scorer import make_scorer
 
         config = self._config
@@ -105,11 +105,11 @@ class ModelWorker:
 
     @ray.method(concurrency_group="control")  # type: ignore[untyped-decorator]
     def waits_for_store(self) -> bool:
-        """Whether a file store keeps this worker waiting; answered while it scores."""
+        """Return whether this worker waits for a file store; answered while it scores."""
         return retry.waiting()
 
     def run(self, name: str, schedulers: Sequence[Any]) -> None:
-        """Score until no scheduler has more work; they are asked in turn."""
+        """Score until no scheduler has more work, asking them in turn."""
         receiver = ThreadPoolExecutor(max_workers=1, thread_name_prefix="receive")
         try:
             for scheduler in schedulers:
@@ -119,7 +119,7 @@ class ModelWorker:
             receiver.shutdown(wait=False, cancel_futures=True)
 
     def _serve(self, name: str, scheduler: Any, receiver: ThreadPoolExecutor) -> None:
-        """Score what one scheduler has. One call hands in and asks for more."""
+        """Score one scheduler's work. Each call hands in scores and asks for the next work."""
         scorer = self._scorer
         answers: list[Any] = []
 

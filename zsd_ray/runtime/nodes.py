@@ -1,4 +1,4 @@
-"""The nodes of the cluster: which are about to go."""
+"""The nodes of the cluster that are about to leave."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ray
 
 
 def leaving() -> set[str]:
-    """Ids of nodes that drain (a spot notice, the autoscaler, `ray drain-node`) or are dead."""
-    # As Ray's own libraries ask; the public API does not tell of draining.
+    """Return ids of nodes that are dead or drain (spot notice, autoscaler, `ray drain-node`)."""
+    # As Ray's own libraries ask; the public API does not report draining.
     draining: set[str] = set(ray._private.state.state.get_draining_nodes())
     return draining | {node["NodeID"] for node in ray.nodes() if not node["Alive"]}

@@ -1,7 +1,7 @@
-"""Independent pieces of work, done one after the other by whoever is there: what probes, samples
-and moments of a whole data set are made of.
+"""Independent tasks, done by any executor: probes, samples and moments of a whole data set consist
+of them.
 
-A piece says all that its result depends on, so doing it again, elsewhere, gives the same.
+A task holds everything that its result depends on, so repeating it elsewhere gives the same result.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ Work = Callable[[PieceT], ResultT]
 
 
 class DoAll(Protocol):
-    """Does all pieces, here (`do_here`) or on a cluster (`runtime.crew.Crew`)."""
+    """Does all tasks, in this process (`do_here`) or on a cluster (`runtime.crew.Crew`)."""
 
     def __call__(self, make: Callable[[], Work[Any, Any]], pieces: Sequence[Any]) -> Iterator[Any]:
-        """Yield the result of each piece, in the order of the pieces.
+        """Yield the result of each task, in the order of the tasks.
 
         Args:
-            make: picklable; called once in each process that works.
+            make: picklable; called once in each working process.
         """
 
 
 def do_here(make: Callable[[], Work[Any, Any]], pieces: Sequence[Any]) -> Iterator[Any]:
-    """Do all pieces in this process."""
+    """Do all tasks in this process."""
     if not pieces:
         return
     work = make()
@@ -39,7 +39,7 @@ def do_here(make: Callable[[], Work[Any, Any]], pieces: Sequence[Any]) -> Iterat
 
 
 def workers(local: bool, cluster: ClusterConfig, device: str) -> DoAll:
-    """Who does the pieces of a job: this process, or a crew on Ray."""
+    """Return the executor of a job's tasks: this process, or a crew on Ray."""
     if local:
         return do_here
     from zsd_ray.runtime.crew import Crew
@@ -48,7 +48,7 @@ def workers(local: bool, cluster: ClusterConfig, device: str) -> DoAll:
 
 
 class Counted:
-    """A `DoAll` that knows how many pieces it was given."""
+    """A `DoAll` that counts the tasks that it was given."""
 
     def __init__(self, do_all: DoAll) -> None:
         self.n_pieces = 0

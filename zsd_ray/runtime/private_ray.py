@@ -1,4 +1,4 @@
-"""A Ray of this process's own: on loopback only, with names of sockets that are short enough."""
+"""A private Ray of this process: on loopback only, with socket paths that are short enough."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def start_private(config: ClusterConfig) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     needed = config.workers.max * config.cpus_per_worker
     options = {
-        # Not None, which would follow RAY_ADDRESS or whatever cluster runs on this machine.
+        # Not None, which would follow RAY_ADDRESS or any cluster that runs on this machine.
         "address": "local",
         "num_cpus": max(os.cpu_count() or 1, needed),
         "include_dashboard": False,
@@ -41,7 +41,7 @@ def start_private(config: ClusterConfig) -> None:
             return
         except OSError:
             raise  # the disk or the rights are this machine's matter
-        except Exception as error:  # Ray raises what it is
+        except Exception as error:  # Ray raises the error itself
             ray.shutdown()
             # It waits for 30 s, which a busy machine may need to read its programs.
             if start < _STARTS and "timed out" in str(error):
@@ -53,7 +53,7 @@ def start_private(config: ClusterConfig) -> None:
 
 
 def _temp_dir() -> str | None:
-    """Where Ray keeps its sessions: a short path, where its own choice makes none; None: that.
+    """Return a folder for Ray's sessions if its own choice is too long; None: its own choice.
 
     Raises:
         UserError: the names of its sockets would be too long.
@@ -75,8 +75,8 @@ def _temp_dir() -> str | None:
 def _on_loopback() -> Iterator[None]:
     """Let a Ray that is started inside listen on 127.0.0.1 only.
 
-    By itself it takes the machine's own address even where it is told 127.0.0.1, except on systems
-    on which it makes no clusters. It is told that this is one.
+    By default Ray uses the machine's own address even if 127.0.0.1 is given, except on systems on
+    which it supports no clusters. Here it is made to believe that this is one.
     """
     constants, name = ray._private.ray_constants, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
     before = os.environ.get(name), constants.ENABLE_RAY_CLUSTER

@@ -1,4 +1,4 @@
-"""What a worker is given of its node, and whether that is there."""
+"""The resources that a worker gets of its node, and a check that they exist."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ one, and leaves all of the node's to those that asked for none."""
 
 
 def environment(gpus: float, cpus: int) -> dict[str, str]:
-    """Variables of a worker's process with so many GPUs and cores."""
+    """Return the environment variables of a worker with these GPUs and cores."""
     threads = {"OMP_NUM_THREADS": str(cpus)}
     return threads if gpus else threads | NO_GPU
 
 
 def options(gpus: float, cpus: int) -> dict[str, Any]:
-    """Arguments of an actor's `options` that give it so many GPUs and cores."""
+    """Return the arguments of an actor's `options` that give it these GPUs and cores."""
     return {
         "num_gpus": gpus,
         "num_cpus": cpus,
@@ -33,10 +33,10 @@ def check_gpu(gpus: float, device: str, instead: str = "set device: cpu") -> Non
 
     Args:
         device: where the worker is to compute, as `model.device` says it.
-        instead: what asks for the processor.
+        instead: the setting that asks for the processor.
 
     Raises:
-        UserError: torch sees no CUDA device, and a processor was not asked for.
+        UserError: torch sees no CUDA device, and the processor was not asked for.
     """
     if not gpus or device == "cpu":
         return

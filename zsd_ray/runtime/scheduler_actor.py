@@ -45,13 +45,13 @@ _REMEMBERED = 8  # calls of a worker; it has two open
 
 @dataclass(frozen=True)
 class State:
-    """What the driver asks for.
+    """The scheduler's state for the driver.
 
-    useful: how many workers could be busy.
-    idle: workers that have waited for work for a while; overdue: those that should have answered.
+    useful: the number of workers that could be busy.
+    idle: workers that have waited for work for a while; overdue: those that answer too late.
     finished: every image is decided, and every row written.
-    n_unwritten: rows on their way to the output; write_error: why they cannot be written, if so.
-    notes: what workers warned of since the last time.
+    n_unwritten: rows not yet written; write_error: why they cannot be written, if so.
+    notes: warnings of workers since the last time.
     """
 
     counters: Counters
@@ -67,9 +67,9 @@ class State:
 class SchedulerShell:
     """One scheduler between its workers and the sink.
 
-    Async: a request without work waits here and blocks nobody. Should its process die, Ray starts
-    it again and repeats the calls that were not answered; it goes on from the rows and the
-    checkpoint in the output. Scores that it did not ask for itself are then asked for again.
+    Async: a request without work waits here and blocks nobody. If its process dies, Ray restarts it
+    and repeats the unanswered calls; it resumes from the rows and the checkpoint in the output.
+    Scores that it did not request itself are then requested again.
 
     Args:
         shard, n_shards: it decides every n_shards-th image from `shard` on.
@@ -79,7 +79,7 @@ class SchedulerShell:
         self._plan = plan
         self._shard = shard
         self._sink = sink
-        # A part that this actor's last process sent is written, or never will be, before we look.
+        # Parts that this actor's last process sent are written before we look, or never.
         self._claim = _claim(sink, shard)
         beginning = plan.beginning(shard, n_shards, self._claim.first_id)
         self._scheduler = beginning.scheduler()
@@ -148,10 +148,10 @@ class SchedulerShell:
         return await answer
 
     async def lose(self, worker: str, blame: bool) -> None:
-        """Take back what a lost worker was sent; should it speak again, it gets no work.
+        """Take back the work of a lost worker; if it calls again, it gets none.
 
         Args:
-            blame: its process died by itself, perhaps of what it was sent.
+            blame: its process died by itself, perhaps because of its work.
         """
         self._workers.pop(worker, None)
         self._lost.add(worker)
@@ -163,11 +163,11 @@ class SchedulerShell:
         self._handle(WorkerLost(worker, blame))
 
     async def note(self, texts: Sequence[str]) -> None:
-        """Take what a worker wants its user to know."""
+        """Take a worker's warning to the user."""
         self._notes += texts
 
     async def progress(self) -> State:
-        """Return how far this scheduler is."""
+        """Return the state of this scheduler."""
         self._start_tasks()
         scheduler, now = self._scheduler, time.monotonic()
         notes, self._notes = tuple(self._notes), []
@@ -187,7 +187,7 @@ class SchedulerShell:
         )
 
     async def drain(self) -> Counters:
-        """Return once all that is known is written: rows, and the state of undecided images.
+        """Return once the rows and the state of undecided images are written.
 
         Raises:
             OSError: the output does not take it.
@@ -216,7 +216,7 @@ class SchedulerShell:
             self._room.clear()
 
     def _is_overdue(self, worker: str, now: float) -> bool:
-        """Whether the first micro-batch that a worker has is far longer with it than it should."""
+        """Return whether a worker's first micro-batch takes far longer than expected."""
         if not self._in_flight[worker]:
             return False
         patience = self._plan.config.cluster.hang_seconds
@@ -225,7 +225,7 @@ class SchedulerShell:
         allowed = _FIRST_FACTOR * patience if expected is None else _SLOW_FACTOR * expected
         return now - self._heard[worker] > max(patience, allowed)
 
-    # ---- beside the answers: a slow or failing store is no worker's fault
+    # ---- apart from the answers: a slow or failing store is no worker's fault
 
     def _start_tasks(self) -> None:
         if not self._tasks:
@@ -284,13 +284,13 @@ class SchedulerShell:
             try:
                 await getattr(self._sink, method).remote(self._shard, self._claim, *arguments)
                 return
-            except ActorUnavailableError:  # Ray repeats most calls by itself, but not every one
+            except ActorUnavailableError:  # Ray repeats most calls by itself, but not all
                 await asyncio.sleep(_TICK_SECONDS)
 
 
 @ray.remote(num_cpus=0, max_concurrency=10_000, max_restarts=-1, max_task_retries=-1)
 class SchedulerActor(SchedulerShell):
-    """The same as an actor.
+    """A `SchedulerShell` as a Ray actor.
 
     Args:
         shared: references to the plan and the sink, pickled by the driver, which keeps both.
@@ -302,7 +302,7 @@ class SchedulerActor(SchedulerShell):
 
 
 def _claim(sink: Any, shard: int) -> Claim:
-    """Take over a shard from whatever process had it."""
+    """Take over a shard from the process that had it."""
     token = secrets.randbits(31)
     while True:
         claim = Claim(ray.get(sink.last.remote(shard)) + 1, token)

@@ -1,4 +1,4 @@
-"""The sink actor: writes what schedulers hand it, one thing after the other, and keeps nothing."""
+"""The sink actor: writes the schedulers' rows and checkpoints in turn, and keeps nothing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from zsd_ray.runtime.epochs import Claim, Epochs
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
 class Sink:
-    """Owns the output's parts and checkpoints; in a process of its own, so that no answer waits.
+    """Writes the output's parts and checkpoints, in its own process so that no answer waits.
 
-    Each call says which process of a scheduler it is from (its claim): once a new one has opened
-    its shard, what its dead predecessor sent is refused. A part has one name, so writing it twice
+    Each call names the scheduler process that it is from (its claim): once a new one has opened
+    its shard, calls of its dead predecessor are refused. A part has one name, so writing it twice
     does no harm.
     """
 
@@ -25,21 +25,21 @@ class Sink:
         self._epochs = Epochs()
 
     def last(self, shard: int) -> int:
-        """The epoch of the last process that opened a shard."""
+        """Return the epoch of the last process that opened a shard."""
         return self._epochs.last(shard)
 
     def open(self, shard: int, claim: Claim) -> bool:
-        """Take calls of this scheduler process, and no more of those before it; False: of another
-        that counted as far."""
+        """Accept calls of this scheduler process and refuse those before it; False: its epoch is
+        taken by another process."""
         return self._epochs.open(shard, claim)
 
     def write(self, shard: int, claim: Claim, part: Part) -> None:
-        """Write rows; raises OSError where the output does not take them."""
+        """Write rows; raises OSError if the output does not accept them."""
         self._check(shard, claim)
         self._output.write_decisions(part.decisions, self._raw_scores, part.name)
 
     def checkpoint(self, shard: int, claim: Claim, content: bytes) -> None:
-        """Replace a shard's checkpoint; raises likewise."""
+        """Replace a shard's checkpoint; raises OSError if the output does not accept it."""
         self._check(shard, claim)
         self._output.write_checkpoint(shard, content)
 

@@ -1,7 +1,7 @@
-"""Training on Ray Train: one process a worker, each with its share of every batch.
+"""Training on Ray Train: one process per worker, each with its share of every batch.
 
-Ray Train starts the workers, connects them by torch.distributed, and starts all of them again where
-one is lost; the loop then goes on from the state in the output, as it does after a lost driver.
+Ray Train starts the workers, connects them by torch.distributed, and restarts all of them if one is
+lost; the loop then resumes from the state in the output, as it does after a lost driver.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from zsd_ray.training.ranks import Ranks
 from zsd_ray.training.training_session import RECORD
 
 _RESTARTS = 3
-"""Times that Ray Train starts lost workers again; we let it go on where they got further."""
+"""Times that Ray Train restarts lost workers; a restart that makes progress resets the count."""
 _POLL_SECONDS = 0.5
 # Ray Train's own settings: how often it looks after its workers; not into a folder of its own, in
 # which relative paths of a configuration would mean something else.
@@ -42,11 +42,11 @@ _ENVIRONMENT = {
 
 
 def train_on_ray(config: TrainConfig, on_news: Callable[[News], None]) -> None:
-    """Train to the end on `config.cluster`, and pass on the first worker's news.
+    """Train to the end on `config.cluster`, and report the first worker's news.
 
     Raises:
         UserError: the cluster cannot be reached or cannot hold the workers, or as `train_here`.
-        RunBrokenError: workers are lost again and again, or the loss is not finite.
+        RunBrokenError: workers are lost repeatedly, or the loss is not finite.
         StoreError: the store of the data or of the output does not answer.
     """
     own = config.cluster
@@ -57,7 +57,7 @@ def train_on_ray(config: TrainConfig, on_news: Callable[[News], None]) -> None:
         address=own.address,
     )
     with cluster(wanted, "auto"):
-        # What Ray Train prints goes where this actor prints, and it ends when this actor does.
+        # Ray Train prints to this actor's output, and ends with this actor.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         if own.gpus_per_worker:
             # Ray Train would start its workers again and again over a GPU that torch cannot use.
@@ -91,7 +91,7 @@ def _follow(trainer: Any, on_news: Callable[[News], None]) -> None:
         if sum(furthest.values()) <= before:
             raise RunBrokenError(
                 f"workers are lost again and again, the last time with: {given_up}; run the same "
-                "command again to go on"
+                "command again to resume"
             )
         end, before = trainer.fit.remote(), sum(furthest.values())
 
@@ -104,7 +104,7 @@ def _check_gpu(gpus: float) -> None:
 
 @ray.remote(num_cpus=0, max_concurrency=4)
 class _Trainer:
-    """Drives Ray Train, and is the workers' mailbox."""
+    """Runs Ray Train, and collects the workers' news."""
 
     def __init__(self, config: TrainConfig) -> None:
         self._config = config
@@ -148,18 +148,18 @@ class _Trainer:
             self._news.append(news)
 
     def fail(self, failure: Exception) -> None:
-        """Say what starting the workers again would not mend."""
+        """Record an error that restarting the workers would not fix."""
         self._failure = failure
 
     def take(self) -> tuple[list[News], Exception | None]:
-        """What came since the last call, and what the training failed with."""
+        """Return the news since the last call, and the error of the training, if any."""
         with self._lock:
             news, self._news = self._news, []
         return news, self._failure
 
 
 def _work(arguments: dict[str, Any]) -> None:
-    """What each worker does."""
+    """The function that each worker runs."""
     import torch
     from ray.train import get_context
     from ray.train.torch import get_device
@@ -180,7 +180,7 @@ def _work(arguments: dict[str, Any]) -> None:
 
 
 def _check_output(config: TrainConfig, store: Store) -> None:
-    """Refuse a folder that this node does not share with the driver, who wrote its record there."""
+    """Refuse a folder that this node does not share with the driver, which wrote a record there."""
     if Output(config.output.path, store).read_bytes(RECORD) is None:
         raise UserError(
             f"output.path {redact(config.output.path)} is not the same folder on every node; give "

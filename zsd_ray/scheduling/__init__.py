@@ -1,1 +1,1 @@
-"""The pure scheduling core: events in, instructions out; no clock, network, Ray or torch."""
+"""The scheduler as pure code: events in, instructions out; no clock, network, Ray or torch."""

@@ -1,4 +1,4 @@
-"""What a scheduler begins with, as a value: the same scheduler can be made from it again."""
+"""The initial state of a scheduler, as a value from which the same one can be made again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zsd_ray.scheduling.scheduler import Scheduler
 
 @dataclass(frozen=True, eq=False)
 class Beginning:
-    """The arguments of a `Scheduler`, which says what they mean, and its first counters.
+    """The arguments of a `Scheduler`, explained there, and its initial counters.
 
     pruning: the section that makes its rule, for n_racing classes.
     """
@@ -38,7 +38,7 @@ class Beginning:
     counters: Counters = field(default_factory=Counters)
 
     def scheduler(self) -> Scheduler:
-        """A scheduler that begins so."""
+        """Return a new scheduler with this initial state."""
         scheduler = Scheduler(
             records=self.records,
             images=self.images,

@@ -1,4 +1,4 @@
-"""What a scheduler has done so far, in numbers."""
+"""Counters of a scheduler's work so far."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass
 class Counters:
-    """What happened so far.
+    """Numbers of images, evaluations and retries so far.
 
     n_evaluations and n_spent are those of decided images; n_scored counts evaluations as they are
     answered, and n_rows adds the rows that padded a batch. n_retries counts micro-batches that a
@@ -31,7 +31,7 @@ class Counters:
     def of_session(
         cls, rows: Sequence[Mapping[str, Any]], saved: Sequence[Mapping[str, int]]
     ) -> Counters:
-        """Those of a session from its decision rows; what rows do not tell, from its checkpoint."""
+        """Return a session's counters from its decision rows, the rest from its checkpoint."""
         labelled = [r for r in rows if r["label"] is not None and r["prediction"] is not None]
         counters = cls(
             decided=len(rows),

@@ -52,14 +52,14 @@ class Elimination:
     Args:
         candidates: (C,) int32, ascending: the classes in the race; None: all. One alone is the
             outcome, without draws.
-        state: what a checkpoint kept of this image, to go on from.
-        offset: (K,) what each class's scores are ahead by, in the image's draw scales
-            (stats/class_offset.py); the rule looks first when SCALE_DRAWS are known.
+        state: this image's state in a checkpoint, to resume from.
+        offset: (K,) the bias of each class's scores, in the image's draw scales
+            (stats/class_offset.py); the rule first looks when SCALE_DRAWS are known.
 
     Attributes:
         survivors: (S,) int32, class numbers still in the race, ascending; classes: as a tuple.
         n_draws: draws that the rule has seen.
-        target: draws after which it looks next.
+        target: number of draws at its next look.
         missing: scores that the next look waits for.
         outcome: None until the image is decided.
     """
@@ -98,7 +98,7 @@ class Elimination:
             self.outcome = self._unopposed()
 
     def add(self, item: WorkItem, scores: ItemScores) -> None:
-        """Take the scores of `item`; what is known already or no longer needed is ignored."""
+        """Take the scores of `item`; known and no longer needed ones are ignored."""
         if self.outcome is not None:
             return
         first, end = item.first_draw, item.first_draw + item.n_draws
@@ -124,16 +124,16 @@ class Elimination:
 
     @property
     def n_classes(self) -> int:
-        """Of the image, in the race or not."""
+        """Classes of the image, in the race or not."""
         return len(self._draws)
 
     @property
     def has_scores(self) -> bool:
-        """Whether anything is known."""
+        """Whether any score is known."""
         return self.n_draws > 0 or self.missing < self.target * len(self.classes)
 
     def wanted(self) -> Iterator[tuple[int, int, tuple[int, ...]]]:
-        """First draw, number of draws and classes of all scores that the next look waits for."""
+        """Return first draw, number of draws and classes of the scores that the next look needs."""
         seen = self.n_draws
         unknown = np.isnan(self._errors[seen : self.target])
         draw = 0
@@ -146,8 +146,8 @@ class Elimination:
             draw = end
 
     def state(self, image_id: str, n_spent: int, seconds: float) -> ImageState:
-        """What a checkpoint keeps; it shares no memory with what goes on."""
-        n = self.target  # what was scored further ahead is scored again
+        """Return the state for a checkpoint; it shares no memory with this object."""
+        n = self.target  # draws scored further ahead are scored again
         draws = self._draws.copy()
         draws[self.survivors] = self.n_draws
         gone = {
@@ -168,7 +168,7 @@ class Elimination:
         )
 
     def validate(self) -> None:
-        """Check what must hold between events; raises AssertionError with what does not."""
+        """Check the invariants between events; raises AssertionError where one is broken."""
         assert self.outcome is None, "it is decided"
         alive = self.survivors
         assert (np.diff(alive) > 0).all(), "survivors are not in order"
@@ -186,7 +186,7 @@ class Elimination:
         assert self.missing == n_unknown, f"{self.missing} scores missing instead of {n_unknown}"
 
     def _columns(self, item: WorkItem) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """Where each class of an item is among the survivors, and whether it is."""
+        """Return each class's place among the survivors, and whether it is one of them."""
         classes = np.asarray(item.classes, dtype=np.int32)
         columns = np.searchsorted(self.survivors, classes)
         np.minimum(columns, len(self.survivors) - 1, out=columns)
@@ -209,7 +209,7 @@ class Elimination:
             self._aim()
 
     def _complete(self) -> int:
-        """Draws, from the first on, that every survivor has."""
+        """Return the number of leading draws that every survivor has."""
         if self._known == self.target:
             return self.target
         gaps = np.isnan(self._errors[self.target : self._known])
@@ -223,7 +223,7 @@ class Elimination:
         self._removed.append((classes, self._errors[: self.n_draws, doomed]))
         stay = ~doomed
         self.survivors = self.survivors[stay]
-        # One memory layout, whatever the history: numpy's sums depend on it in the last bit.
+        # Always the same memory layout: numpy's sums depend on it in the last bit.
         self._errors = np.ascontiguousarray(self._errors[:, stay])
         self.classes = _ints(self.survivors)
 
@@ -236,7 +236,7 @@ class Elimination:
             self._removed.append((np.array([k], dtype=np.int32), column[:, None]))
 
     def _aim(self) -> None:
-        """Set when the rule looks next, and how many scores that waits for."""
+        """Set the draws of the next look, and the number of scores that it still needs."""
         self.target = self._rule.next_look(self.n_draws)
         self._reserve(self.target)
         self.missing = (self.target - self.n_draws) * len(self.survivors)
@@ -260,10 +260,10 @@ class Elimination:
         )
 
     def _close(self, stop_reason: str, chosen: NDArray[np.int32] | None) -> Outcome:
-        """The outcome, ranked as `chosen`, or by how long a class lasted and its mean score."""
+        """Set the outcome, ranked as `chosen`, or by time of elimination and mean score."""
         drawn = self._drawn[: self.n_draws]
         self._draws[self.survivors] = self.n_draws
-        # In the memory layout of what was removed: numpy's sums depend on it in the last bit.
+        # In the memory layout of removed errors: numpy's sums depend on it in the last bit.
         left = np.asfortranarray(self._errors[: self.n_draws])
         blocks = [*self._removed, (self.survivors, left)]
         means, gaps, gap_errors = np.full((3, len(self._draws)), np.nan)
@@ -273,7 +273,7 @@ class Elimination:
                 scores -= self._ahead[classes]
         for (classes, _), scores in zip(blocks, weighted, strict=True):
             means[classes] = np.add.reduce(scores, axis=0) / len(scores)
-        # Those that lasted longest first, then the least mean, then the class number.
+        # Those eliminated last come first, then the least mean, then the class number.
         lasting = np.lexsort((means, -self._draws))[: np.count_nonzero(self._draws)]
         ranking = lasting if chosen is None else chosen
         column = np.searchsorted(self.survivors, ranking[0])
@@ -281,7 +281,7 @@ class Elimination:
         if self._offset is not None:
             best -= self._ahead[ranking[0]]
         for (classes, _), scores in zip(blocks, weighted, strict=True):
-            # As ndarray.mean and .std, to the last bit, without what those look at first.
+            # Like ndarray.mean and .std, to the last bit, without their checks.
             n = len(scores)
             gap = scores - best[:n, None]
             mean = np.add.reduce(gap, axis=0) / n
@@ -305,7 +305,7 @@ class Elimination:
 
     @cached_property
     def _ahead(self) -> NDArray[np.float64]:
-        """The offset in the units of this image's scores, which its first draws tell: (K,)."""
+        """Return the offset in units of this image's scores, by its first draws' scale: (K,)."""
         assert self._offset is not None
         errors = np.full((SCALE_DRAWS, len(self._draws)), np.nan)
         for classes, block in [*self._removed, (self.survivors, self._errors)]:

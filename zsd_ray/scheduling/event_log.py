@@ -1,11 +1,11 @@
-"""A log of all that a scheduler was told, from which another scheduler does the same again.
+"""A log of all events of a scheduler, which another scheduler can replay.
 
-JSON lines: what the scheduler began with, then each event, and after it a digest of the
-instructions that it came to. Each line has a check number over itself and all lines before, so that
+JSON lines: the scheduler's initial state, then each event, each followed by a digest of the
+resulting instructions. Each line has a check number over itself and all lines before, so that
 no line can be changed, lost or moved unseen. An event is written before it is handled: one that
 breaks the scheduler is the last of its log.
 
-Nothing here opens a file: lines are handed to and taken from whoever does.
+Nothing here opens a file: lines are passed to and taken from the caller.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class EventLog:
     """Writes a log.
 
     Args:
-        write: called with one line after the other; what it raises is passed on.
+        write: called with each line; its exceptions are passed on.
     """
 
     def __init__(self, beginning: Beginning, write: Callable[[bytes], object]) -> None:
@@ -44,11 +44,11 @@ class EventLog:
         self._line(log_lines.of_beginning(beginning))
 
     def event(self, event: Event) -> None:
-        """Write what the scheduler is told next."""
+        """Write the scheduler's next event."""
         self._line(log_lines.of_event(event))
 
     def answer(self, instructions: Sequence[Instruction]) -> None:
-        """Write what it came to."""
+        """Write the digest of the resulting instructions."""
         self._line({"line": "answer", "digest": digest(instructions)})
 
     def _line(self, plain: dict[str, Any]) -> None:
@@ -66,7 +66,7 @@ class Step:
 
 
 def read(lines: Iterable[bytes], shown: str) -> tuple[Beginning, Iterator[Step]]:
-    """Read a log, line by line, of which anything may have happened to the file.
+    """Read a log line by line, from a file that may be damaged in any way.
 
     A last line without its end is left out: a process that is killed leaves one.
 
@@ -130,7 +130,7 @@ def _damaged(error: ValidationError, shown: str, number: int) -> DamagedFile:
 
 
 def digest(instructions: Sequence[Instruction]) -> str:
-    """What instructions come to, in 16 digits: the same on any machine.
+    """Return a digest of instructions, in 16 digits: the same on any machine.
 
     Means and gaps are left out: their last bits are numpy's.
     """

@@ -1,4 +1,4 @@
-"""What the scheduler is told, and what it answers; the shells translate both."""
+"""The scheduler's input events and output instructions; the shells translate both."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class WorkerJoined:
 
 @dataclass(frozen=True, slots=True)
 class WorkerLost:
-    """A worker is gone, with everything that it was sent.
+    """A worker is lost, with all micro-batches that it was sent.
 
-    blame: its process died by itself, so the work it was busy with may be the reason.
+    blame: its process died by itself, so its current work may be the reason.
     """
 
     worker: str

@@ -1,4 +1,4 @@
-"""Which open images have work that no worker has yet, and which wait for answers only."""
+"""Which open images have work to hand out, and which only wait for answers."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ class ImageQueues:
         self._images = images
         self._cost = cost
         self._heaps: dict[str | None, list[int]] = {}  # none of them is empty
-        self._listed: dict[int, str | None] = {}  # under which owner, if so
+        self._listed: dict[int, str | None] = {}  # the owner it is listed under, if any
         self._emptied: dict[int, None] = {}  # may be guessed ahead of their next look
 
     def __bool__(self) -> bool:
-        """Whether anything may be queued."""
+        """Return whether anything may be queued."""
         return bool(self._heaps)
 
     def __len__(self) -> int:
-        """Images; a few may be stale."""
+        """Return the number of images; a few may be stale."""
         return len(self._listed)
 
     @property
     def can_guess(self) -> bool:
-        """Whether there may be draws ahead of the next look to hand out."""
+        """Return whether there may be draws beyond the next look to hand out."""
         return bool(self._emptied)
 
     def add(self, image: OpenImage) -> None:
-        """List an image, where its owner will find what is queued."""
+        """List an image, so that its owner will find its queued work."""
         if image.queue:
             self._list(image.number, image.owner)
         else:
@@ -63,7 +63,7 @@ class ImageQueues:
         return items
 
     def steal(self, room: int) -> list[WorkItem]:
-        """Take up to `room` of the work on anybody's images, the owner listed longest first."""
+        """Take up to `room` of the work on any owner's images, the longest-listed owner first."""
         items: list[WorkItem] = []
         while self._heaps and room >= self._cost.least:
             taken = self.take(next(iter(self._heaps)), room)
@@ -85,7 +85,7 @@ class ImageQueues:
                 room -= self._cost.of(taken)
             if not more:
                 del self._emptied[number]  # until it is listed again
-            in_vain += more and not taken  # a whole draw of it is more than there is room for
+            in_vain += more and not taken  # its next whole draw exceeds the room
             if room < self._cost.least or in_vain == _TRIES:
                 break
         return items
@@ -100,7 +100,7 @@ class ImageQueues:
         return image
 
     def disown(self, owner: str) -> None:
-        """Leave an owner's images to whoever comes."""
+        """Make an owner's images available to any worker."""
         for number in self._heaps.pop(owner, ()):
             image = self._images.get(number)
             if self._listed.get(number) == owner:
@@ -110,13 +110,13 @@ class ImageQueues:
                 self._list(number, None)
 
     def validate(self, images: Iterable[OpenImage]) -> None:
-        """Check what must hold between events, of all that is listed, and that images are found.
+        """Check the invariants of all listed images between events, and that images are found.
 
         Args:
             images: some of the open ones.
 
         Raises:
-            AssertionError: what does not hold.
+            AssertionError: an invariant is broken.
         """
         listed = {owner: set(heap) for owner, heap in self._heaps.items()}
         assert all(listed.values()), "an owner has an empty heap"

@@ -97,7 +97,7 @@ class _Scores(_Line):
 
 
 class Answer(_Line):
-    """What the instructions of the event before came to."""
+    """The digest of the instructions after the event before."""
 
     line: Literal["answer"]
     digest: str = Field(pattern="^[0-9a-f]{16}$")
@@ -159,7 +159,7 @@ class Begin(_Line):
 
     @property
     def beginning(self) -> Beginning:
-        """Raises ValueError, KeyError or TypeError where the line does not hang together."""
+        """Return the initial state; raises ValueError, KeyError or TypeError if inconsistent."""
         images = self.of
         if absent := [number for number in self.images if number not in images]:
             raise ValueError(f"nothing is said of image {absent[0]}")
@@ -190,7 +190,7 @@ LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="line"
 
 
 def of_beginning(beginning: Beginning) -> dict[str, Any]:
-    """The line that `Begin` reads; where images lie is left out."""
+    """Return the line that `Begin` reads, without the sources of images."""
     offsets: dict[str, int] = {}
     images = {}
     for number in (*beginning.states, *beginning.images):
@@ -227,7 +227,7 @@ def of_beginning(beginning: Beginning) -> dict[str, Any]:
 
 
 def of_event(event: Event) -> dict[str, Any]:
-    """The line of an event."""
+    """Return the line of an event."""
     match event:
         case WorkerJoined(worker, batch_size):
             return {"line": "joined", "worker": worker, "batch_size": batch_size}
@@ -275,6 +275,6 @@ def _text(array: ArrayLike, dtype: str) -> str:
 
 
 def _array(text: str, dtype: str) -> NDArray[Any]:
-    """The inverse; raises ValueError."""
+    """Decode an array from base64; raises ValueError."""
     raw = np.frombuffer(base64.b64decode(text, validate=True), dtype)
     return raw.astype(raw.dtype.newbyteorder("="))

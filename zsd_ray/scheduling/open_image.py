@@ -25,29 +25,29 @@ from zsd_ray.scheduling.packer import take
 
 @dataclass
 class Backlog:
-    """Scores that are queued in all open images together."""
+    """The total of queued scores of all open images."""
 
     n_scores: int = 0
 
 
 class OpenImage:
-    """An image's elimination, and where each of its wanted scores is: queued or in flight.
+    """An image's elimination, and the state of each wanted score: queued or in flight.
 
     Args:
-        backlog: kept up to date with what is queued here.
+        backlog: kept up to date with the scores queued here.
         cost: of its scores.
-        state: what a checkpoint kept of it, to go on from.
+        state: its state in a checkpoint, to resume from.
         candidates: the classes in its race; None: all.
-        offset: as `Elimination` takes it.
+        offset: as for `Elimination`.
 
     Attributes:
         number: the image's number in the run.
         queue: items that no worker has yet, first draws first.
         owner: the worker that holds the encoded image, or None.
         in_flight: scores that workers are busy with.
-        strikes: workers that died over it in a row; with any, it is sent alone.
+        strikes: consecutive workers that died over it; with any, it is sent alone.
         trial: id of the micro-batch that it is alone in, if one is in flight.
-        unread: how often a worker gave it back because its store did not answer.
+        unread: number of times that a worker returned it because its store did not answer.
     """
 
     def __init__(
@@ -81,8 +81,8 @@ class OpenImage:
         self._n_queued = 0
         self._rule = rule
         self._queued_to = 0  # every draw before this one has been queued
-        self._spent = 0  # evaluations that workers were sent
-        self._counted = 0  # those that workers counted themselves
+        self._spent = 0  # evaluations sent to workers
+        self._counted = 0  # evaluations that workers counted themselves
         self._seconds = 0.0
         if state is not None:
             self._spent, self._seconds = state.n_spent, state.seconds
@@ -94,15 +94,15 @@ class OpenImage:
 
     @property
     def n_queued(self) -> int:
-        """Scores in the queue."""
+        """The number of scores in the queue."""
         return self._n_queued
 
     def answered(self, item: WorkItem, scores: ItemScores, seconds: float, size: int) -> None:
-        """Feed the scores of an item in flight, and queue what the next look needs.
+        """Take the scores of an item in flight, and queue the scores that the next look needs.
 
         Args:
-            size: scores that an item should have where the rule looks often; draws ahead of the
-                next look are added up to it, but no more than half of those that were seen.
+            size: scores that an item should have if the rule looks often; draws beyond the next
+                look are added up to it, but at most half as many as were seen.
         """
         self.in_flight -= item.n_scores
         self._seconds += seconds
@@ -129,7 +129,7 @@ class OpenImage:
         return items
 
     def returned(self, item: WorkItem) -> None:
-        """Queue again, in front, what was in flight and is not answered."""
+        """Queue unanswered scores of an item in flight again, in front."""
         self.in_flight -= item.n_scores
         self.queue.extendleft(self._still_needed([item]))
         self._count()
@@ -137,7 +137,7 @@ class OpenImage:
     def look_ahead(self, room: int) -> bool:
         """Queue whole draws beyond the next look: at most `room` evaluations, at most doubling.
 
-        The rule may turn out not to need them; this is for rows that would be padding otherwise.
+        The rule may not need them in the end; they fill rows that would be padding otherwise.
 
         Returns:
             Whether more may be queued before the next look.
@@ -149,25 +149,25 @@ class OpenImage:
         return self._queued_to < limit
 
     def close(self) -> None:
-        """Drop what is queued."""
+        """Drop all queued scores."""
         self.queue.clear()
         self._count()
 
     def state(self) -> ImageState | None:
-        """What a checkpoint keeps; None where nothing is known yet."""
+        """Return the state for a checkpoint; None if no score is known yet."""
         if not self.elimination.has_scores:
             return None
         state = self.elimination.state(self.record.image_id, self._spent, self._seconds)
         return replace(state, n_counted=self._counted)
 
     def validate(self, flying: Sequence[WorkItem]) -> None:
-        """Check what must hold between events.
+        """Check the invariants between events.
 
         Args:
             flying: the items of this image that workers have.
 
         Raises:
-            AssertionError: what does not hold.
+            AssertionError: an invariant is broken.
         """
         elimination = self.elimination
         elimination.validate()
@@ -190,7 +190,7 @@ class OpenImage:
     def decision(
         self, worker: str, error: str | None = None, stop_reason: str = "error"
     ) -> Decision:
-        """The row of this image, decided or failed with `error`."""
+        """Return the decision of this image, decided or failed with `error`."""
         record, outcome = self.record, self.elimination.outcome
         cost = self._cost
         screened = self._candidates
@@ -245,12 +245,12 @@ class OpenImage:
             self._queued_to = n_draws
 
     def _queue_wanted(self) -> None:
-        """Queue what the next look waits for, and nothing else."""
+        """Queue exactly the scores that the next look needs."""
         self.queue = deque(WorkItem(self.number, *cut) for cut in self.elimination.wanted())
         self._queued_to = self.elimination.target
 
     def _still_needed(self, items: Iterable[WorkItem]) -> Iterator[WorkItem]:
-        """The items without the classes that have been removed."""
+        """Return the items without classes that have been removed."""
         alive = set(self.elimination.classes)
         for item in items:
             classes = tuple(class_ for class_ in item.classes if class_ in alive)

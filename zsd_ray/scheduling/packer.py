@@ -9,10 +9,10 @@ from zsd_ray.records.scores import WorkItem
 
 
 def take(queue: deque[WorkItem], room: int, cost: Cost) -> list[WorkItem]:
-    """Take up to `room` evaluations from the front of `queue`; what is cut off stays in front.
+    """Take up to `room` evaluations from the front of `queue`; a cut item's rest stays in front.
 
-    An item is cut between draws where a whole draw fits, else within one draw, between classes; or
-    one draw is taken although it is more, where it must stay whole.
+    An item is cut between draws if a whole draw fits, else within one draw, between classes; a draw
+    that must stay whole is taken even if it exceeds the room.
     """
     taken: list[WorkItem] = []
     while queue and room >= cost.least:

@@ -70,17 +70,17 @@ class Scheduler:
     """Runs the elimination of many images over workers that come and go.
 
     Args:
-        records: the images of the data set by number; of those in `images` and `states` at least.
+        records: the images of the data set by number; at least those in `images` and `states`.
         images: numbers of the images to decide, in this order.
         rule: the pruning rule of every image.
         n_classes: of each image; cost: of their scores.
         traced: numbers of the images whose raw draws go into their decisions.
-        keep_all_raw: every image's do.
-        states: what a checkpoint kept of other images, by number; they are done first.
-        first_id: of the micro-batches; ids that an earlier scheduler gave must not come again.
-        candidates: of an image's number, the classes in its race; None: all.
-        classes_each: how many that is in the mean; None: all.
-        offset: of an image's id, what `Elimination` takes.
+        keep_all_raw: whether the raw draws of all images do.
+        states: states of other images in a checkpoint, by number; these images come first.
+        first_id: of the micro-batches; an earlier scheduler's ids must not be reused.
+        candidates: returns the classes in the race of an image's number; None: all.
+        classes_each: the mean number of candidates; None: all classes.
+        offset: returns the offset of an image's id, as for `Elimination`.
     """
 
     def __init__(
@@ -127,12 +127,12 @@ class Scheduler:
 
     @property
     def n_open(self) -> int:
-        """Images between their first micro-batch and their decision."""
+        """The number of images between their first micro-batch and their decision."""
         return len(self._open)
 
     @property
     def n_queued(self) -> int:
-        """Open images whose next draws wait for a worker; near enough for a gauge."""
+        """The approximate number of open images with work to hand out, for a gauge."""
         return len(self._queues) + len(self._suspects)
 
     @property
@@ -141,14 +141,14 @@ class Scheduler:
 
     @property
     def _evaluations_left(self) -> float:
-        """What is queued, and what the first looks at images that are not open yet will take."""
+        """Return queued evaluations plus those of the first looks at images not opened yet."""
         cost = self._cost
         one_look = self._rule.next_look(0) * (self._classes_each * cost.per_score + cost.per_draw)
         queued = cost.per_score + cost.per_draw / self._classes_each
         return self._backlog.n_scores * queued + self.n_unopened * one_look
 
     def handle(self, event: Event) -> list[Instruction]:
-        """Take one event and return what to do now."""
+        """Handle one event and return the instructions."""
         out: list[Instruction] = []
         match event:
             case WorkerJoined(worker, batch_size):
@@ -166,39 +166,39 @@ class Scheduler:
         return out
 
     def states(self) -> list[ImageState]:
-        """What a checkpoint keeps of the open images."""
+        """Return the states of the open images for a checkpoint."""
         states = (image.state() for image in self._open.values())
         return [state for state in states if state is not None]
 
     def expected_seconds(self, worker: str, micro_batch: int) -> float | None:
-        """How long a worker should take for what it was sent, up to and with a micro-batch.
+        """Return the expected time of a worker's micro-batches, up to and with this one.
 
-        None where its speed is not known yet, or the micro-batch is not with it.
+        None if its speed is not known yet, or it does not have the micro-batch.
         """
         return self._workers.expected_seconds(worker, micro_batch, self._cost)
 
     def idle_workers(self) -> list[str]:
-        """Workers that wait and have nothing in flight."""
+        """Return workers that wait and have nothing in flight."""
         return self._workers.idle
 
     def useful_workers(self, batch_size: int) -> int:
-        """How many workers could be busy now."""
+        """Return the number of workers that could be busy now."""
         return self._workers.n_busy + math.ceil(self._evaluations_left / batch_size)
 
     def images_of(self, worker: str) -> set[int]:
-        """Numbers of the images that a worker is busy with; none where it is not known."""
+        """Return the numbers of a worker's images; none for an unknown worker."""
         if worker not in self._workers:
             return set()
         return {i.image for m in self._workers[worker].in_flight.values() for i in m.items}
 
     def validate(self, images: Iterable[int] | None = None) -> None:
-        """Check what must hold between events: the workers, the totals, and some images closely.
+        """Check the invariants between events: of workers, of totals, and closely of some images.
 
         Args:
-            images: numbers of those, open or not; None: all.
+            images: numbers of these images, open or not; None: all.
 
         Raises:
-            AssertionError: what does not hold.
+            AssertionError: an invariant is broken.
         """
         workers = self._workers
         workers.validate()
@@ -234,7 +234,7 @@ class Scheduler:
             assert not self.finished, "a worker waits for work that will not come"
 
     def _validate_suspects(self) -> None:
-        """Check what must hold of images over which a worker died."""
+        """Check the invariants of images over which a worker died."""
         assert len(self._suspects) == len(set(self._suspects)), "a suspect is listed twice"
         trials = {image.trial: image for image in self._open.values() if image.trial is not None}
         batches = {micro_batch.id: micro_batch for micro_batch in self._workers.micro_batches}
@@ -255,7 +255,7 @@ class Scheduler:
         self.counters.n_rows += scores.n_rows
         self.counters.n_micro_batches += 1
         size = int(self._workers.speed / self._cost.least / ITEMS_PER_SECOND)
-        unread: set[int] = set()  # counted once a worker
+        unread: set[int] = set()  # counted once per worker
         seconds_each = scores.seconds / micro_batch.n_scores
         for item, answer in zip(micro_batch.items, scores.unpack(micro_batch.items), strict=True):
             image = self._open.get(item.image)
@@ -319,7 +319,7 @@ class Scheduler:
             return
         self._queues.disown(name)
         self.counters.n_retries += len(worker.in_flight)
-        # It may have died of what it scored, or of what it read ahead.
+        # It may have died over the images that it scored, or those that it read ahead.
         struck = {item.image for m in worker.in_flight.values() for item in m.items if blame}
         for micro_batch in reversed(worker.in_flight.values()):
             for item in reversed(micro_batch.items):
@@ -385,7 +385,7 @@ class Scheduler:
             out += [Release(name) for name in workers.dismiss()]
 
     def _assign(self, name: str, items: list[WorkItem], out: list[Instruction]) -> None:
-        """Answer a request of a worker; without items it goes on waiting."""
+        """Answer a request of a worker; without items it continues to wait."""
         if not items:
             return
         micro_batch = MicroBatch(next(self._ids), tuple(items))
@@ -406,22 +406,22 @@ class Scheduler:
         if room >= cost.least:
             items += self._queues.steal(room)
         if items:
-            # A full batch costs what a part-filled one costs.
+            # A full batch costs the same as a part-filled one.
             items += self._queues.guess(-cost.of(items) % self._rows(name))
         return items
 
     def _try_alone(self, name: str, out: list[Instruction]) -> None:
-        """Send one image over which a worker died, so that the next death tells which it was."""
+        """Send one image over which a worker died alone, so that the next death identifies it."""
         image = self._open.get(self._suspects.popleft())
         if image is not None:
             self._assign(name, image.take(self._room(name)), out)
 
     def _rows(self, name: str) -> int:
-        """Evaluations that fill one batch of a worker, or are one score."""
+        """Return the evaluations of one full batch of a worker, at least those of one score."""
         return max(self._cost.least, self._workers[name].batch_size)
 
     def _room(self, name: str) -> int:
-        """How many evaluations to send: what keeps the scheduler's load low, less near the end.
+        """Return how many evaluations to send: enough for a low scheduler load, less near the end.
 
         One micro-batch lasts so long that all workers together send ANSWERS_PER_SECOND at most, and
         at least 0.1 s; near the end no worker takes more than a quarter of its share of the rest.

@@ -1,4 +1,4 @@
-"""The workers as the scheduler knows them: what each has, its speed, and who waits for work."""
+"""The scheduler's view of workers: each one's micro-batches, speed and open requests."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class PooledWorker:
     """One worker.
 
     rows_per_second: 0 until it has scored; in_flight: its micro-batches by id, oldest first.
-    requests: those without an answer.
-    aside: it gets nothing, because it has a suspect image, or empties its hands for one.
+    requests: its unanswered requests.
+    aside: it gets no work, because it has a suspect image, or finishes its work to get one.
     """
 
     batch_size: int
@@ -30,11 +30,11 @@ class PooledWorker:
 
 
 class WorkerPool:
-    """Who is there, and in which order requests are answered; every question takes constant time,
-    but for those about a suspect image, which are rare.
+    """The present workers, and the order in which requests are answered; every query takes
+    constant time, except those about a suspect image, which are rare.
 
     Attributes:
-        speed: rows a second of all workers together.
+        speed: rows per second of all workers together.
     """
 
     def __init__(self) -> None:
@@ -54,36 +54,36 @@ class WorkerPool:
 
     @property
     def first_waiting(self) -> str | None:
-        """The worker whose request is answered next."""
+        """Return the worker whose request is answered next."""
         return next(iter(self._waiting), None)
 
     @property
     def first_idle(self) -> str | None:
-        """Likewise, of those that have nothing in flight."""
+        """Return the next worker among those that have nothing in flight."""
         return next(iter(self._idle), None)
 
     @property
     def idle(self) -> list[str]:
-        """Workers that wait and have nothing in flight."""
+        """Return workers that wait and have nothing in flight."""
         return list(self._idle)
 
     @property
     def n_busy(self) -> int:
-        """Workers with something in flight."""
+        """The number of workers with something in flight."""
         return sum(bool(worker.in_flight) for worker in self._workers.values())
 
     @property
     def micro_batches(self) -> Iterator[MicroBatch]:
-        """All that is in flight."""
+        """Return all micro-batches in flight."""
         for worker in self._workers.values():
             yield from worker.in_flight.values()
 
     def join(self, name: str, batch_size: int) -> None:
-        """Add a worker; of one that is known, take the batch size."""
+        """Add a worker, or update the batch size of a known one."""
         self._workers.setdefault(name, PooledWorker(batch_size)).batch_size = batch_size
 
     def leave(self, name: str) -> PooledWorker | None:
-        """Remove a worker, and return what it was; None where it is not known."""
+        """Remove a worker, and return it; None if it is not known."""
         worker = self._workers.pop(name, None)
         if worker is not None:
             self.speed -= worker.rows_per_second
@@ -97,7 +97,7 @@ class WorkerPool:
         self._wait(name)
 
     def sent(self, name: str, micro_batch: MicroBatch, alone: bool) -> None:
-        """Note the answer to a request; a worker with a suspect is left `alone` with it."""
+        """Record the answer to a request; a worker with a suspect image is left `alone` with it."""
         worker = self._workers[name]
         worker.aside = worker.aside or alone
         worker.requests -= 1
@@ -107,9 +107,9 @@ class WorkerPool:
         self._wait(name)  # behind the others
 
     def answered(self, name: str, scores: MicroBatchScores) -> MicroBatch | None:
-        """Note scores, and return the micro-batch that they are for.
+        """Record scores, and return the micro-batch that they are for.
 
-        None where it was answered before, or taken back when its worker seemed lost.
+        None if it was answered before, or taken back when its worker seemed lost.
         """
         worker = self._workers.get(name)
         micro_batch = worker.in_flight.pop(scores.id, None) if worker else None
@@ -124,7 +124,7 @@ class WorkerPool:
         return micro_batch
 
     def dismiss(self) -> Iterator[str]:
-        """Answer every request with nothing: one name for each."""
+        """Close every request, and return its worker's name, once per request."""
         for name in self._waiting:
             worker = self._workers[name]
             yield from [name] * worker.requests
@@ -133,14 +133,14 @@ class WorkerPool:
         self._idle.clear()
 
     def free_for_trial(self) -> str | None:
-        """An idle worker for a suspect: one that has scored, so its device is not the fault."""
+        """Return an idle worker for a suspect image: one that has scored, so its device works."""
         proven = next((name for name in self._idle if self._workers[name].rows_per_second), None)
         if proven is None and not any(w.rows_per_second for w in self._workers.values()):
             return self.first_idle
         return proven
 
     def set_aside(self, name: str, n_suspects: int) -> bool:
-        """Let a worker that has scored finish what it has, for a suspect; False: not this one."""
+        """Let a worker that has scored finish its work, for a suspect image; False: not it."""
         worker = self._workers[name]
         enough = sum(other.aside for other in self._workers.values()) >= n_suspects
         if enough or not worker.in_flight or not worker.rows_per_second:
@@ -150,9 +150,9 @@ class WorkerPool:
         return True
 
     def expected_seconds(self, name: str, micro_batch: int, cost: Cost) -> float | None:
-        """How long a worker should take for what it was sent, up to and with a micro-batch.
+        """Return the expected time of a worker's micro-batches, up to and with this one.
 
-        None where its speed is not known yet, or the micro-batch is not with it.
+        None if its speed is not known yet, or it does not have the micro-batch.
         """
         worker = self._workers.get(name)
         if worker is None or not worker.rows_per_second or micro_batch not in worker.in_flight:
@@ -166,7 +166,7 @@ class WorkerPool:
         return cost.slack * rows / worker.rows_per_second
 
     def validate(self) -> None:
-        """Check what must hold between events; raises AssertionError with what does not."""
+        """Check the invariants between events; raises AssertionError where one is broken."""
         workers = self._workers
         assert all(worker.requests >= 0 for worker in workers.values()), "a request answered twice"
         free = {name for name, worker in workers.items() if worker.requests and not worker.aside}
@@ -180,12 +180,12 @@ class WorkerPool:
             for id_, micro_batch in worker.in_flight.items():
                 assert id_ == micro_batch.id, f"a micro-batch of {name} has two ids"
         speed = sum(worker.rows_per_second for worker in workers.values())
-        # Sums of what came and went.
+        # Running sums, so with rounding errors.
         near = math.isclose(self.speed, speed, rel_tol=1e-6, abs_tol=1e-3)
         assert near, f"{self.speed} rows a second instead of {speed}"
 
     def _wait(self, name: str) -> None:
-        """List a worker where its requests will be seen."""
+        """List a worker so that its requests will be seen."""
         worker = self._workers[name]
         if worker.requests and not worker.aside:
             self._waiting[name] = None

@@ -1,1 +1,1 @@
-"""From a micro-batch to scores, on a model."""
+"""Scoring of micro-batches on a model."""

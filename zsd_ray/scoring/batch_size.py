@@ -1,4 +1,4 @@
-"""How many rows a forward should have, found by trying and remembered on this machine."""
+"""The best number of rows per forward, measured and cached on this machine."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from zsd_ray.methods.diffusion_classifier import DiffusionClassifier
 from zsd_ray.models.denoiser import Denoiser
 
 _SMALLEST, _LARGEST = 8, 2048
-_WORTH = 1.03  # a batch twice as large must be this much faster a row
+_WORTH = 1.03  # a batch twice as large must be this much faster per row
 _MEMORY_SHARE = 0.85
 _MOST_ELEMENTS = 2**31 - 1
 """Of a tensor that kernels can address by 32-bit numbers; beyond, some are slow and some wrong."""
 
 
 def measured_rows(method: DiffusionClassifier, denoiser: Denoiser, gpu_share: float) -> int:
-    """Rows of a forward of a bound denoiser, in which every draw has few classes left."""
+    """Measure the rows per forward of a bound denoiser, with few classes left in each draw."""
     device, shape = denoiser.device, denoiser.sample_shape
-    # What is allocated by now tells networks, their dtypes and kept prompts apart.
+    # Allocated memory distinguishes networks, their dtypes and kept prompts.
     taken = torch.cuda.memory_allocated(device) >> 26 if device.type == "cuda" else 0
 
     def seconds(n_rows: int) -> float:
-        """Time of the second of two batches."""
+        """Return the time of the second of two batches."""
         n_draws = -(-n_rows // 4)
         x = torch.randn(n_draws, *shape, device=device)
         one = torch.full((n_draws,), 0.5, device=device)
@@ -49,12 +49,12 @@ def measured_rows(method: DiffusionClassifier, denoiser: Denoiser, gpu_share: fl
 def automatic(
     seconds: Callable[[int], float], device: torch.device, key: str, share: float = 1.0
 ) -> int:
-    """Return the batch size for a network on a device: remembered, or else measured.
+    """Return the batch size for a network on a device: cached, or else measured.
 
-    Sizes double until memory is short, a tensor gets too large or a row no cheaper.
+    Sizes double until memory is short, a tensor gets too large or rows get no cheaper.
 
     Args:
-        seconds: runs a batch of so many rows and returns the time that it took; it may raise
+        seconds: runs a batch of a number of rows and returns its time; it may raise
             torch.OutOfMemoryError.
         key: what the size depends on, besides the kind of device and torch's version.
         share: of the device that this process has.
@@ -69,7 +69,7 @@ def automatic(
         with _Largest() as largest:
             seconds(_SMALLEST)
         most = _MOST_ELEMENTS * _SMALLEST // max(1, largest.n_elements)
-        # What else this process has had there, such as text encoders, is gone.
+        # Other contents of this process, such as text encoders, are freed.
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         known[key] = measured(seconds, lambda: _peak(device) / memory, most)
@@ -81,11 +81,11 @@ def automatic(
 def measured(
     seconds: Callable[[int], float], memory_share: Callable[[], float], most: int = _LARGEST
 ) -> int:
-    """Return the first size that twice as many rows would not make faster, or not fit.
+    """Return the first size at which doubling the rows is not faster per row, or does not fit.
 
     Args:
-        memory_share: the most of this process's memory that was in use since the last call.
-        most: rows that are not to be passed, unless the smallest batch does.
+        memory_share: the peak share of this process's memory in use since the last call.
+        most: upper limit of rows, unless the smallest batch exceeds it.
 
     Raises:
         torch.OutOfMemoryError: not even the smallest batch fits.
@@ -103,14 +103,14 @@ def measured(
 
 
 def _peak(device: torch.device) -> int:
-    """The most bytes that were in use since the last call."""
+    """Return the peak number of bytes in use since the last call."""
     peak = torch.cuda.max_memory_reserved(device)
     torch.cuda.reset_peak_memory_stats(device)
     return peak
 
 
 class _Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees how many elements the largest tensor has that is made inside this context."""
+    """Records the number of elements of the largest tensor made inside this context."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

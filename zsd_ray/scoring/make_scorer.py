@@ -35,7 +35,7 @@ def make_scorer(
     conditioning: Conditioning,
     names: Sequence[str],
 ) -> Scorer:
-    """The scorer of a planned run's method.
+    """Return the scorer of a planned run's method.
 
     Args:
         files: of the model, on this machine; model: loaded from them.
@@ -69,7 +69,7 @@ def bind_baseline(
     size: RunSize,
     rows: int,
 ) -> BoundBaseline:
-    """A baseline with the rows of its classes.
+    """Return a baseline with the rows of its classes.
 
     Args:
         conditioning: n_classes * n_templates rows in each array, class-major.
@@ -95,17 +95,17 @@ def denoiser_scorer(
     store: Store | None = None,
     gpu_share: float = 1.0,
 ) -> Scorer:
-    """The scorer of a method over a denoiser.
+    """Return the scorer of a method over a denoiser.
 
     Args:
         conditioning: n_classes * n_templates rows in each array, class-major; one more, last, of
             the empty prompt, where the method uses it.
         rows: of every forward; the last one is padded, so that the network sees one shape and a
-            row's numbers do not depend on what is scored beside it. "auto": measured, where rows
+            row's numbers do not depend on the other rows. "auto": measured, where rows
             share their draws.
-        bind: None: as the method wants it, with what rows of a draw share computed once, or each
-            row with an x of its own.
-        gpu_share: of its GPU that this worker has, for what is measured.
+        bind: None: as the method wants it: the shared part of a draw's rows is computed once, or
+            each row has its own x.
+        gpu_share: this worker's share of its GPU, for measuring.
     """
     on_device = _on_device(conditioning, denoiser.device)
     shares = method_class(section).shares_draws
@@ -137,10 +137,10 @@ def _no_encoder() -> PromptEncoder:
 def _each_row(
     denoiser: Denoiser, rows: Mapping[str, torch.Tensor], compile: bool | None
 ) -> RowNetwork:
-    """Each row has its own x, so there is nothing to share."""
+    """Bind a denoiser whose rows each have their own x, so nothing is shared."""
     return plain_rows(denoiser, rows, wrapper(denoiser, compile))
 
 
 def _on_device(conditioning: Conditioning, device: torch.device) -> dict[str, torch.Tensor]:
-    # A copy: what an object store gives is read-only memory, and torch wants to own it.
+    # A copy: an object store gives read-only memory, and torch needs its own.
     return {name: torch.from_numpy(rows.copy()).to(device) for name, rows in conditioning.items()}

@@ -1,7 +1,7 @@
-"""The numerical gate: does the fast path decide as plain float32 does?
+"""The numerical check: does the fast path decide like plain float32?
 
 A few images are scored twice with the same draws: by the network in float32, every row by itself,
-and as the run would (its dtype, compiled or not, with what rows share computed once).
+and as the run would (its dtype, compiled or not, shared parts of rows computed once).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ N_DRAWS, N_CLASSES = 20, 32
 
 @dataclass(frozen=True)
 class ModelCheck:
-    """What the two paths differ by.
+    """The difference between the two paths.
 
     relative_difference: the largest, over images, draws and classes, of the change of a paired
         difference (a class's score less the leader's, of one draw), over the largest such
@@ -43,7 +43,7 @@ class ModelCheck:
 
     @property
     def agreement(self) -> float:
-        """Share of images that are decided alike."""
+        """The share of images with the same decision on both paths."""
         return self.n_agree / self.n_images
 
 
@@ -58,7 +58,7 @@ def check_numbers(
     """Score `images` on both paths: N_DRAWS draws for N_CLASSES classes, spread over all.
 
     Args:
-        on_image: called with how many of the 2 * len(images) passes are done.
+        on_image: called with the number of finished passes, of 2 * len(images).
 
     Raises:
         UserError: the model is no denoiser, there is nothing to compare, or an image cannot be
@@ -101,7 +101,7 @@ def demand(
     prompts: list[str],
     images: list[int],
 ) -> None:
-    """Check what `model.max_difference` demands of a run, if anything.
+    """Check `model.max_difference` for a run, if it is set.
 
     Raises:
         UserError: the fast path differs by more.
@@ -112,7 +112,7 @@ def demand(
 
 
 def refuse_difference(config: ResolvedConfig, found: ModelCheck) -> None:
-    """Raise UserError where more was found than `model.max_difference` allows."""
+    """Raise UserError if the difference found exceeds `model.max_difference`."""
     limit = config.model.max_difference
     if limit is not None and not found.relative_difference <= limit:
         raise UserError(
@@ -146,10 +146,10 @@ def _scores(
 ) -> list[NDArray[np.float64]]:
     n_templates = len(config.prompts.templates)
     classes = tuple(range(len(prompts) // n_templates))
-    # The normaliser moves all classes alike.
+    # The normaliser shifts all classes equally.
     section = config.draw_method.model_copy(update={"normaliser": "none"})
     names = [""] * len(classes)
-    templates = ["{}"] * n_templates  # how many there are is all that counts
+    templates = ["{}"] * n_templates  # only their number matters
     scorer = denoiser_scorer(
         cast(Denoiser, model.load()),
         section,

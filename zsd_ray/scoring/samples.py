@@ -1,4 +1,4 @@
-"""The images that a worker made ready last, as a model takes them."""
+"""The images that a worker prepared last, as inputs of a model."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MakeSample = Callable[[str, Image.Image], Sample]
 
 
 class Samples:
-    """Makes images ready one at a time: batched, their last bits would depend on their company.
+    """Prepares images one at a time: in a batch their last bits would depend on the others.
 
     Args:
-        make: from an image's id and its picture.
+        make: makes the input from an image's id and its picture.
     """
 
     def __init__(self, make: MakeSample) -> None:
@@ -34,7 +34,7 @@ class Samples:
         return image in self._kept
 
     def get(self, image: int, image_id: str, read: Callable[[int], Image.Image]) -> Sample:
-        """Make the image of a number ready, or return it as it was.
+        """Prepare the image of a number, or return it from the cache.
 
         Raises:
             ImageError, StoreError: it is damaged, or its store does not answer.
@@ -49,26 +49,26 @@ class Samples:
 
 
 def encoder(denoiser: Denoiser, with_pixels: bool) -> MakeSample:
-    """Encodes pictures by a denoiser; the pixels of the picture are kept where they are wanted."""
+    """Return a function that encodes pictures by a denoiser, with their pixels if wanted."""
 
     def encode(image_id: str, picture: Image.Image) -> Sample:
         square = to_square(picture, denoiser.image_size)
         pixels = torch.from_numpy(to_model_range(square[None]))
         try:
             x_0 = denoiser.encode_images(pixels)[0]
-        except torch.OutOfMemoryError:  # what earlier batches left may be in its way
+        except torch.OutOfMemoryError:  # earlier batches' cached memory may be in its way
             torch.cuda.empty_cache()
             x_0 = denoiser.encode_images(pixels)[0]
         if not bool(torch.isfinite(x_0).all()):
             raise ImageError("the model encodes this image to values that are not finite")
-        # A copy: autograd refuses what was made in inference mode.
+        # A copy: autograd refuses tensors made in inference mode.
         return Sample(image_id, x_0.clone(), pixels[0] if with_pixels else torch.empty(0))
 
     return encode
 
 
 def preprocessor(classifier: Classifier) -> MakeSample:
-    """Makes pictures the input of a baseline."""
+    """Return a function that turns pictures into inputs of a baseline."""
 
     def preprocess(image_id: str, picture: Image.Image) -> Sample:
         return Sample(image_id, classifier.preprocess(to_rgb(picture)))

@@ -1,4 +1,4 @@
-"""Scores a micro-batch: what every worker of either shell does, whatever the method."""
+"""Scores micro-batches: the work of every worker of both shells, for all methods."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ Uncompiled = Callable[[], RowNetwork]
 
 
 class Scorer:
-    """A method bound to a model, its classes and a data set; keeps the images made ready last.
+    """A method bound to a model, its classes and a data set; caches the last prepared images.
 
     Args:
-        bound: its rows are those of every forward; where memory runs out they are halved.
+        bound: its rows are those of every forward; they are halved if memory runs out.
         section: the method's.
         size: of the run.
-        uncompiled: of a denoiser's network, for the rows that fit; compiling another shape would
-            take longer than a worker may be silent.
+        uncompiled: returns a denoiser's network without compilation, used after rows are halved;
+            compiling another shape would take longer than a worker may be silent.
     """
 
     def __init__(
@@ -67,15 +67,14 @@ class Scorer:
 
     @property
     def batch_size(self) -> int:
-        """Evaluations that fill one forward."""
+        """Return the number of evaluations that fill one forward."""
         return self._section.evaluations_per_batch(self._bound.rows, self._size)
 
     def read_ahead(self, micro_batch: MicroBatch) -> None:
-        """Read the images of a micro-batch that is scored next, and make ready what its draws need;
-        from another thread than `score`.
+        """Read the images of the next micro-batch and prepare its draws, in another thread than
+        `score`, so that the device need not wait.
 
-        So that the device need not wait for it. What cannot be read is left to `score`, which says
-        why.
+        An image that cannot be read is left to `score`, which reports why.
         """
         for item in micro_batch.items:
             image = item.image
@@ -120,11 +119,11 @@ class Scorer:
         return Unit(sample, _draws(item), item.classes)
 
     def _picture(self, image: int) -> Image.Image:
-        """The picture, read ahead or now."""
+        """Return the picture, read ahead or now."""
         return self._read.pop(image, None) or self._dataset.read(image)
 
     def _forget(self, item: WorkItem) -> None:
-        """Drop what was made ahead for an item and is not used any more."""
+        """Drop data prepared for an item that is not used any more."""
         self._read.pop(item.image, None)  # read twice, where both threads met it
         if self._method is not None:
             self._method.forget(self._id(item), _draws(item))
@@ -143,7 +142,7 @@ class Scorer:
             self._halve()  # outside the handler, whose traceback holds tensors
 
     def _halve(self) -> None:
-        self._method = None  # what it loaded is loaded again
+        self._method = None  # its parts are loaded again
         torch.cuda.empty_cache()
         rows = self._bound.rows // 2
         if isinstance(self._bound, Bound):
@@ -154,7 +153,7 @@ class Scorer:
             self._bound = replace(self._bound, rows=rows)
             how = f"batches of {rows} images"
         self._method = self._class(self._bound, self._section)
-        warnings.warn(f"out of memory: a worker goes on with {how}", stacklevel=4)
+        warnings.warn(f"out of memory: a worker continues with {how}", stacklevel=4)
 
     def _answer(self, found: UnitScores) -> ItemScores | ImageFailure:
         if not np.isfinite(found.scores).all():

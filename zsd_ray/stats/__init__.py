@@ -1,1 +1,1 @@
-"""From numbers to a verdict: pruning rules, intervals, metrics; numpy and scipy only."""
+"""Statistics: intervals, tests and metrics; numpy and scipy only."""

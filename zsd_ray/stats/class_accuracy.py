@@ -1,6 +1,6 @@
 """Mean-per-class accuracy: each class counts once, however many images it has.
 
-Shapes: K classes, of which those without images are in nothing.
+Shapes: K classes; those without images are ignored.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from zsd_ray.stats.intervals import Interval, wilson
 
 @dataclass(frozen=True)
 class ClassAccuracy:
-    """The mean over `n_classes` classes of each one's accuracy, with its interval.
+    """The mean of the accuracies of `n_classes` classes, with its interval.
 
     value: None without images; the interval is then (0, 1).
     """
@@ -28,20 +28,20 @@ class ClassAccuracy:
 def class_accuracy(
     counts: ArrayLike, successes: ArrayLike, confidence: float = 0.95
 ) -> ClassAccuracy:
-    """From the images and the correct images of each class, (K,) and (K,) integers.
+    """Return the class accuracy from images and correct images by class, (K,) and (K,) integers.
 
     The classes are fixed and each one's images a sample of its own, so with accuracies p_k of n_k
     images the mean over K classes varies as a stratified sample's (Cochran 1977, chapter 5): by
 
         V = 1/K^2 sum_k v_k / n_k,    v_k = p_k (1 - p_k).
 
-    Of an observed p_k, v_k falls short of the true one by its n_k-th part on average, and says 0 of
-    a class with all right or all wrong, of one with a single image always. So what is missing is
-    put back, from all classes together with their mean accuracy p: v_k = p_k (1 - p_k)
-    + p (1 - p) / n_k. This is right on average where classes are alike, and too large rather than
-    too small where they differ, since p (1 - p) is at least the mean of p_k (1 - p_k).
+    With the observed p_k, v_k is too small by its n_k-th part on average, and 0 for a class with
+    all images right or all wrong, so always for one with a single image. The missing part is added
+    from all classes together, with their mean accuracy p: v_k = p_k (1 - p_k) + p (1 - p) / n_k.
+    This is right on average if classes are alike, and too large rather than too small if they
+    differ, since p (1 - p) is at least the mean of p_k (1 - p_k).
 
-    The interval is Wilson's of as many trials as would have this variance, p (1 - p) / V (the
+    The interval is Wilson's, with the number of trials that has this variance, p (1 - p) / V (the
     effective sample size of surveys, Kish 1965). So it lies in [0, 1], holds the
     estimate, has a width even where all images are right, and is the plain accuracy's where classes
     are alike and equally large.

@@ -14,9 +14,11 @@ from scipy.special import bdtr
 
 @dataclass(frozen=True)
 class ClassBias:
-    """labels, predictions: (K,) images of each class by either; n: all images.
+    """Counts of labels and predictions by class, and which of them differ significantly.
 
-    significant: (K,) bool, classes that are predicted too often or too rarely to be chance.
+    labels, predictions: (K,) images of each class by either; n: all images.
+
+    significant: (K,) bool, classes that are predicted significantly too often or too rarely.
     """
 
     labels: NDArray[np.int64]
@@ -26,18 +28,18 @@ class ClassBias:
 
     @property
     def excess(self) -> NDArray[np.float64]:
-        """(K,) share of predictions less share of labels."""
+        """Return the share of predictions less the share of labels, (K,)."""
         excess: NDArray[np.float64] = (self.predictions - self.labels) / max(self.n, 1)
         return excess
 
 
 def class_bias(labels: ArrayLike, predictions: ArrayLike, n_classes: int) -> ClassBias:
-    """From the label and the prediction of each image, (N,) and (N,).
+    """Return the class bias from the label and the prediction of each image, (N,) and (N,).
 
-    Class k is predicted as often as it is a label where as many images of others are taken for it
-    as images of it for others: each of these is either by the toss of a coin. The exact two-sided
-    test of that (McNemar 1947, for class k against all others) at 5 % over the number of classes
-    that either names (Bonferroni), so that the classes named as significant are so together.
+    Class k is predicted as often as it is a label if as many images of other classes are taken for
+    it as images of it for others: without bias, each of these is either with probability 1/2. The
+    exact two-sided test of that (McNemar 1947, class k against all others) is at 5 % over the
+    number of classes among labels or predictions (Bonferroni), so the findings hold jointly.
     """
     labels, predictions = (np.asarray(values, dtype=np.int64) for values in (labels, predictions))
     right = np.bincount(labels[labels == predictions], minlength=n_classes)

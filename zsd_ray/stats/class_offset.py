@@ -1,4 +1,4 @@
-"""A model's bias for some classes, from images whose labels nobody knows, and without it.
+"""The estimate and removal of a model's bias for some classes, from unlabelled images.
 
 A class can look likely whatever the image shows: its prompt fits the data set's style, say. Over
 images the mean of a class's score, less that of all classes, is then below or above what its share
@@ -28,16 +28,16 @@ LEAST_IMAGES = 4
 
 
 def draw_scale(scores_NK: Array) -> float:
-    """The standard deviation of one draw's scores about their mean over classes: one for all
-    classes, over draws. Images whose classes lie far apart have noisy draws, too."""
+    """Return the standard deviation of one draw's scores about their mean over classes, pooled
+    over classes and draws. Images whose classes lie far apart also have noisy draws."""
     apart = scores_NK - scores_NK.mean(axis=1, keepdims=True)
     return float(np.sqrt(apart.var(axis=0, ddof=1).mean()))
 
 
 def class_deviations(scores_NK: Array) -> Array:
-    """How far each class's mean score is from that of all classes, in `draw_scale`s: (K,).
+    """Return each class's mean score less that of all classes, in `draw_scale`s, (K,).
 
-    Where no draw tells classes apart, 0.
+    0 if no draw distinguishes classes.
     """
     scale = draw_scale(scores_NK)
     apart = (scores_NK - scores_NK.mean(axis=1, keepdims=True)).mean(axis=0)
@@ -49,8 +49,8 @@ def class_deviations(scores_NK: Array) -> Array:
 class ClassOffset:
     """The offsets of K classes, from the deviations of M images.
 
-    An image's own scores are in no offset that is applied to it (cross-fitting), so they cannot
-    confirm themselves.
+    An image's own scores never enter the offset that is applied to it (cross-fitting), so they
+    cannot confirm themselves.
 
     ids: of the images, ascending; deviations: (M, K), as `class_deviations` of each.
     """
@@ -62,7 +62,7 @@ class ClassOffset:
         assert len(self.ids) == len(self.deviations) >= LEAST_IMAGES
 
     def of(self, image_id: str) -> Array:
-        """The offset of each class for an image, in its draw scales: (K,)."""
+        """Return the offset of each class for an image, in its draw scales, (K,)."""
         row = self._rows.get(image_id)
         total, squares, m = self._total, self._squares, len(self.ids)
         if row is not None:
@@ -72,23 +72,23 @@ class ClassOffset:
 
     @property
     def mean(self) -> Array:
-        """Over all images, unshrunk: (K,)."""
+        """Return the mean over all images, unshrunk, (K,)."""
         mean: Array = self._total / len(self.ids)
         return mean
 
     @property
     def error(self) -> Array:
-        """The standard error of each mean: (K,)."""
+        """Return the standard error of each mean, (K,)."""
         return _errors(self._total, self._squares, len(self.ids))
 
     @property
     def shrinkage(self) -> float:
-        """What share of the mean is taken: 0, none of it is more than noise."""
+        """Return the share of the mean that is used; 0: all of it may be noise."""
         return _shrinkage(self.mean, self.error)
 
     @property
     def significant(self) -> NDArray[np.bool_]:
-        """Whether each class's mean is no chance: t-tests, at 5 % together (Bonferroni)."""
+        """Return whether each class's mean is significant: t-tests, at 5 % jointly (Bonferroni)."""
         m, k = self.deviations.shape
         limit = float(stdtrit(m - 1, 1 - 0.05 / (2 * k)))
         found: NDArray[np.bool_] = np.abs(self.mean) > limit * self.error
@@ -116,7 +116,7 @@ def _errors(total: Array, squares: Array, m: int) -> Array:
 
 
 def _shrinkage(mean: Array, error: Array) -> float:
-    """1 - noise / variance, at least 0: what of the variance of K means is no noise of theirs
+    """Return 1 - noise / variance, at least 0: the share of K means' variance that is not noise
     (James & Stein 1961; Efron & Morris 1973, the empirical Bayes estimate)."""
     variance = float((mean**2).sum() / (len(mean) - 1))  # they sum to 0
     noise = float((error**2).mean())

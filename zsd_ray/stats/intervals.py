@@ -16,9 +16,9 @@ class Interval(NamedTuple):
 
 
 def wilson(successes: float, trials: float, confidence: float = 0.95) -> Interval:
-    """The score interval of a proportion (Wilson 1927); (0, 1) where there are no trials.
+    """Return the score interval of a proportion (Wilson 1927); (0, 1) without trials.
 
-    Trials need not be whole: of an estimate that is as sure as so many would make it.
+    The number of trials may be fractional, as an effective sample size is.
     """
     if not 0 <= successes <= trials:
         raise ValueError(f"needs 0 <= successes <= trials, but came {successes} of {trials}")
@@ -39,7 +39,7 @@ def wilson(successes: float, trials: float, confidence: float = 0.95) -> Interva
 
 
 def half_width(values: ArrayLike, confidence: float = 0.95) -> NDArray[np.float64]:
-    """Of Student's interval of a mean over the last axis, of at least 2 values."""
+    """Return the half width of Student's interval of a mean over the last axis (2 or more)."""
     samples = np.asarray(values, dtype=np.float64)
     n = samples.shape[-1]
     if n < 2:

@@ -14,16 +14,16 @@ IntArray = NDArray[np.int64]
 
 
 def accuracy(correct: ArrayLike) -> float:
-    """The share of true entries of (N,); nan where there are none."""
+    """Return the share of true entries of (N,); nan if it is empty."""
     correct = np.asarray(correct, dtype=bool)
     return float(correct.mean()) if correct.size else float("nan")
 
 
 def rank_of_label(scores: ArrayLike, labels: ArrayLike) -> IntArray:
-    """At which place each label is among the scores of its row, the largest first: (N, K), (N,) ->
+    """Return each label's rank among the scores of its row, the largest first: (N, K), (N,) ->
     (N,); 0 is the first.
 
-    Of equal scores the first class comes first. A label of -inf is named at no place: it has K.
+    Of equal scores the first class comes first. A label with score -inf has no rank: it gets K.
     """
     scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.int64)
     own = scores[np.arange(len(scores)), labels][:, None]
@@ -36,7 +36,7 @@ def rank_of_label(scores: ArrayLike, labels: ArrayLike) -> IntArray:
 def per_class_accuracy(
     labels: ArrayLike, correct: ArrayLike, n_classes: int
 ) -> tuple[IntArray, IntArray]:
-    """Images and correct images of each class: (N,), (N,) -> (K,), (K,)."""
+    """Return images and correct images of each class: (N,), (N,) -> (K,), (K,)."""
     labels = np.asarray(labels, dtype=np.int64)
     correct = np.asarray(correct, dtype=bool)
     counts = np.bincount(labels, minlength=n_classes)
@@ -45,7 +45,7 @@ def per_class_accuracy(
 
 
 def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, n_classes: int) -> IntArray:
-    """Images of each (label, prediction): (N,), (N,) -> (K, K), a row a label."""
+    """Return the images of each (label, prediction): (N,), (N,) -> (K, K), one row per label."""
     labels = np.asarray(labels, dtype=np.int64)
     predictions = np.asarray(predictions, dtype=np.int64)
     cells = np.bincount(labels * n_classes + predictions, minlength=n_classes**2)
@@ -55,7 +55,7 @@ def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, n_classes: int) 
 def confused_pairs(
     labels: ArrayLike, predictions: ArrayLike, limit: int
 ) -> list[tuple[int, int, int]]:
-    """The most frequent wrong (label, prediction, images), without the (K, K) matrix."""
+    """Return the most frequent wrong (label, prediction, images), without the (K, K) matrix."""
     pairs = np.stack([np.asarray(labels), np.asarray(predictions)]).astype(np.int64)
     pairs, images = np.unique(pairs[:, pairs[0] != pairs[1]], axis=1, return_counts=True)
     order = np.argsort(-images, kind="stable")[:limit]
@@ -65,10 +65,10 @@ def confused_pairs(
 def survivors(
     draws_per_class: Sequence[ArrayLike], one_left: ArrayLike, draws: ArrayLike
 ) -> IntArray:
-    """How many classes of each image are left after `draws` draws: N rows of (K,), (D,) -> (N, D).
+    """Return how many classes of each image are left after draws (D,): N rows of (K,) -> (N, D).
 
-    Class k is left after d draws if it was given more than d. From its last draw on, an image has
-    one class left where `one_left` (N,) says so, else those that were given this draw.
+    Class k is left after d draws if it got more than d. From its last draw on, an image has one
+    class left if `one_left` (N,) is true, else the classes that got the last draw.
     """
     draws = np.asarray(draws, dtype=np.int64)
     ends = np.asarray(one_left, dtype=bool)

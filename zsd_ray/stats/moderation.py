@@ -1,4 +1,4 @@
-"""Moderated variances: what other classes and images tell of a variance seen a few times only.
+"""Moderated variances: estimates from few values, improved by those of other classes and images.
 
 Smyth 2004, "Linear models and empirical Bayes methods for assessing differential expression",
 section 6: true variances are drawn from a scaled inverse chi-squared distribution with `df` degrees
@@ -20,7 +20,7 @@ shared noise, look more alike than they are (benchmarks/error_control.py)."""
 
 
 class Prior(NamedTuple):
-    """What is believed of a variance before it is seen; df 0: nothing."""
+    """The prior of a variance; df 0: no information."""
 
     df: float
     variance: float
@@ -30,7 +30,7 @@ NOTHING = Prior(0.0, 0.0)
 
 
 def fit(variances: Array, df: Array | float) -> Prior:
-    """The prior of sample variances with `df` degrees of freedom each; NOTHING from less than 3.
+    """Fit the prior of sample variances with `df` degrees of freedom; NOTHING from fewer than 3.
 
     By the moments of their logarithms: eq. 6.2 ff. of the paper.
     """
@@ -52,7 +52,7 @@ def fit(variances: Array, df: Array | float) -> Prior:
 
 
 def inverse_trigamma(y: float) -> float:
-    """x > 0 with trigamma(x) = y > 0, by Newton steps on 1 / trigamma (the paper's appendix)."""
+    """Return x > 0 with trigamma(x) = y > 0, by Newton steps on 1 / trigamma (paper's appendix)."""
     from scipy.special import polygamma
 
     x = 0.5 + 1.0 / y

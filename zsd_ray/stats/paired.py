@@ -1,8 +1,8 @@
-"""Two classifiers on the same images: what they get right together and alone.
+"""The paired comparison of two classifiers on the same images.
 
 With b images that only the first gets right, c that only the second does, and n in all, the
-difference of their accuracies is (c - b) / n: the images that both get right, or both wrong, say
-nothing about it.
+difference of their accuracies is (c - b) / n: images that both get right, or both wrong, do not
+contribute.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Discordance:
-    """n: images with a label; b: only the first is right; c: only the second is."""
+    """Counts of images: n with a label; b where only the first is right; c only the second."""
 
     n: int
     b: int
@@ -28,7 +28,7 @@ class Discordance:
 
     @classmethod
     def of(cls, first: ArrayLike, second: ArrayLike) -> Discordance:
-        """Count from whether each is right, (n,) bool, in the same order of images."""
+        """Count from two (n,) bool arrays of correct predictions, in the same order of images."""
         first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
         if first.shape != second.shape:
             raise ValueError(f"needs the same images, but came {first.size} and {second.size}")
@@ -37,27 +37,27 @@ class Discordance:
 
     @property
     def difference(self) -> float:
-        """Accuracy of the second less that of the first; nan where there are no images."""
+        """Return the second accuracy less the first; nan without images."""
         return (self.c - self.b) / self.n if self.n else float("nan")
 
 
 def mcnemar(found: Discordance) -> float:
-    """The exact two-sided p of McNemar's test (1947): 1 where no image tells the two apart.
+    """Return the exact two-sided p of McNemar's test (1947); 1 if b + c is 0.
 
-    If both are right equally often, each image that one alone gets right is either's by the toss
-    of a coin: b ~ Binomial(b + c, 1/2), which is symmetric, so both tails together are twice one.
+    If both are right equally often, each image that only one gets right is either's with
+    probability 1/2: b ~ Binomial(b + c, 1/2), which is symmetric, so both tails are twice one.
     """
     tosses = found.b + found.c
     return min(1.0, 2.0 * float(bdtr(min(found.b, found.c), tosses, 0.5))) if tosses else 1.0
 
 
 def bootstrap(found: Discordance, seed: int = 0, confidence: float = 0.95) -> Interval:
-    """The percentile interval of the difference over resampled images (Efron & Tibshirani 1993,
-    chapter 13).
+    """Return the percentile interval of the difference over resampled images (Efron & Tibshirani
+    1993, chapter 13).
 
     An image adds -1, 0 or 1 to n times the difference, so n images drawn with replacement are one
-    draw of Multinomial(n, (b, c, n - b - c) / n): no image is touched. Where no image tells the two
-    apart, all resamples are alike and the interval is (0, 0); (-1, 1) where there are no images.
+    draw of Multinomial(n, (b, c, n - b - c) / n), without the images themselves. If b + c is 0, all
+    resamples are equal and the interval is (0, 0); (-1, 1) without images.
     """
     if found.n == 0:
         return Interval(-1.0, 1.0)

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: bins, calibration error, proper scores, intervals.
+"""Calibration of probabilities: bins, calibration error, proper scores, intervals.
 
 Shapes: N images; confidence (N,) is the probability that an image's prediction is right.
 """
@@ -33,8 +33,8 @@ class Measured:
 
 @dataclass(frozen=True)
 class Bin:
-    """Images of like confidence: their mean confidence, and how many predictions are right, with
-    the Wilson 95 % interval of that share.
+    """Images of similar confidence: their mean confidence, and the share of right predictions,
+    with its Wilson 95 % interval.
     """
 
     n: int
@@ -46,13 +46,13 @@ class Bin:
 
 
 def equal_width(confidence: Array, n_bins: int = N_BINS) -> Numbers:
-    """The bin of each image, (N,): bin m of M holds ((m - 1) / M, m / M] (Guo et al. 2017)."""
+    """Return each image's bin, (N,): bin m of M holds ((m - 1) / M, m / M] (Guo et al. 2017)."""
     numbers: Numbers = np.clip(np.ceil(confidence * n_bins) - 1, 0, n_bins - 1).astype(np.intp)
     return numbers
 
 
 def equal_mass(confidence: Array, n_bins: int = N_BINS) -> Numbers:
-    """The bin of each image, (N,), so that bins hold as many; equal confidences stay together."""
+    """Return each image's bin, (N,), with bins of equal size; equal confidences stay together."""
     if not len(confidence):
         return np.zeros(0, dtype=np.intp)
     values, first = np.unique(np.sort(confidence), return_index=True)
@@ -61,7 +61,7 @@ def equal_mass(confidence: Array, n_bins: int = N_BINS) -> Numbers:
 
 
 def bins(confidence: Array, correct: NDArray[np.bool_], numbers: Numbers) -> list[Bin]:
-    """The bins that hold images, by confidence."""
+    """Return the bins that hold images, by confidence."""
     made = []
     for number in np.unique(numbers):
         inside = numbers == number
@@ -74,7 +74,9 @@ def bins(confidence: Array, correct: NDArray[np.bool_], numbers: Numbers) -> lis
 def calibration_error(
     confidence: Array, correct: NDArray[np.bool_], numbers: Numbers, weights: Array | None = None
 ) -> float:
-    """ECE, Guo et al. 2017, eq. 3: mean over images of abs(accuracy - confidence) of their bin.
+    """Return the ECE: mean over images of their bin's abs(accuracy - confidence).
+
+    Guo et al. 2017, eq. 3.
 
     Args:
         weights: (N,), how often each image counts; None: once.
@@ -86,9 +88,9 @@ def calibration_error(
 
 
 def error_by_chance(confidence: Array, numbers: Numbers, seed: int = 0) -> float:
-    """The mean ECE that perfect calibration would show on images of these confidences.
+    """Return the mean ECE of a perfectly calibrated model on images of these confidences.
 
-    ECE is never below 0, so it is above 0 by chance alone: outcomes are drawn from the confidences
+    ECE is never below 0, so chance alone makes it positive: outcomes are drawn from the confidences
     (Broecker & Smith 2007, consistency resampling).
     """
     rng = np.random.default_rng(seed)
@@ -100,7 +102,7 @@ def error_by_chance(confidence: Array, numbers: Numbers, seed: int = 0) -> float
 
 
 def log_odds(log_probabilities: Array, predictions: NDArray[np.int64]) -> Array:
-    """(N,), log(p / (1 - p)) of each image's prediction, exact where p is next to 1."""
+    """Return log(p / (1 - p)) of each image's prediction, (N,), exact also for p near 1."""
     images = np.arange(len(log_probabilities))
     rest = log_probabilities.copy()
     rest[images, predictions] = -np.inf
@@ -109,7 +111,7 @@ def log_odds(log_probabilities: Array, predictions: NDArray[np.int64]) -> Array:
 
 
 def brier(log_probabilities: Array, labels: NDArray[np.int64]) -> Array:
-    """(N,), of each image the sum over classes of (probability - [is the label])^2 (Brier 1950)."""
+    """Return each image's sum over classes of (probability - [is label])^2, (N,) (Brier 1950)."""
     p = np.exp(log_probabilities)
     at_label = p[np.arange(len(p)), labels]
     each: Array = (p**2).sum(axis=1) - 2 * at_label + 1
@@ -117,7 +119,7 @@ def brier(log_probabilities: Array, labels: NDArray[np.int64]) -> Array:
 
 
 def log_loss(log_probabilities: Array, labels: NDArray[np.int64]) -> Array:
-    """(N,), minus the log-probability of each image's label, in nats."""
+    """Return minus the log-probability of each image's label, in nats, (N,)."""
     each: Array = -log_probabilities[np.arange(len(labels)), labels]
     return each
 
@@ -125,13 +127,13 @@ def log_loss(log_probabilities: Array, labels: NDArray[np.int64]) -> Array:
 def intervals(
     statistics: Mapping[str, Callable[[Array], float]], n_images: int, seed: int = 0
 ) -> dict[str, Measured]:
-    """Statistics of images, none below 0, each with its basic bootstrap interval over images.
+    """Return statistics of images, none below 0, with basic bootstrap intervals over images.
 
-    Basic (Davison & Hinkley 1997, eq. 5.6): the statistic less what resamples add to it. A
-    percentile interval of an ECE lies too high, since resamples add to it what chance adds.
+    Basic (Davison & Hinkley 1997, eq. 5.6): the statistic less the resamples' deviation from it. A
+    percentile interval of an ECE lies too high, since resampling adds to it as chance does.
 
     Args:
-        statistics: by name; each takes the weights of the images, (N,). All see the same resamples.
+        statistics: by name; each takes the weights of the images, (N,). All use the same resamples.
     """
     rng = np.random.default_rng(seed)
     found: dict[str, list[float]] = {name: [] for name in statistics}

@@ -1,4 +1,4 @@
-"""What saved errors say about each bucket of t: how they spread, and what to weight them with.
+"""Statistics of saved errors for each bucket of t: their spread, signal and weights.
 
 Shapes: N images, D draws of one image, K classes, B buckets.
 """
@@ -33,9 +33,9 @@ class Spread:
     """The standard deviation, within a draw, of errors over classes, by bucket.
 
     Pooled over draws of all images: sqrt(sum of squared deviations / sum of (K - 1)). It is also
-    sqrt(1/2) of the root mean square difference of two classes. What classes differ by on average
-    is in it, and not only noise: so one draw of an image in a bucket is enough, and it is what the
-    variance of importance sampling is made of (diffusion/time_density.py).
+    sqrt(1/2) of the root mean square difference of two classes. It includes the mean differences
+    of classes as well as noise: so one draw of an image in a bucket is enough, and the variance of
+    importance sampling depends on it (diffusion/time_density.py).
     """
 
     def __init__(self, n_buckets: int) -> None:
@@ -48,7 +48,7 @@ class Spread:
         np.add.at(self._freedom, bucket_D, deviations_DK.shape[1] - 1)
 
     def sd(self) -> Array:
-        """Return it, (B,), interpolated where there was no draw or no difference.
+        """Return the standard deviation, (B,), interpolated without draws or differences.
 
         Raises:
             ValueError: there was no difference in any bucket.
@@ -61,10 +61,10 @@ class Spread:
 
 
 class Signal:
-    """How far a draw tells a wrong class from the image's own decision, by bucket.
+    """How well a draw distinguishes a wrong class from the image's decision, by bucket.
 
     The mean of the gaps to that class over their standard deviation, pooled over draws of all
-    images and the other classes; no label is looked at. Evidence grows with its square.
+    images and the other classes; labels are not used. Evidence grows with its square.
     """
 
     def __init__(self, n_buckets: int) -> None:
@@ -80,9 +80,9 @@ class Signal:
             np.add.at(total, bucket_D, values)
 
     def values(self) -> Array:
-        """Return it, (B,), 0 or more; interpolated where there was no draw or no difference.
+        """Return the signal, (B,), 0 or more; interpolated without draws or differences.
 
-        Where no bucket has enough draws to tell, it is 1 in all: none is known to be better.
+        If no bucket has enough draws, it is 1 in all: none is known to be better.
         """
         n, total, squares = self._sums
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -154,6 +154,6 @@ def learned_weights(features_NBK: Array, labels_N: NDArray[np.integer]) -> Array
 
 
 def _interpolated(values: Array, known: NDArray[np.bool_]) -> Array:
-    """Values of unknown buckets from the nearest known ones; the last ones go on as they are."""
+    """Interpolate unknown buckets between known ones; beyond the last, its value is constant."""
     buckets = np.arange(len(values))
     return np.interp(buckets, buckets[known], values[known])

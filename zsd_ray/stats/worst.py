@@ -1,6 +1,6 @@
-"""The accuracy of the worst class or group, with an interval that knows it was chosen.
+"""The accuracy of the worst class or group, with an interval that corrects for the selection.
 
-Shapes: K classes or groups, of which those without images are in nothing.
+Shapes: K classes or groups; those without images are ignored.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from zsd_ray.stats.intervals import Interval, wilson
 
 @dataclass(frozen=True)
 class Worst:
-    """The least accurate of `n_seen` classes: its number, accuracy, images, and the interval of the
-    least accuracy of all."""
+    """The least accurate of `n_seen` classes: its number, accuracy and images, and the interval of
+    the least accuracy of all."""
 
     number: int
     value: float
@@ -28,11 +28,11 @@ class Worst:
 def worst_accuracy(
     counts: ArrayLike, successes: ArrayLike, confidence: float = 0.95
 ) -> Worst | None:
-    """From the images and the correct images of each class, (K,) and (K,) integers.
+    """Return the worst class, from each class's images and correct images, (K,) and (K,) integers.
 
-    None: there are no images.
+    Returns None without images.
 
-    Of K observed accuracies the least one is low by luck, too, so its own interval would be too
+    The least of K observed accuracies is low partly by chance, so its own interval would be too
     low. Each class gets the interval at 1 - (1 - confidence) / K; all of them hold at once with at
     least the confidence (Bonferroni), and then the least true accuracy lies between the least of
     the lower ends and the least of the upper ends. Of equal classes the one with more images counts

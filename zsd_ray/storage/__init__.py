@@ -1,1 +1,1 @@
-"""Files and objects at paths and URLs, and patience with the stores that hold them."""
+"""Files and objects at paths and URLs, with retries for stores that do not answer."""

@@ -1,4 +1,4 @@
-"""What is asked of any filesystem: whether it is S3, and what lies in it."""
+"""Queries to any filesystem: whether it is S3, and which files it holds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def is_s3_url(path: str) -> bool:
 
 
 def find_matching(fs: Any, pattern: str) -> list[str]:
-    """Full paths of the files that match a glob pattern, sorted."""
+    """Return the full paths of the files that match a glob pattern, sorted."""
     if not is_s3(fs):
         found = fs.glob(pattern, detail=True)
         return sorted(path for path, info in found.items() if info["type"] != "directory")
@@ -30,7 +30,7 @@ def find_matching(fs: Any, pattern: str) -> list[str]:
 
 
 def list_folder(fs: Any, folder: str) -> list[str]:
-    """Full paths of what lies directly in a folder, sorted; none where there is no folder."""
+    """Return the full paths of a folder's direct entries, sorted; none if it does not exist."""
     try:
         return sorted(fs.ls(folder, detail=False))
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Foreign names that become paths: where a name of another's file lies below a folder of ours.
+"""Names from foreign files that become paths: they must stay below a given folder.
 
-Keys of objects, members of archives, shards that an index names: whoever wrote them may have meant
-a place outside of the folder.
+Keys of objects, members of archives, shards that an index names: any of them may point outside of
+the folder.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LONGEST_SHOWN = 120
 
 
 def is_inside(name: str) -> bool:
-    """Whether a relative name with slashes stays below whichever folder it is looked up in.
+    """Return whether a relative name with slashes stays below any folder that it is joined to.
 
     It does not where a part of it is empty, `.` or `..`, so that `/x`, `a//x` and `a/../x` do not
     either; nor with a backslash, a null or a drive, which other systems read as parts.
@@ -33,8 +33,8 @@ def path_inside(folder: Path, name: str, shown: str) -> Path:
     """Return where `name` lies below `folder`; nothing is looked up or made.
 
     Args:
-        name: a relative name with slashes, as others wrote it.
-        shown: what names it, as messages say it: "the archive x.tar".
+        name: a relative name with slashes, from a foreign file.
+        shown: the source of the name in messages, such as "the archive x.tar".
 
     Raises:
         UserError: it would lie elsewhere.
@@ -49,7 +49,7 @@ def path_inside(folder: Path, name: str, shown: str) -> Path:
 
 
 def name_below(root: str, full: str, shown: str) -> str:
-    """Return how a full name goes on behind the folder `root`, with slashes and as it is written.
+    """Return the rest of a full name behind the folder `root`, with slashes, unnormalised.
 
     Unlike `os.path.relpath`, which turns `a/../../x` into `../x`, this keeps every part, so that
     `path_inside` sees it.

@@ -1,4 +1,4 @@
-"""Patience with a store that does not answer: asked again, and told apart from what is missing."""
+"""Retries for stores that do not answer, as distinct from files that are missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zsd_ray.records.redaction import reason
 T = TypeVar("T")
 
 _FIRST_SLEEP, _LONGEST_SLEEP = 0.2, 15.0
-# What a store answers with a status below 500, and yet means "not now" or "that came in pieces".
+# Error codes with a status below 500 that still mean "not now" or "incomplete transfer".
 _PASSING_CODES = {
     "IncompleteBody",
     "OperationAborted",
@@ -27,9 +27,9 @@ _TOO_MANY_REQUESTS, _SERVER_ERROR, _NOT_IMPLEMENTED = 429, 500, 501
 
 
 class _Waiting:
-    """How many of this process's calls are waiting for a store just now.
+    """The number of this process's calls that are waiting for a store now.
 
-    The one thing that is kept per process: what is seen of it, and nothing that is set.
+    The only state kept per process: it is observed, and no setting.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ _waiting = _Waiting()
 
 
 def waiting() -> bool:
-    """Whether some call of this process is waiting for a store to come back.
+    """Return whether some call of this process is waiting for a store to come back.
 
     Such a process is not hung.
     """
@@ -60,13 +60,13 @@ def patiently(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """Return what `call` returns, and call it again where the store does not answer.
+    """Return the result of `call`, and retry it while the store does not answer.
 
-    `call` may run several times: what it did before it failed must not matter.
+    `call` may run several times, so it must be safe to repeat after a failure.
 
     Args:
-        seconds: tells how long it is asked again; asked after each failure, for it may change.
-        store: what the message calls it.
+        seconds: returns how long to retry; called after each failure, since it may change.
+        store: its name in the message.
 
     Raises:
         StoreError: it did not answer for those seconds, counted from its first failure: a
@@ -92,7 +92,7 @@ def patiently(
                         f"{store} did not answer for {now - since:.0f} s ({reason(error)}); "
                         "nothing is wrong with what it holds"
                     ) from error
-            # Many workers lose a store together; they should not come back in step.
+            # Many workers lose a store together; their retries should not coincide.
             share = random.uniform(0.5, 1)  # noqa: S311 - no secret
             sleep(min(left, share * longest))
             longest = min(2 * longest, _LONGEST_SLEEP)
@@ -102,10 +102,10 @@ def patiently(
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same call may succeed later, although nobody changes anything.
+    """Return whether the same call may succeed later without any change.
 
-    So it is for what networks and overloaded servers do, and not for what is missing, forbidden,
-    or wrong in the request; nor for the errors of local files.
+    True for errors of networks and overloaded servers; false for missing or forbidden files, wrong
+    requests, and errors of local files.
     """
     if isinstance(
         error,
@@ -125,7 +125,7 @@ def is_transient(error: BaseException) -> bool:
 
 @cache
 def _network_errors() -> tuple[type[Exception], ...]:
-    """What the libraries below fsspec raise where a connection fails, is cut, or takes too long."""
+    """Return the exceptions of fsspec's libraries for a failed, cut or timed-out connection."""
     # Imported when an error needs judging: local runs do without.
     import aiohttp
     from botocore import exceptions, parsers
@@ -141,7 +141,7 @@ def _network_errors() -> tuple[type[Exception], ...]:
 
 
 def _says_later(answer: Any) -> bool:
-    """Whether a store's answer, as botocore's ClientError or aiohttp's ClientResponseError."""
+    """Return whether a ClientError (botocore) or ClientResponseError (aiohttp) says to retry."""
     response = getattr(answer, "response", None)
     if isinstance(response, dict):
         code = response.get("Error", {}).get("Code")

@@ -1,4 +1,4 @@
-"""How files at paths and URLs are reached: what the storage section says, and how patiently."""
+"""Access to files at paths and URLs: the settings of the storage section, and retries."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _CONNECT_TIMEOUT, _READ_TIMEOUT = 5, 15
 
 
 class Store:
-    """Opens the filesystem of a path or URL, and asks it patiently.
+    """Opens the filesystem of a path or URL, and retries failed requests.
 
-    Every object that reaches files is given one, and those of a run hold the same. Picklable: a
-    copy begins with the patience that this one was made with, and opens filesystems for itself.
+    Every object that reaches files is given one; all objects of a run share it. Picklable: a copy
+    begins with the retry time that this one was made with, and opens filesystems for itself.
 
     Attributes:
-        seconds: how long a store that does not answer is asked again, from now on.
+        seconds: how long requests to a store that does not answer are retried, from now on.
     """
 
     def __init__(
@@ -41,8 +41,8 @@ class Store:
         """Open nothing yet.
 
         Args:
-            config: how s3:// URLs are reached; other paths need none.
-            retry_seconds: instead of the section's own, where a user waits for an answer.
+            config: the settings for s3:// URLs; other paths need none.
+            retry_seconds: replaces the section's own, where a user waits for an answer.
         """
         self._config = config
         self._retry_seconds = config.retry_seconds if retry_seconds is None else retry_seconds
@@ -57,7 +57,7 @@ class Store:
 
     @property
     def endpoint(self) -> str | None:
-        """The URL of the server that s3:// means, where it is not Amazon's."""
+        """The URL of the S3 server, if it is not Amazon's."""
         named = (os.environ.get(name) for name in _ENDPOINT_VARIABLES)
         return self._config.endpoint or next(filter(None, named), None)
 
@@ -83,7 +83,7 @@ class Store:
         return fs, fs._strip_protocol(path)
 
     def ask(self, path: str, call: Callable[[], T]) -> T:
-        """Call something that asks the store of `path`, patiently.
+        """Call a function that accesses the store of `path`, with retries.
 
         Raises:
             StoreError: the store did not answer.
@@ -94,7 +94,7 @@ class Store:
 
     @contextmanager
     def impatient(self, seconds: float) -> Iterator[None]:
-        """Ask again for so long only, whoever holds this store, until the block ends."""
+        """Limit the retry time of this store, for all its holders, until the block ends."""
         before, self.seconds = self.seconds, seconds
         try:
             yield
@@ -102,11 +102,11 @@ class Store:
             self.seconds = before
 
     def reason_of(self, error: BaseException, path: str) -> str:
-        """What an error about `path` says, in a line that tells no secret of it or of the store."""
+        """Return an error's text in one line, without secrets of `path` or of the store."""
         return reason(error, path, self.endpoint or "")
 
     def user_error(self, what: str, error: BaseException, path: str, advice: str = "") -> UserError:
-        """The UserError that says `what` went wrong, and why."""
+        """Return the UserError that says `what` went wrong, and why."""
         if isinstance(error, WriteError) and error.__cause__ is not None:
             error = error.__cause__
         if isinstance(error, StoreError):
@@ -114,7 +114,7 @@ class Store:
         return UserError(f"{what}: {self.reason_of(error, path)}{advice}")
 
     def _s3_options(self) -> dict[str, Any]:
-        """What s3fs is given for s3:// URLs, beside what fsspec's own files and variables say."""
+        """Return the s3fs options for s3:// URLs, beside fsspec's own files and variables."""
         storage = self._config
         config: dict[str, Any] = {
             "connect_timeout": _CONNECT_TIMEOUT,

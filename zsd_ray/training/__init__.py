@@ -1,1 +1,1 @@
-"""The loops that make models; the networks come from models/."""
+"""The training loops; the networks come from models/."""

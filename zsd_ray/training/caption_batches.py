@@ -1,4 +1,4 @@
-"""Captions of images: of its class, a random template with a random name; or of its own."""
+"""Captions of images: a random template with a random name of its class, or its own captions."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from zsd_ray.training.batches import Generators, TrainingImages, uniform
 class Captions:
     """Every caption of every image.
 
-    texts: all distinct ones, the empty one first.
-    of_image: the numbers of those that fit an image.
-    shown: numbers of some, for a grid of samples.
-    dropout: the share of images that are told the empty one.
+    texts: all distinct captions, the empty one first.
+    of_image: the numbers of each image's true captions.
+    shown: numbers of the captions of the sample grid.
+    dropout: the share of images that are conditioned on the empty caption.
     """
 
     texts: Sequence[str]
@@ -30,7 +30,7 @@ class Captions:
     def of(
         cls, config: TrueCaptionConfig, images: TrainingImages, n_shown: int, dropout: float = 0.0
     ) -> Captions:
-        """Those of the classes, or of the images."""
+        """Return the captions of the classes, or of the images themselves."""
         if config.names is None or config.templates is None:
             assert images.captions is not None
             texts, of_image = _number(images.captions)
@@ -58,7 +58,7 @@ class Captions:
 
 
 def _number(captions: Sequence[Sequence[str]]) -> tuple[list[str], list[tuple[int, ...]]]:
-    """The distinct texts after the empty one, and each row as numbers of them."""
+    """Return the distinct texts after the empty one, and each row as numbers of them."""
     number_of = {"": 0}
     rows = [
         tuple(number_of.setdefault(text, len(number_of)) for text in texts) for texts in captions

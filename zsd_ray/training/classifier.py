@@ -16,7 +16,7 @@ from zsd_ray.training.task import Batch, Stage
 
 
 class ClassifierTask:
-    """A `Task`."""
+    """The `Task` of a classifier."""
 
     networks: Mapping[str, Any]
     stages: Sequence[Stage]
@@ -43,7 +43,7 @@ class ClassifierTask:
         ]
 
     def _loss(self, batch: Batch) -> torch.Tensor:
-        """Cross entropy, in nats."""
+        """Return the cross entropy of each image, in nats."""
         labels = self.images.labels(batch.rows_B).to(self._device)
         logits = self._network(batch.x_B3SS).float()
         return functional.cross_entropy(logits, labels, reduction="none")

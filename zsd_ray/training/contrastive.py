@@ -1,9 +1,9 @@
 """Trains a small CLIP (Radford et al. 2021) with negatives that are drawn.
 
 CLIP takes the captions of a batch's other images as negatives. Here every image draws its own from
-all captions of the data, by its own random numbers: its loss is not made of the rest of the batch,
-which each worker has but a share of. There is no loss the other way round, of a caption against
-images.
+all captions of the data, by its own random numbers: its loss does not depend on the rest of the
+batch, of which each worker has only a share. There is no loss in the other direction, of a caption
+against images.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LARGEST_LOG_SCALE = math.log(100)  # as CLIP's, section 2.5
 
 
 class ContrastiveTask:
-    """A `Task`."""
+    """The `Task` of a small CLIP."""
 
     networks: Mapping[str, Any]
     stages: Sequence[Stage]
@@ -77,12 +77,12 @@ class ContrastiveTask:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Captions that a batch is compared with.
+    """The captions that a batch is compared with.
 
     captions_U: the numbers of all of them.
-    true_BU: which are true of an image, bool.
-    drawn_BN: what an image has drawn, as places in captions_U; false_BN: which of those are false
-        of it, bool.
+    true_BU: whether each is true of an image, bool.
+    drawn_BN: the captions drawn for an image, as places in captions_U; false_BN: whether each of
+        those is false of it, bool.
     """
 
     captions_U: torch.Tensor
@@ -92,7 +92,7 @@ class Chosen:
 
 
 def choose(captions: Captions, rows_B: torch.Tensor, n: int, rngs: Generators) -> Chosen:
-    """All true captions of each image, and n of all captions, drawn evenly with replacement."""
+    """Return each image's true captions, and n captions drawn uniformly with replacement."""
     true = [np.asarray(captions.of_image[row]) for row in rows_B.tolist()]
     drawn_BN = np.stack([rng.integers(1, len(captions.texts), size=n) for rng in rngs])
     captions_U = np.unique(np.concatenate([*true, *drawn_BN]))
@@ -103,11 +103,11 @@ def choose(captions: Captions, rows_B: torch.Tensor, n: int, rngs: Generators) -
 
 
 def info_nce(logits_BU: torch.Tensor, chosen: Chosen) -> torch.Tensor:
-    """-log softmax of a true caption among itself and the false ones drawn, (B,).
+    """Return -log softmax of a true caption among itself and the drawn false ones, (B,).
 
     van den Oord et al. 2018, eq. 4, with exp(logit) as f; the mean over the image's true captions,
-    which one at random would estimate. What was drawn and is true is left out: it is none of the
-    noise that the true one is to be told from.
+    which a random one would estimate. Drawn captions that are true are left out: they are not part
+    of the noise.
     """
     true_BU, drawn_BN, false_BN = (
         of.to(logits_BU.device) for of in (chosen.true_BU, chosen.drawn_BN, chosen.false_BN)

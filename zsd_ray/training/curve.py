@@ -17,7 +17,7 @@ CURVE = pa.schema(
 
 
 def curve_bytes(stages: Sequence[Stage], losses: Mapping[str, Sequence[float]]) -> bytes:
-    """The curve as the content of a Parquet file."""
+    """Return the curve as the content of a Parquet file."""
     rows = [
         {"stage": stage.name, "step": step + 1, "epoch": stage.epoch(step), "loss": loss}
         for stage in stages

@@ -1,7 +1,7 @@
 """Trains a denoiser of pixels: a DDPM (Ho et al. 2020), or by another objective (noising.py).
 
-Told the image's class, labels are dropped at random, so that the model knows no class, too (Ho &
-Salimans 2022).
+A class-conditional model has its labels dropped at random, so that it also learns the unconditional
+distribution (Ho & Salimans 2022).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from zsd_ray.training.task import Batch, Stage
 
 
 class DdpmTask:
-    """A `Task`."""
+    """The `Task` of a denoiser of pixels."""
 
     networks: Mapping[str, Any]
     stages: Sequence[Stage]
@@ -71,7 +71,7 @@ class DdpmTask:
 
     @torch.no_grad()
     def sample(self) -> torch.Tensor | None:
-        """By DDIM, from the same noise each time; classes take turns."""
+        """Sample by DDIM, from the same noise each time; classes take turns."""
         config = self._config
         n = config.samples.images
         if not n:

@@ -32,9 +32,9 @@ _NEWS_SECONDS = 0.5
 
 @dataclass
 class Loop:
-    """One process's part of one training; `run` goes on from the last checkpoint.
+    """One process's part of one training; `run` resumes from the last checkpoint.
 
-    The first rank alone writes, and has news.
+    Only the first rank writes files and reports news.
     """
 
     config: TrainConfig
@@ -49,7 +49,7 @@ class Loop:
     _told: float = 0.0
 
     def run(self) -> None:
-        """Train what is left to train, and write the model."""
+        """Train the remaining steps, and write the model."""
         for network in self.task.networks.values():
             self.ranks.join_batch_norms(network)
             self.ranks.agree(network.state_dict().values())
@@ -93,9 +93,9 @@ class Loop:
     def _step(
         self, stage: Stage, step: int, optimizer: torch.optim.Optimizer, parameters: list[Any]
     ) -> torch.Tensor:
-        """One step of all ranks; the loss of the whole batch, on the device."""
+        """Make one step of all ranks; returns the loss of the whole batch, on the device."""
         batch = self._batch(stage, step)
-        # Of dropout; the same after a resume, and another for each rank's images.
+        # For dropout; the same after a resume, and different for each rank's images.
         torch.manual_seed(seed_of(self.config.seed, stage.name, step, self.ranks.rank))
         optimizer.zero_grad(set_to_none=True)
         bfloat16 = self.config.precision == "bfloat16"
@@ -119,7 +119,7 @@ class Loop:
         return Batch(rows, images.take(rows, rngs).to(self.device), rngs)
 
     def _tell(self, stage: Stage, done: int) -> None:
-        # Reading a loss waits for the device, so it is done now and then.
+        # Reading a loss waits for the device, so it is done only sometimes.
         losses = torch.stack(self._unread).tolist()
         self._unread, self._told = [], time.monotonic()
         if not all(map(math.isfinite, losses)):
@@ -158,7 +158,7 @@ class Loop:
 
     @contextmanager
     def _averaged(self, stage: Stage) -> Iterator[None]:
-        """Evaluate with the averaged weights, where there are any."""
+        """Use the averaged weights inside this context, if there are any."""
         was_training = _set_training(stage, False)
         kept = {name: value.clone() for name, value in _tensors(stage.trained).items()}
         if stage.averaged:
@@ -169,14 +169,14 @@ class Loop:
             _load(stage.trained, kept)
             _set_training(stage, was_training)
 
-    # ---- what is written
+    # ---- files
 
     @property
     def _output(self) -> Output:
         return self.checkpoint.output
 
     def _save(self, number: int, step: int, optimizer: torch.optim.Optimizer) -> None:
-        """Write what the model is by now; last its state, which says that the rest is there."""
+        """Write the model so far; last its state, which marks the rest as complete."""
         stage = self.task.stages[number]
         if stage.shown:
             word = "step" if stage.epochs is None else "epoch"
@@ -198,7 +198,7 @@ class Loop:
         self.checkpoint.write(State(number, step, tensors))
 
     def _save_model(self, name: str) -> None:
-        """Write the model's folder file by file; what makes it a model comes last."""
+        """Write the model's folder file by file; the file that makes it a model comes last."""
         with tempfile.TemporaryDirectory() as folder:
             self.task.save(Path(folder))
             files = [path for path in Path(folder).rglob("*") if path.is_file()]
@@ -213,7 +213,7 @@ class Loop:
 
 
 def learning_rate(config: OptimiserConfig, step: int, steps: int) -> float:
-    """Linear over the first steps, then constant, or a half cosine to 0."""
+    """Return the learning rate: a linear warm-up, then constant, or a half cosine to 0."""
     warmup = max(1, int(config.warmup * steps))
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
@@ -224,7 +224,7 @@ def learning_rate(config: OptimiserConfig, step: int, steps: int) -> float:
 
 
 def _sheet(images_N3SS: torch.Tensor) -> bytes:
-    """Images in a square, as PNG."""
+    """Return images in a square grid, as PNG."""
     pictures = to_picture(images_N3SS)
     side = math.ceil(math.sqrt(len(pictures)))
     rows = [pictures[start : start + side] for start in range(0, len(pictures), side)]
@@ -245,7 +245,7 @@ def _load(networks: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> N
 
 
 def _set_training(stage: Stage, training: bool) -> bool:
-    """Switch the mode of a stage's networks; returns the one before."""
+    """Switch the training mode of a stage's networks; returns the previous mode."""
     networks: Sequence[Any] = list(stage.trained.values())
     before = cast(bool, networks[0].training)
     for network in networks:

@@ -1,4 +1,4 @@
-"""What a training says while it goes on: small, and picklable, for it may happen elsewhere."""
+"""Progress messages of a training: small and picklable, since it may run in other processes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Steps:
-    """Steps that were made since the last of these.
+    """The steps made since the last message.
 
-    done, total: of the stage, with those of earlier sessions.
+    done, total: steps of the stage, with those of earlier sessions.
     losses: of each new step, over the whole batch; n_images: images of these steps.
     """
 
@@ -23,7 +23,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class Grid:
-    """A grid of samples that now lies in the output, under `name`."""
+    """A grid of samples that was written to the output, under `name`."""
 
     name: str
     png: bytes

@@ -1,4 +1,4 @@
-"""What a denoiser is trained on: noised images, its target, and the mean squared error to it.
+"""A denoiser's training: noised images, the target, and the mean squared error to it.
 
 With x_t = alpha x_0 + sigma eps, the targets of the four objectives are
 
@@ -28,7 +28,7 @@ Noising = Callable[[torch.Tensor, Generators], Noised]
 
 
 def noising(scheduler: object, objective: Objective, flow_times: FlowTimes) -> Noising:
-    """How a model of this objective sees its training images.
+    """Return the function that noises training images for this objective.
 
     Args:
         scheduler: the library's, as it is saved beside the network.
@@ -54,7 +54,7 @@ def _on_chain(
 def _on_straight_path(
     x_0: torch.Tensor, rngs: Generators, flow_times: FlowTimes, n_steps: int
 ) -> Noised:
-    """The time is told as `n_steps` t, as by the library's flow schedulers."""
+    """Noise by a flow; the model's time is `n_steps` t, as with the library's flow schedulers."""
     # Logit-normal with location 0 and scale 1: Esser et al. 2024, eq. 19.
     t = uniform(rngs) if flow_times == "uniform" else normal(rngs, (1,))[:, 0].sigmoid()
     eps = normal(rngs, tuple(x_0.shape[1:])).to(x_0.device)
@@ -66,7 +66,7 @@ def _on_straight_path(
 def denoising_loss(
     predict: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], noised: Noised
 ) -> torch.Tensor:
-    """Mean squared error of each row, (B,) float32.
+    """Return the mean squared error of each row, (B,) float32.
 
     Args:
         predict: the network, of x_t and its time.
@@ -76,6 +76,6 @@ def denoising_loss(
 
 
 def row_mse(found_BCHW: torch.Tensor, true_BCHW: torch.Tensor) -> torch.Tensor:
-    """Mean squared error of each row, (B,) float32."""
+    """Return the mean squared error of each row, (B,) float32."""
     error = functional.mse_loss(found_BCHW.float(), true_BCHW, reduction="none")
     return error.flatten(1).mean(1)

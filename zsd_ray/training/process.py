@@ -43,13 +43,13 @@ _TASKS = {
 
 
 def check(config: TrainConfig, store: Store) -> str:
-    """Find everything wrong that can be found before anything starts or is written.
+    """Check everything that can be checked before anything starts or is written.
 
     Returns:
         The training's identity.
 
     Raises:
-        UserError: what it is, in one line.
+        UserError: the first problem, in one line.
     """
     dataset = open_dataset(config.data, store)
     rows = choose_subset(dataset.records, config.data.limit)
@@ -79,11 +79,11 @@ def train_here(
     device: torch.device | None = None,
     store: Store | None = None,
 ) -> None:
-    """Train as one of `ranks`, or alone, in this process; goes on from the last checkpoint.
+    """Train as one of `ranks`, or alone, in this process; resumes from the last checkpoint.
 
     Args:
         device: None for the GPU where there is one.
-        store: how everything is reached; None: as the storage section says.
+        store: for all files; None: as the storage section says.
 
     Raises:
         UserError: an image cannot be read, or the architecture does not take its arguments.
@@ -100,13 +100,13 @@ def train_here(
 
 
 def make_task(config: TrainConfig, images: TrainingImages, device: torch.device) -> Task:
-    """The model that `config` describes, with random weights, on the device."""
+    """Return the task of the model that `config` describes, with random weights, on the device."""
     module, _, name = _TASKS[config.kind].partition(":")
     return cast(Task, getattr(import_module(module), name)(config, images, device))
 
 
 def read_images(config: TrainConfig, dataset: ImageDataset, rows: Sequence[int]) -> TrainingImages:
-    """Read these images of a data set, with their labels where the model is told them."""
+    """Read these images of a data set, with their labels if the model is conditioned on them."""
     labels = _labels(config, dataset, rows)
     pixels = np.empty((len(rows), config.image_size, config.image_size, 3), dtype=np.uint8)
     for place, row in enumerate(rows):
@@ -127,7 +127,7 @@ def read_images(config: TrainConfig, dataset: ImageDataset, rows: Sequence[int])
 def captions(
     config: TrainConfig, dataset: ImageDataset, rows: Sequence[int]
 ) -> list[Sequence[str]] | None:
-    """The true captions of each image, where the model is told those; raises UserError."""
+    """Return each image's true captions if the model is conditioned on them; raises UserError."""
     if not isinstance(config, CaptionedTraining) or config.captions.names is not None:
         return None
     if not isinstance(dataset, DescribedDataset):
@@ -139,13 +139,13 @@ def captions(
 
 
 def identity(config: TrainConfig, dataset: ImageDataset, rows: Sequence[int]) -> str:
-    """A hash of everything that changes a weight: images by their ids, labels and captions."""
+    """Return a hash of all that changes a weight: images by their ids, labels and captions."""
     unsaid = {"output", "tracking", "cluster", "storage", "samples"}
     objective = getattr(config, "objective", None)
     if objective != "flow":
         unsaid.add("flow_times")
     if objective == "epsilon":
-        unsaid.add("objective")  # trainings of before there were others go on
+        unsaid.add("objective")  # trainings of earlier versions can be resumed
     tree = config.model_dump(mode="json", exclude=unsaid, context={WHOLE: True})
     records = (dataset.records[row] for row in rows)
     tree["images"] = [[record.image_id, record.label] for record in records]
@@ -156,7 +156,7 @@ def identity(config: TrainConfig, dataset: ImageDataset, rows: Sequence[int]) ->
 
 
 def _labels(config: TrainConfig, dataset: ImageDataset, rows: Sequence[int]) -> list[int] | None:
-    """The label of each image; None for a model that is told none."""
+    """Return each image's label; None for a model that is not conditioned on labels."""
     if isinstance(config, CaptionedTraining):
         if config.captions.names is None:
             return None

@@ -18,13 +18,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which of how many processes this one is; torch.distributed connects them."""
+    """The rank of this process and their number; torch.distributed connects them."""
 
     rank: int = 0
     count: int = 1
 
     def share(self, n: int) -> range:
-        """This rank's places of a batch of n; shares differ by at most one."""
+        """Return this rank's places of a batch of n; shares differ by at most one."""
         return range(self.rank * n // self.count, (self.rank + 1) * n // self.count)
 
     def sum_gradients(self, parameters: Sequence[torch.Tensor], loss: torch.Tensor) -> torch.Tensor:
@@ -50,7 +50,7 @@ class Ranks:
                 distributed.broadcast(tensor, 0)
 
     def join_batch_norms(self, network: torch.nn.Module) -> None:
-        """Let batch normalisation, while it trains, see the whole batch."""
+        """Make batch normalisation use the whole batch in training mode."""
         if self.count == 1:
             return
         for module in network.modules():
@@ -61,7 +61,7 @@ class Ranks:
 def _whole_batch_norm(norm: Any, x_BCHW: torch.Tensor) -> torch.Tensor:
     """Batch normalisation (Ioffe & Szegedy 2015, Algorithm 1) over all ranks' rows.
 
-    torch's own SyncBatchNorm runs on GPUs alone.
+    torch's own SyncBatchNorm runs on GPUs only.
     """
     mean, var = norm.running_mean, norm.running_var
     if norm.training:
@@ -81,7 +81,7 @@ def _whole_batch_norm(norm: Any, x_BCHW: torch.Tensor) -> torch.Tensor:
     shape = (-1, *[1] * (x_BCHW.ndim - 2))
     scale = norm.weight * (var + norm.eps).rsqrt()
     y = x_BCHW * scale.view(shape) + (norm.bias - mean * scale).view(shape)
-    if hasattr(norm, "drop"):  # timm's, with what follows it
+    if hasattr(norm, "drop"):  # timm's, with its activation
         y = norm.act(norm.drop(y))
     return cast(torch.Tensor, y.to(x_BCHW.dtype))
 

@@ -1,4 +1,4 @@
-"""What the training loop is told of a model: its networks, its stages, and what it can show."""
+"""The training loop's view of a model: its networks, its stages, and its samples."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from zsd_ray.training.batches import Epochs, Generators, TrainingImages
 class Batch:
     """A rank's share of a step's batch.
 
-    rows_B: which images; x_B3SS: those images, float32 in [-1, 1], on the device.
-    rngs: what is left of each sample's random numbers.
+    rows_B: numbers of the images; x_B3SS: the images, float32 in [-1, 1], on the device.
+    rngs: each sample's random generator.
     """
 
     rows_B: torch.Tensor
@@ -31,9 +31,9 @@ class Stage:
     """One optimisation.
 
     trained: the networks whose weights it changes.
-    loss: of each sample of a batch, (B,) float32.
-    epochs: the passes that it is counted in; None where it draws images with replacement.
-    averaged: whether the moving average of the weights is what counts.
+    loss: the loss of each sample of a batch, (B,) float32.
+    epochs: its passes over the images; None if images are drawn with replacement.
+    averaged: whether the model has the moving average of the weights.
     shown: whether checkpoints have a folder of the model (where there are epochs) and a grid.
     begin: called before its first step in this process.
     """
@@ -49,16 +49,16 @@ class Stage:
     begin: Callable[[], None] = lambda: None
 
     def size(self, step: int) -> int:
-        """Images of a step's whole batch."""
+        """Return the number of images of a step's whole batch."""
         return self.optimiser.batch_size if self.epochs is None else self.epochs.size(step)
 
     @property
     def unit(self) -> int:
-        """Steps of what checkpoints are counted in."""
+        """Return the steps per checkpoint unit: an epoch, or one step."""
         return 1 if self.epochs is None else self.epochs.steps
 
     def epoch(self, step: int) -> int | None:
-        """The number of a step's epoch, from 1."""
+        """Return the number of a step's epoch, from 1."""
         return None if self.epochs is None else step // self.epochs.steps + 1
 
 
@@ -66,7 +66,7 @@ class Task(Protocol):
     """One model in training.
 
     Attributes:
-        images: what it learns from.
+        images: the training images.
         networks: all of its networks, by name, on the device.
         stages: in order.
     """
@@ -76,7 +76,7 @@ class Task(Protocol):
     stages: Sequence[Stage]
 
     def save(self, folder: Path) -> None:
-        """Write the model, with the weights that its networks have now, as users load it."""
+        """Write the model with the networks' current weights, in the format that users load."""
 
     def sample(self) -> torch.Tensor | None:
-        """Images of the same noise each time, (N, 3, S, S) about [-1, 1]; None: it makes none."""
+        """Sample images from the same noise each time, (N, 3, S, S) about [-1, 1], or None."""

@@ -1,7 +1,7 @@
 """Trains a text-to-image latent diffusion model: VAE first, then text encoder and U-Net jointly.
 
-The VAE's loss is reconstruction with a small KL term (Rombach et al. 2022, app. G), the
-denoiser's that of its objective (noising.py), with captions dropped at random (Ho & Salimans 2022).
+The VAE's loss is reconstruction with a small KL term (Rombach et al. 2022, app. G); the denoiser's
+is that of its objective (noising.py), with captions dropped at random (Ho & Salimans 2022).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LATENT_SAMPLES = 1024
 
 
 class TextToImageTask:
-    """A `Task`."""
+    """The `Task` of a text-to-image model."""
 
     networks: Mapping[str, Any]
     stages: Sequence[Stage]
@@ -67,7 +67,7 @@ class TextToImageTask:
                 optimiser=config.denoiser,
                 averaged=config.ema_decay is not None,
                 shown=True,
-                # A function of the trained VAE, and no part of a checkpoint.
+                # A function of the trained VAE, so it is not part of a checkpoint.
                 begin=self._set_scaling_factor,
             ),
         ]
@@ -102,7 +102,7 @@ class TextToImageTask:
         return cast(torch.Tensor, mean * vae.config.scaling_factor)
 
     def _set_scaling_factor(self) -> None:
-        """1 / std of the latents, so that x_0 has unit variance (Rombach et al. 2022, app. G)."""
+        """Set it to 1 / std of the latents, for x_0 of variance 1 (Rombach et al. 2022, app. G)."""
         self._parts.vae.eval().register_to_config(scaling_factor=1.0)
         rngs = generators(self._config.seed, "scaling", 0, range(_LATENT_SAMPLES))
         images = self.images.take(integers(rngs, len(self.images)), rngs)
@@ -114,8 +114,8 @@ class TextToImageTask:
 
     @torch.no_grad()
     def sample(self) -> torch.Tensor | None:
-        """By DDIM, from the same noise each time; classes take turns, by their first caption, or
-        images of the data."""
+        """Sample by DDIM, from the same noise each time; classes take turns, by their first
+        caption, or the captions of images do."""
         config, parts = self._config, self._parts
         n = config.samples.images
         if not n:
@@ -136,7 +136,7 @@ class TextToImageTask:
 
 
 def _tokens(tokenizer: Any, texts: Sequence[str], length: int) -> torch.Tensor:
-    """Each text's row of tokens, (P, L) int64; raises UserError where one is longer than that."""
+    """Return each text's row of tokens, (P, L) int64; raises UserError if one is too long."""
     rows = tokenizer(texts).input_ids
     text, longest = max(zip(texts, map(len, rows), strict=True), key=lambda pair: pair[1])
     if longest > length:

@@ -1,4 +1,4 @@
-"""One session of a training: what surrounds the loop, from its record to MLflow."""
+"""One session of a training: everything around the loop, from its record to MLflow."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RECORD = "train.json"
 
 @dataclass(frozen=True)
 class TrainResult:
-    """Where the model lies, how long this session took, and where MLflow has its curves."""
+    """The model's place, the duration of this session, and the MLflow run with its curves."""
 
     model: str
     output: str
@@ -44,11 +44,11 @@ def train(
     on_progress: OnProgress,
     on_warning: OnWarning,
 ) -> TrainResult:
-    """Train the model that `config` describes, or go on with an interrupted training of it.
+    """Train the model that `config` describes, or resume an interrupted training of it.
 
     Raises:
         UserError: bad input; nothing was started.
-        RunBrokenError, StoreError: it cannot go on; the same call does later.
+        RunBrokenError, StoreError: it cannot continue now; the same call resumes it later.
     """
     with planning(config) as store:
         identity = work.check(config, store)
@@ -56,7 +56,7 @@ def train(
 
 
 class _Training(Job[TrainResult]):
-    """Keeps train.json, progress and MLflow of one call of `train`."""
+    """Writes train.json, progress and MLflow for one call of `train`."""
 
     def __init__(
         self,
@@ -88,14 +88,14 @@ class _Training(Job[TrainResult]):
         return "finished"
 
     def _take(self, news: News) -> None:
-        """Pass news on to the caller and to MLflow."""
+        """Report news to the caller and to MLflow."""
         if isinstance(news, Grid):
             self._grids[news.name.replace("/", "-")] = news.png
             return
         now = time.monotonic()
         speed = 0.0
         if self._first is None:
-            self._first = now  # what came before is the start
+            self._first = now  # the time before is the start-up
         else:
             self._n_images += news.n_images
             speed = self._n_images / (now - self._first) if now > self._first else 0.0

@@ -1,4 +1,4 @@
-"""The state of a training: one safetensors file in its output, whole or not there."""
+"""The state of a training: one safetensors file in its output, written atomically."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _NAME = "training.safetensors"
 
 @dataclass(frozen=True)
 class State:
-    """Everything that the next step depends on: it is `step` of stage number `stage`."""
+    """Everything that the next step depends on, which is `step` of stage number `stage`."""
 
     stage: int
     step: int
     tensors: Mapping[str, torch.Tensor]
 
     def under(self, prefix: str) -> dict[str, torch.Tensor]:
-        """The tensors whose names begin so, by the rest of their names."""
+        """Return the tensors whose names begin with a prefix, by the rest of their names."""
         n = len(prefix)
         return {name[n:]: t for name, t in self.tensors.items() if name.startswith(prefix)}
 
@@ -60,10 +60,10 @@ class Checkpoint:
 
     @contextmanager
     def understood(self) -> Iterator[None]:
-        """Say which file it is whose content is damaged, or lacks tensors of the networks.
+        """Name the file if its content is damaged, or lacks tensors of the networks.
 
         Raises:
-            UserError: that.
+            UserError: it is damaged or belongs to other networks.
         """
         try:
             yield
@@ -80,7 +80,7 @@ class Checkpoint:
 
 
 def _metadata(content: bytes) -> dict[str, str]:
-    """The header's own part; the library reads it from files alone."""
+    """Return the metadata of the header, which the library reads only from files."""
     size = int.from_bytes(content[:8], "little")
     if is_lfs_pointer(content):
         raise ValueError("a git-LFS pointer, not the file itself")

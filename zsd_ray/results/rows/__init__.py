@@ -1,1 +1,1 @@
-"""Rows of images: their schema, what is kept in memory, and the files that they are written to."""
+"""Rows of images: their schema, their buffer in memory, and their files."""

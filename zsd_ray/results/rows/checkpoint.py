@@ -1,7 +1,7 @@
-"""Checkpoints of undecided images: what a scheduler that is started again goes on from.
+"""Checkpoints of undecided images, from which a restarted scheduler resumes.
 
-A checkpoint holds elimination states, so a restart costs what was scored since, and not the
-images that were open. It is Parquet like everything here; nothing in it is executed.
+A checkpoint holds elimination states, so a restart loses only the scores since then, not the open
+images. It is Parquet like everything here; nothing in it is executed.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Checkpoint:
     identity: str = ""
 
     def to_bytes(self) -> bytes:
-        """As one Parquet file."""
+        """Return the checkpoint as one Parquet file."""
         own = [name for name in _SCHEMA.names if name != "table"]
         columns = {name: [getattr(s, name) for s in self.states] for name in own}
         columns["errors"] = [errors.ravel() for errors in columns["errors"]]
@@ -69,11 +69,11 @@ class Checkpoint:
 
     @classmethod
     def read(cls, content: bytes, shown: str, identity: str, n_classes: int) -> Checkpoint:
-        """The inverse, of a file that anything may have happened to.
+        """Read a checkpoint from a file that may be damaged in any way.
 
         Args:
-            shown: the file as messages say it.
-            identity, n_classes: of the run that is to go on from it.
+            shown: the file's name in messages.
+            identity, n_classes: of the run that is to resume from it.
 
         Raises:
             DamagedFile: it is no checkpoint of that run.
@@ -94,7 +94,7 @@ class Checkpoint:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Checkpoint:
-        """The inverse; raises what pyarrow raises where it is no such file."""
+        """Parse the content of a file; raises pyarrow's errors if it is no checkpoint."""
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
         table = file.read()
         about = parse_json_object((table.schema.metadata or {})[b"zsd_ray"], "its metadata")
@@ -131,7 +131,7 @@ def _state(*cells: pa.Scalar) -> ImageState:
 
 
 def _check(state: ImageState, n_classes: int) -> None:
-    """Raise ValueError where this cannot be what a scheduler knew of an image."""
+    """Raise ValueError if this cannot be a scheduler's state of an image."""
 
     def demand(holds: bool | np.bool_, what: str) -> None:
         if not holds:

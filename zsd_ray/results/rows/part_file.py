@@ -1,4 +1,4 @@
-"""The parts of an output, one Parquet file each: written with checksums, and read as what they are.
+"""The parts of an output, one Parquet file each: written with checksums, and checked when read.
 
 Every reader opens parts here. A file that is no Parquet, that lacks what a part must have, whose
 checksums do not fit or whose numbers cannot be those of a run is a `DamagedFile`, which names it.
@@ -36,7 +36,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 def to_bytes(table: pa.Table) -> bytes:
-    """The content of a part."""
+    """Return the content of a part."""
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
     content: bytes = buffer.getvalue().to_pybytes()
@@ -46,15 +46,15 @@ def to_bytes(table: pa.Table) -> bytes:
 def read(
     content: bytes, folder: str, columns: Sequence[str], shown: str, n_classes: int | None = None
 ) -> pa.Table:
-    """Read columns of a part; one that an earlier version did not write is null.
+    """Read columns of a part; a column that an earlier version did not write is null.
 
     Args:
         folder: what it is a part of, a key of SCHEMAS.
-        shown: its path or URL as messages say it.
-        n_classes: of the run, where it is known; class numbers and lists are held to it.
+        shown: its path or URL in messages.
+        n_classes: of the run, if known; class numbers and lists are checked against it.
 
     Raises:
-        DamagedFile: it is none, or holds what no run writes.
+        DamagedFile: it is no part, or holds values that no run writes.
     """
     try:
         if is_lfs_pointer(content):
@@ -85,7 +85,7 @@ def _select(file: pq.ParquetFile, folder: str, columns: Sequence[str]) -> pa.Tab
 
 
 def _check(table: pa.Table, folder: str, n_classes: int | None) -> None:
-    """Raise ValueError where a number cannot be one of a run."""
+    """Raise ValueError if a number cannot be one of a run."""
     most = None if n_classes is None else n_classes - 1
 
     def each(name: str, check: Callable[[str, pa.ChunkedArray], None]) -> None:
@@ -158,20 +158,20 @@ def _finite(name: str, column: pa.ChunkedArray) -> None:
 
 
 def _nowhere_infinite(name: str, column: pa.ChunkedArray) -> None:
-    """NaN is the number of a class without draws."""
+    """Raise ValueError for an infinite number; NaN stands for a class without draws."""
     if pc.any(pc.is_inf(column)).as_py():
         raise ValueError(f"{name} holds a number that is infinite")
 
 
 def _in_float32(name: str, column: pa.ChunkedArray) -> None:
-    """Scores are float32 times a weight: what is far beyond is no mean of such."""
+    """Raise ValueError for a number that is far too large for a mean of float32 scores."""
     least, most = pc.min_max(column.filter(pc.is_finite(column))).values()
     if least.is_valid and max(-least.as_py(), most.as_py()) > _LARGEST:
         raise ValueError(f"{name} holds a number beyond {_LARGEST:.2g}")
 
 
 def _ascending(name: str, column: pa.ChunkedArray) -> None:
-    """The classes of a draw are one or more, each once and in order."""
+    """Raise ValueError if a draw's classes are none, repeated or out of order."""
     lists = column.combine_chunks()
     if not pc.all(pc.greater(pc.list_value_length(lists), 0)).as_py() and len(lists):
         raise ValueError(f"{name} is empty in a row")
@@ -183,7 +183,7 @@ def _ascending(name: str, column: pa.ChunkedArray) -> None:
 
 
 def _check_own_gap(table: pa.Table) -> None:
-    """The gap of a prediction to itself is 0, if rounded, wherever its class had draws."""
+    """Raise ValueError if a prediction with draws has a gap to itself that is not 0 (rounded)."""
     known = [pc.is_valid(table[name]) for name in ("prediction", "gaps", "draws_per_class")]
     some = table.filter(pc.and_(pc.and_(known[0], known[1]), known[2]))
     own = some["prediction"].to_numpy()
@@ -199,7 +199,7 @@ def _check_own_gap(table: pa.Table) -> None:
 
 
 def _check_correct(table: pa.Table) -> None:
-    """Whether a row is right follows from two others, and every figure is made from it."""
+    """Raise ValueError if `correct`, which all figures use, contradicts label and prediction."""
     right = pc.equal(table["prediction"], table["label"])
     same = pc.equal(pc.is_valid(right), pc.is_valid(table["correct"]))
     differ = pc.any(pc.not_equal(right, table["correct"])).as_py()

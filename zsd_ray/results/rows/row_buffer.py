@@ -1,4 +1,4 @@
-"""Decided rows on their way to Parquet: which part they go into, and what is not written yet."""
+"""Buffers decided rows: assigns them to parts, and keeps those that are not written yet."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RowBuffer:
     """Cuts rows into parts and keeps each until it is written.
 
     A part is due `flush_seconds` after its first row came, or when it is large. It keeps its name:
-    writing it again replaces whatever a failed attempt left.
+    writing it again replaces the remains of a failed attempt.
     """
 
     def __init__(self, flush_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -41,12 +41,12 @@ class RowBuffer:
 
     @property
     def n_rows(self) -> int:
-        """Rows that are not known to be written."""
+        """The number of rows that are not known to be written."""
         return self._n_rows
 
     @property
     def is_full(self) -> bool:
-        """Whether so much is unwritten that no more should be scored."""
+        """Whether so many rows are unwritten that no more should be scored."""
         return self._n_rows >= _FULL_ROWS or self._n_cells >= _FULL_CELLS
 
     def add(self, decisions: Sequence[Decision]) -> None:
@@ -60,10 +60,10 @@ class RowBuffer:
         self._n_open_cells += n_cells
 
     def due(self, everything: bool = False) -> Part | None:
-        """Return the oldest part that should be written now, again until `written` is told of it.
+        """Return the oldest part that is due, repeatedly until `written` is called with it.
 
         Args:
-            everything: what still grows is due, too.
+            everything: the part that still grows is due, too.
         """
         if self._rows and (everything or self._is_time()):
             self._parts.append(Part(part_name(), self._rows))
@@ -71,7 +71,7 @@ class RowBuffer:
         return self._parts[0] if self._parts else None
 
     def written(self, part: Part) -> None:
-        """Forget a part: it is where nothing can lose it."""
+        """Forget a part that is safely written."""
         self._parts.remove(part)
         self._n_rows -= len(part.decisions)
         self._n_cells -= _n_cells(part.decisions)

@@ -49,13 +49,13 @@ SCORES = pa.schema(
 
 
 def decisions_table(decisions: Iterable[Decision]) -> pa.Table:
-    """One row an image."""
+    """Return decisions as a table, one row per image."""
     rows = [{name: getattr(decision, name) for name in DECISIONS.names} for decision in decisions]
     return pa.Table.from_pylist(rows, schema=DECISIONS)
 
 
 def scores_table(decisions: Iterable[Decision]) -> pa.Table:
-    """One row a draw of each image that kept its raw draws."""
+    """Return raw draws as a table, one row per draw of each image that kept them."""
     rows = [
         {"image_id": decision.image_id}
         | {name: getattr(raw, name) for name in SCORES.names if name != "image_id"}

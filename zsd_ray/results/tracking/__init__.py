@@ -1,1 +1,1 @@
-"""MLflow."""
+"""Tracking with MLflow."""

@@ -1,8 +1,8 @@
-"""MLflow's SQLite file: made whole by one process at a time, and what is wrong with a broken one.
+"""MLflow's SQLite file: created atomically by one process at a time, and checked for damage.
 
 MLflow makes its tables in the file itself, in some seconds and many steps. Two processes that do so
 together break it for good, and so does one that is killed meanwhile. Here it is made under another
-name, and appears when it is whole.
+name, and renamed when it is complete.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class BrokenFileError(Exception):
 
 
 def file_of(uri: str) -> Path | None:
-    """The file that a tracking URI names; None where it is a server's, or in memory."""
+    """Return the file that a tracking URI names; None for a server, or a database in memory."""
     if not uri.lower().startswith("sqlite"):
         return None
     from sqlalchemy.engine import make_url
@@ -47,9 +47,9 @@ def file_of(uri: str) -> Path | None:
 
 @contextmanager
 def alone_with(file: Path, stop: threading.Event) -> Iterator[None]:
-    """Hold what is round this until no other process of this machine does so for this folder.
+    """Hold a lock on this folder, which one process of this machine can have at a time.
 
-    Where folders cannot be locked, as on some network file systems, it goes on without.
+    If folders cannot be locked, as on some network file systems, it continues without a lock.
 
     Args:
         stop: ends the waiting.
@@ -67,11 +67,11 @@ def alone_with(file: Path, stop: threading.Event) -> Iterator[None]:
                     stop.wait(_LOOK_SECONDS)
         yield
     finally:
-        os.close(folder)  # and so gives the lock back
+        os.close(folder)  # and so releases the lock
 
 
 def make_file(file: Path, stop: threading.Event) -> None:
-    """Make the file with all its tables where there is none, and look at one that is there.
+    """Make the file with all its tables if there is none, and check an existing one.
 
     Args:
         stop: ends the waiting for a file that another program is making.
@@ -90,7 +90,7 @@ def make_file(file: Path, stop: threading.Event) -> None:
 
 
 def is_busy(error: BaseException) -> bool:
-    """Whether SQLite says that another process is writing."""
+    """Return whether SQLite reports that another process is writing."""
     return "database is locked" in str(error)
 
 
@@ -111,7 +111,7 @@ def _make(file: Path) -> None:
 
 
 def _name(whole: Path, file: Path) -> None:
-    """Give the new file its name, where no other process has given it to its own meanwhile."""
+    """Give the new file its name, unless another process has made the file meanwhile."""
     try:
         os.link(whole, file)
     except FileExistsError:
@@ -121,7 +121,7 @@ def _name(whole: Path, file: Path) -> None:
 
 
 def _fault(file: Path) -> str | None:
-    """What is wrong with a file, as far as its tables tell; an empty one is all right."""
+    """Return what is wrong with a file, judged by its tables; an empty file is valid."""
     try:
         connection = sqlite3.connect(f"file:{quote(str(file))}?mode=rw", uri=True)
         try:

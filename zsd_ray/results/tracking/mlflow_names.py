@@ -1,4 +1,4 @@
-"""What MLflow takes as names and values: nothing that a user writes stops the tracking."""
+"""Names and values in the form that MLflow accepts, so that no user text stops the tracking."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ODD = re.compile(r"[^\w.\- :/]")
 
 
 def fit_name(text: str) -> str:
-    """The name nearest to `text` that a metric may have: no signs, and no path that leads up."""
+    """Return the nearest valid metric name to `text`: no special characters, no path upwards."""
     text = text.replace("|", " given ").replace(",", " and ")
     parts = _ODD.sub("_", text).split("/")
     name = "/".join(part for part in parts if part not in ("", ".", ".."))
@@ -24,6 +24,6 @@ def fit_name(text: str) -> str:
 
 
 def fit_value(value: Any, longest: int) -> str:
-    """A value as text of at most so many characters, all of which a database can hold."""
+    """Return a value as text of limited length, with characters that a database can hold."""
     text = str(value).encode("utf-8", "backslashreplace").decode()
     return text.replace("\0", "\\x00")[:longest]

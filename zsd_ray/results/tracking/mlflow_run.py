@@ -1,4 +1,4 @@
-"""One run in MLflow: the calls that make it, fill it and end it. Each may be made again."""
+"""One run in MLflow: the calls that make it, fill it and end it. Each may be repeated."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ Point = tuple[str, float, int, int]
 
 
 class MlflowRun:
-    """A run of its own, or that of an earlier session, which goes on.
+    """A new run, or that of an earlier session, which is resumed.
 
     Attributes:
-        id: what MLflow calls it, once it is started.
+        id: its id in MLflow, once it is started.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class MlflowRun:
         self._tags = dict(tags)
 
     def start(self, stop: threading.Event) -> None:
-        """Find or make the run, and say what it was started with.
+        """Find or make the run, and log its parameters and tags.
 
         Args:
             stop: ends the waiting for other processes.
@@ -80,7 +80,7 @@ class MlflowRun:
         if self.id is None:
             self.id = self._client.create_run(experiment_id, run_name=self._name).info.run_id
         params = self._params
-        # MLflow refuses to change a param; what an earlier session had otherwise becomes a tag.
+        # MLflow refuses to change a param; one that differs from an earlier session becomes a tag.
         changed = {k: v for k, v in params.items() if k in known and known[k] != v}
         tags = self._tags | {f"resumed.{key}": value for key, value in changed.items()}
         self._client.log_batch(
@@ -105,7 +105,7 @@ class MlflowRun:
         """Log the last metrics and artifacts (text, or any file), and end the run.
 
         Args:
-            ended: when the work did, in ms since 1970.
+            ended: end of the work, in ms since 1970.
         """
         self.log(totals)
         for name, content in artifacts.items():
@@ -139,7 +139,7 @@ class MlflowRun:
             raise BrokenFileError(file, reason(error)) from error
 
     def _experiment_id(self, artifacts: str | None) -> str:
-        """The experiment of that name; a new one, which keeps its files at `artifacts`."""
+        """Return the id of the named experiment; a new one keeps its files at `artifacts`."""
         from mlflow.exceptions import MlflowException
 
         found = self._client.get_experiment_by_name(self._experiment)
@@ -155,7 +155,7 @@ class MlflowRun:
 
 
 def may_pass(error: BaseException, uri: str) -> bool:
-    """Whether MLflow at `uri` may take the same call later."""
+    """Return whether MLflow at `uri` may accept the same call later."""
     if is_busy(error):  # a SQLite file to which others write
         return True
     if uri.lower().startswith(("sqlite", "file:")):
@@ -178,11 +178,11 @@ def may_pass(error: BaseException, uri: str) -> bool:
 
 
 def _settle() -> None:
-    """What MLflow should know before it is imported."""
+    """Set MLflow's environment variables before it is imported."""
     # The tracker asks again, and a call should not be held for minutes meanwhile.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # we print it
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    # What it says of errors comes with a traceback, and is in the error that it raises.
+    # Its log of errors has tracebacks, and repeats the error that it raises.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""MLflow: one run of its own for each evaluation or training, written in the background.
+"""MLflow tracking: one run for each evaluation or training, written in the background.
 
 MLflow's import and a new database take seconds, and a server can go away and come back; nothing
 here makes the caller wait or fail. The output folder stays the record.
@@ -30,7 +30,7 @@ _FIRST_SLEEP, _LONGEST_SLEEP = 0.5, 5.0
 
 @dataclass(frozen=True)
 class _Closing:
-    """What `close` was given, and when."""
+    """The arguments of `close`, and the time of the call."""
 
     metrics: dict[str, float]
     artifacts: dict[str, str | bytes]
@@ -40,7 +40,7 @@ class _Closing:
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """Where the tracking went: enough to find it, and to go on with it."""
+    """The place of a tracked run: enough to find it, and to resume it."""
 
     uri: str
     experiment: str
@@ -50,7 +50,7 @@ class TrackedRun:
 def tracking_uri(setting: str, output_path: str) -> str | None:
     """Return the tracking URI that `tracking.mlflow` means, or None for `off`.
 
-    `auto` is MLFLOW_TRACKING_URI where that is set, else a SQLite file beside the output folder
+    `auto` is MLFLOW_TRACKING_URI if that is set, else a SQLite file beside the output folder
     (in this folder, where the output is not on this machine, or below one that no such URI names).
     """
     if setting == "off":
@@ -68,10 +68,9 @@ def tracking_uri(setting: str, output_path: str) -> str | None:
 def tracked_before(
     tracking: TrackingConfig, output_path: str, run_id: str | None
 ) -> TrackedRun | None:
-    """Where an earlier session of a finished piece of work is; MLflow is not asked.
+    """Return the tracked run of an earlier session that finished the job; MLflow is not asked.
 
-    What is given again when it is finished leaves its run in MLflow as it is: the end is that of
-    the work.
+    Calling a finished job again leaves its run in MLflow unchanged, with the end of the work.
     """
     uri = tracking_uri(tracking.mlflow, output_path)
     if uri is None or run_id is None:
@@ -87,7 +86,7 @@ def start_tracker(
     tags: Mapping[str, str] | None = None,
     run_id: str | None = None,
 ) -> Tracker | None:
-    """Start what a `tracking` section asks for, under the name of its output; None for `off`.
+    """Start the tracker of a `tracking` section, named after the output; None for `off`.
 
     Args:
         params: the whole configuration (`identity.settings`).
@@ -112,12 +111,12 @@ def start_tracker(
 class Tracker:
     """An MLflow run, written by a thread; every method returns at once, except `close`.
 
-    What a server does not take is kept, and sent again until it does. What it refuses ends the
+    Calls that a server does not accept now are kept and retried. A call that it refuses ends the
     tracking, with a warning.
 
     Args:
-        on_warning: told in one line when the server goes away, and when something is lost.
-        run_id: of an earlier session, to go on with.
+        on_warning: called with one line when the server goes away, and when something is lost.
+        run_id: of an earlier session, to resume.
         close_seconds: how long `close` waits for a server.
     """
 
@@ -155,7 +154,7 @@ class Tracker:
             self._news.set()
 
     def run_id(self) -> str | None:
-        """Wait until MLflow has given the run an id; None where it does not soon."""
+        """Wait until MLflow has given the run an id; None if it does not soon."""
         self._started.wait(self._close_seconds)
         return None if self._failed else self._run.id
 
@@ -169,9 +168,9 @@ class Tracker:
         """Log final metrics and artifacts (text, or any file), end the run, and wait for all of it.
 
         Args:
-            ended: when the work did; None: now.
+            ended: end of the work; None: now.
 
-        Returns None where MLflow has no such run; `on_warning` was told why.
+        Returns None if MLflow has no such run; `on_warning` was called with the reason.
         """
         self._closing = _Closing(
             dict(metrics),
@@ -203,7 +202,7 @@ class Tracker:
                     self._insist(partial(self._run.log, points))
                     last_step = points[-1][-1]
             self._insist(partial(self._finish, self._closing, last_step))
-        except Exception as error:  # noqa: BLE001 - whatever MLflow raises, the run goes on
+        except Exception as error:  # noqa: BLE001 - whatever MLflow raises, the run continues
             self._failed = True
             self._started.set()
             self._points.clear()
@@ -225,7 +224,7 @@ class Tracker:
         return [self._points.popleft() for _ in range(n_points)]
 
     def _insist(self, call: Callable[[], None]) -> None:
-        """Call until the server takes it; raises what it refuses. A call may run several times."""
+        """Retry a call until the server accepts it; raises if the server refuses it."""
         sleep, away = _FIRST_SLEEP, False
         while True:
             try:
