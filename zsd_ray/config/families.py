@@ -20,24 +20,24 @@ _FOLDER_KEYS = ("revision", "variant", "pickle")
 
 @dataclass(frozen=True)
 class Family:
-    """What a model folder of this family holds, and who loads it.
+    """The content of model folders of this family, and their loader.
 
     adapter: "module:Class" of an `Adapter` (models/adapter.py), imported when it is used.
     about: one line for `zsd-ray models`; example: a `model` section that works.
-    takes: what tells its classes apart: prompts, its own labels, or what the user's class says.
-    prompt_tokens: how many of a prompt its text encoders read; what is longer is cut, and said.
+    takes: the input that defines classes: prompts, its own labels, or as the user's class declares.
+    prompt_tokens: the most that its text encoders read; longer prompts are cut, with a warning.
     pipelines: values of `_class_name` in model_index.json; none: any.
-    components: subfolders that it needs; optional: those that it reads where they are.
-    classes: (component, the classes that model_index.json may give it), where pipelines differ.
+    components: subfolders that it needs; optional: those that it reads if they exist.
+    classes: (component, its allowed classes in model_index.json), if pipelines differ.
     t5_tokenizers: those of its tokenizers that are T5's; the others are CLIP's.
-    predictions: values of `prediction_type` in the scheduler's configuration, and flow where it may
-        be a scheduler of flow matching; none: it has no `prediction_type`.
-    schedule: keys that the scheduler's configuration needs where it has a `prediction_type`.
+    predictions: values of `prediction_type` in the scheduler's configuration, and flow if it may be
+        a scheduler of flow matching; none: it has no `prediction_type`.
+    schedule: keys that the scheduler's configuration needs if it has a `prediction_type`.
     keys: of ModelConfig, beyond those of every family and of every pipeline folder.
     files: "module:Class" of a `ModelFiles` (models/adapter.py), imported when it is used; by
-        default the one of pipeline folders, which reads what this entry says of them.
-    method: by which its models classify; those of `classifier` load a Classifier. Denoisers can do
-        the algorithms of config/algorithms.py, too, as far as their `abilities` suffice.
+        default that of pipeline folders, which uses this entry's description of them.
+    method: by which its models classify; those of `classifier` load a Classifier. Denoisers can
+        also run the algorithms of config/algorithms.py for which they have the `abilities`.
     """
 
     adapter: str
@@ -59,12 +59,12 @@ class Family:
 
     @property
     def is_pipeline(self) -> bool:
-        """Whether its models are folders as diffusers' pipelines are saved."""
+        """Whether its models are folders of saved diffusers pipelines."""
         return self.files == _PIPELINES
 
     @property
     def all_keys(self) -> tuple[str, ...]:
-        """The keys of the model section that it takes and not every family does."""
+        """Return the keys of the model section that it takes beyond those of every family."""
         return (*_FOLDER_KEYS, *self.keys) if self.is_pipeline else self.keys
 
 
@@ -171,7 +171,7 @@ _OWN: dict[str, Family] = {
     ),
     "dit": Family(
         adapter="zsd_ray.models.families.dit:DiTAdapter",
-        about="DiT, told a label of ImageNet",
+        about="DiT, conditioned on a label of ImageNet",
         example="{family: dit, path: facebook/DiT-XL-2-256}",
         takes="labels",
         pipelines=("DiTPipeline",),
@@ -182,7 +182,7 @@ _OWN: dict[str, Family] = {
     ),
     "ddpm": Family(
         adapter="zsd_ray.models.families.pixel_ddpm:DDPMAdapter",
-        about="DDPM and Improved DDPM in pixels, told a label",
+        about="DDPM and Improved DDPM in pixels, conditioned on a label",
         example="{family: ddpm, path: /models/my-ddpm}",
         takes="labels",
         components=("unet", "scheduler"),
@@ -193,7 +193,7 @@ _OWN: dict[str, Family] = {
     ),
     "edm": Family(
         adapter="zsd_ray.models.families.edm:EDMAdapter",
-        about="EDM of Karras et al. in pixels, told a label",
+        about="EDM of Karras et al. in pixels, conditioned on a label",
         example="{family: edm, path: /models/my-edm}",
         takes="labels",
         components=("unet", "scheduler"),
@@ -246,7 +246,7 @@ _OWN: dict[str, Family] = {
 
 
 def _with_added(group: str) -> dict[str, Family]:
-    """The whole table; raises UserError where a package adds a name that is there."""
+    """Return the whole table; raises UserError if a package adds an existing name."""
     others = added_objects(group, Family)
     if taken := sorted(_OWN.keys() & others.keys()):
         raise UserError(

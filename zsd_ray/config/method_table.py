@@ -1,5 +1,5 @@
 """The table of methods: adding one is a section in this room, a file in methods/, and a line here;
-from outside of the package it is one file (docs/how-to/extending.md)."""
+from outside the package it is one file (docs/how-to/extending.md)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DEFAULT = "diffusion-classifier"
 
 
 def _tag(value: Any) -> str | None:
-    """Which section a value is; one without a name is the diffusion classifier's."""
+    """Return the name of a value's section; without a name it is the diffusion classifier's."""
     if isinstance(value, Mapping):
         name = value.get("name", _DEFAULT)
         return name if isinstance(name, str) else str(name)
