@@ -102,7 +102,7 @@ def test_a_run_prints_its_table_and_where_everything_lies(tmp_path, capsys):
     code = main(["run", CONFIG, "--limit=3", f"--set=output.path={tmp_path}/run", *FAST])
     out = capsys.readouterr().out
     assert code == 0
-    for word in ("3 of 3", "accuracy", "evaluations an image", "decisions", "report"):
+    for word in ("3 of 3", "accuracy", "evaluations per image", "decisions", "report"):
         assert word in out
     assert "\x1b" not in out  # no terminal: no colours, no progress bar
     assert (tmp_path / "run" / "report.html").is_file()

@@ -28,7 +28,7 @@ def test_what_is_known_without_trying():
     assert rows["images"] == "1,000 of 50,000 in the data: 100 done, 900 to do"
     assert rows["classes"] == "1,000 with 1 template: 1,000 prompts"
     assert rows["workers"] == "1 to 4, with 1 GPU each"
-    assert rows["evaluations an image"] == "at least 20,000, at most 2,000,000"
+    assert rows["evaluations per image"] == "at least 20,000, at most 2,000,000"
     assert rows["evaluations in all"] == "at least 18,000,000, at most 1,800,000,000"
 
 
@@ -36,7 +36,7 @@ def test_a_rule_that_leaves_no_choice_has_one_figure():
     rows = dict(
         bounds_rows(replace(BOUNDS, most=20_000, min_workers=4, n_templates=3, gpus_per_worker=0))
     )
-    assert rows["evaluations an image"] == "20,000"
+    assert rows["evaluations per image"] == "20,000"
     assert rows["workers"] == "4, on CPUs"
     assert "3 templates" in rows["classes"]
 
@@ -44,7 +44,7 @@ def test_a_rule_that_leaves_no_choice_has_one_figure():
 def test_what_a_pilot_says():
     rows = dict(estimate_rows(BOUNDS, ESTIMATE, PILOT))
     assert rows == {
-        "evaluations an image": "25,000.5  [24,000.0, 26,000.0]",
+        "evaluations per image": "25,000.5  [24,000.0, 26,000.0]",
         "evaluations in all": "22,500,450  [21,600,000, 23,400,000]",
         "seconds an evaluation": "0.0123 of one worker",
         "worker hours": "76.9  [73.8, 80.0]",

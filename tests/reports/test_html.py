@@ -89,7 +89,7 @@ def test_the_page_of_a_finished_run(simulated: Any) -> None:
     assert f"{100 * right / 120:.1f}%" in page.text
     assert f"95% interval {100 * low:.1f} to {100 * high:.1f}%" in page.text
     assert f"{right} of 120 images" in page.text
-    assert f"evaluations an image {mean:,.0f}" in page.text
+    assert f"evaluations per image {mean:,.0f}" in page.text
     assert "role" not in {name for tag, names in page.tags if tag == "p" for name in names}
     assert page.count("svg") == 5 + 6
     for words in (

@@ -29,7 +29,7 @@ def test_a_run_without_a_screen_says_nothing_of_one() -> None:
 
 def test_the_screen_its_cost_and_its_loss_are_said() -> None:
     assert screen_rows(SCREENED | AUDITED) == [
-        ("screen", "3.2 classes an image went on, after 40.0 evaluations, counted above"),
+        ("screen", "3.2 classes per image kept, after 40.0 evaluations, counted above"),
         (
             "audit",
             "1 of 20 images lost by the screen, 5.0%  95% interval [0.9%, 23.6%]; accuracy 90.0% "

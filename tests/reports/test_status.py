@@ -32,7 +32,7 @@ def test_a_run_at_work():
 
 def test_a_silent_run_says_what_to_do():
     silent = text(silent=True, seconds_since=75.4)
-    assert "no sign of life for 75 s; the same command goes on" in silent
+    assert "no sign of life for 75 s; the same command resumes it" in silent
     assert "last heard  1:15 ago" in silent
 
 
@@ -49,7 +49,7 @@ def test_a_run_that_has_ended_says_where_its_report_is():
 
 
 def test_a_broken_run_says_what_to_do():
-    assert "interrupted; the same command goes on" in text(status="interrupted")
+    assert "interrupted; the same command resumes it" in text(status="interrupted")
     assert "incomplete: some images have errors" in text(status="incomplete")
 
 

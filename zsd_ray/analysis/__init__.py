@@ -1,1 +1,1 @@
-"""Questions to the saved rows of runs, answered without a model."""
+"""Analyses of the saved rows of runs, without a model."""

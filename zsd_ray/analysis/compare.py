@@ -1,4 +1,4 @@
-"""Runs of the same images and classes, side by side and two by two."""
+"""Comparison of runs of the same images and classes, in a table and in pairs."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from zsd_ray.storage.store import Store
 
 
 def compare(paths: Sequence[str], by_id: bool = False, store: Store | None = None) -> Comparison:
-    """Compare the runs whose outputs are at `paths`, on what they have decided by now.
+    """Compare the runs whose outputs are at `paths`, on the images decided so far.
 
     Args:
-        by_id: also where the runs' data sections differ, as those of two copies of a data set do;
-            an image is the one with the same id.
-        store: how they are reached; None: as a plain `Store()` says.
+        by_id: match images by id even if the runs' data sections differ, as for two copies of a
+            data set.
+        store: how they are reached; None: by a plain `Store()`.
 
     Raises:
-        UserError: less than two runs, or runs of other classes or images.
+        UserError: fewer than two runs, or runs of different classes or images.
     """
     if len(paths) < 2:
         raise UserError(f"compare needs two runs or more, but came {len(paths)}")
@@ -81,7 +81,7 @@ def _figures(run: SavedRun, label: str, table: pa.Table) -> ComparedRun:
 
 
 def _pair(runs: Sequence[SavedRun], tables: Sequence[pa.Table], i: int, j: int) -> ComparedPair:
-    """The images that both decided."""
+    """Compare two runs on the images that both decided."""
     decided = [table.filter(pc.is_valid(table["prediction"])) for table in (tables[i], tables[j])]
     ids, its = (table["image_id"].to_numpy() for table in decided)
     _, place, its_place = np.intersect1d(ids, its, assume_unique=True, return_indices=True)
@@ -120,7 +120,7 @@ def _pair(runs: Sequence[SavedRun], tables: Sequence[pa.Table], i: int, j: int) 
 
 
 def _labels(names: Sequence[str]) -> list[str]:
-    """The shortest ends of paths that differ from each other; of equal paths, all of it."""
+    """Return the shortest distinct ends of paths; equal paths are returned whole."""
     parts = [name.rstrip("/").split("/") for name in names]
     for length in range(1, max(map(len, parts)) + 1):
         labels = ["/".join(part[-length:]) for part in parts]

@@ -1,4 +1,4 @@
-"""What comparing runs finds, and what replaying one finds, as records."""
+"""The results of comparing runs, and of replaying one, as records."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Figures:
-    """The headline figures of some decided images; None without any image to stand on.
+    """The headline figures of some decided images; None if there are no images for one.
 
     images: that have a prediction; labelled: those of them that have a label as well.
     accuracy_low, accuracy_high: its Wilson 95% interval.
@@ -25,16 +25,16 @@ class Figures:
 
     @classmethod
     def of(cls, metrics: Mapping[str, Any]) -> Figures:
-        """From what `run_metrics` says of rows."""
+        """Make the figures from the result of `run_metrics`."""
         kept = {name: metrics[name] for name in cls.__dataclass_fields__ if name != "images"}
         return cls(images=metrics["images"] - metrics["errors"], **kept)
 
 
 @dataclass(frozen=True)
 class OffsetEffect:
-    """What a class offset changed; the same images, rule and weighting are decided without it.
+    """The effect of a class offset, compared with the same images, rule and weighting without it.
 
-    images: that it was measured on, of these same ones: the figures with it are transductive.
+    images: those of these that it was measured on: the figures with it are transductive.
     shrinkage: the share of the measured offset that was taken out.
     difference: accuracy with it less that without; low, high: its 95% interval by the paired
         bootstrap; p_value: McNemar's exact test. None without labels.
@@ -53,15 +53,16 @@ class OffsetEffect:
 class Rescored:
     """A run's saved scores under other settings.
 
-    n_images: that the run has rows of; n_errors of them it could not classify.
-    n_left_out: others, whose labels the new weighting was fitted to; they are in no figure.
-    n_beyond: images whose replay wants scores that were not saved; they are in no figure but the
-        bounds. n_saved_draws: the most draws that an image has.
-    before: all that the run decided; same: that are decided again, by the run; after: again.
-    n_agree: of those decided again, with the run's own prediction.
+    n_images: with rows in the run; n_errors of them it could not classify.
+    n_left_out: others, whose labels the new weighting was fitted to; they are not in the figures.
+    n_beyond: images whose replay needs scores that were not saved; they are only in the bounds.
+        n_saved_draws: the most draws that an image has.
+    before: all images that the run decided; same: the run, on images that are decided again; after:
+        the replay on those.
+    n_agree: those decided again with the run's own prediction.
     accuracy_least, accuracy_most: if all images beyond the scores were wrong, or right.
-    seconds: that the replay took.
-    offset: what a class offset changed; None: there is none.
+    seconds: duration of the replay.
+    offset: the effect of a class offset; None: there is none.
     """
 
     run: str
@@ -87,10 +88,11 @@ class Rescored:
 class ComparedRun:
     """One of the runs that are compared.
 
-    name: where it lies; label: the end of it that tells it from the others.
-    n_images: that it should decide; figures are of those that it has.
-    seconds: of its sessions together; None where it is a replay.
-    pilot_evaluations: of an earlier version's pilot, which fitted weights or times; in no figure.
+    name: its location; label: the end of that, which is distinct from the others.
+    n_images: those that it should decide; figures are of the decided ones.
+    seconds: of its sessions together; None if it is a replay.
+    pilot_evaluations: of an earlier version's pilot, which fitted weights or times; not in the
+        figures.
     """
 
     name: str
@@ -109,8 +111,7 @@ class ComparedRun:
 class ComparedPair:
     """Two of them, on the images that both decided; places count from 0.
 
-    labelled: those of the images that have a label; only_first, only_second: that one alone got
-        right.
+    labelled: images with a label; only_first, only_second: those that only one of them got right.
     difference: accuracy of the second less that of the first; low, high: its 95% interval by the
         paired bootstrap; p_value: McNemar's exact test. None without labels.
     agreement: the share of images with the same prediction.
@@ -133,7 +134,7 @@ class ComparedPair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs of the same images and classes, and every two of them."""
+    """Runs of the same images and classes, and every pair of them."""
 
     runs: tuple[ComparedRun, ...]
     pairs: tuple[ComparedPair, ...]

@@ -1,4 +1,4 @@
-"""Which images of a run a labelled fit takes: a fixed choice by their ids."""
+"""The images of a run that a labelled fit uses: a fixed choice by their ids."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ SALT = "zsd-ray fit"
 
 
 def in_share(image_id: str, share: float, salt: str = SALT) -> bool:
-    """Whether an image is of the `share` whose labels a fit takes."""
+    """Whether an image is in the `share` whose labels a fit uses."""
     digest = hashlib.blake2b(f"{salt}\0{image_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") < share * 2**64

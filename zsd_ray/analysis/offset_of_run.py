@@ -16,7 +16,7 @@ OFFSET_FOLDER = "class-offset"
 
 
 def offset_of(run: SavedRun, scores: SavedScores, method: DiffusionClassifierMethod) -> ClassOffset:
-    """The offset that the saved scores of a run give under the weighting of `method`.
+    """Return the offset from the saved scores of a run under the weighting of `method`.
 
     Raises:
         UserError: too few images have every draw of all classes.
@@ -38,7 +38,8 @@ def offset_of(run: SavedRun, scores: SavedScores, method: DiffusionClassifierMet
 
 
 def own_offset(run: SavedRun, method: DiffusionClassifierMethod) -> ClassOffset | None:
-    """What a saved run took out of its scores, under the weighting of `method`; None: nothing."""
+    """Return the offset that a saved run subtracted, under the weighting of `method`; None:
+    none."""
     if run.config.draw_method.class_offset is None:
         return None
     stage = open_run(run.output.location(OFFSET_FOLDER), run.output.store)

@@ -1,4 +1,4 @@
-"""The elimination of one image again, from scores that were saved."""
+"""Replaying the elimination of one image from saved scores."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ def replay(
     candidates: NDArray[np.int32] | None = None,
     offset: NDArray[np.float64] | None = None,
 ) -> Outcome | None:
-    """Decide one image as a run under `rule` does; None where that wants what was not saved.
+    """Decide one image as a run under `rule` does; None if that needs scores that were not saved.
 
-    It is the run's own code that decides, so an outcome here is one there, to the last bit.
+    The run's own code decides, so outcomes are the same to the last bit.
 
     Args:
         errors_DK: of D draws and K classes; nan from the draw on that a class was not given.
         drawn: the D draws.
         candidates: (C,) int32, ascending: the classes in the race; None: all.
-        offset: (K,), as `Elimination` takes it; the rule then looks no sooner than that wants.
+        offset: (K,), as for `Elimination`; the rule then makes its first test no sooner than that
+            requires.
     """
     elimination = Elimination(
         rule, errors_DK.shape[1], keep_raw=False, candidates=candidates, offset=offset

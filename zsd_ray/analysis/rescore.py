@@ -1,4 +1,4 @@
-"""A run's saved scores under another weighting or rule: what it would have decided."""
+"""Decisions from a run's saved scores under another weighting or rule."""
 
 from __future__ import annotations
 
@@ -55,17 +55,17 @@ def rescore(
     class_offset: bool = False,
     store: Store | None = None,
 ) -> Rescored:
-    """Replay the run whose output is at `path`, as `settings.changed` says.
+    """Replay the run whose output is at `path`, with settings as of `settings.changed`.
 
     Args:
-        class_offset: take out the model's bias for some classes, as all images of the run but the
-            one that is decided tell it (stats/class_offset.py).
+        class_offset: subtract the model's bias for some classes, estimated from all images of the
+            run but the one that is decided (stats/class_offset.py).
         output: write the decisions there, as a run's output.
-        store: how all of them are reached; None: as a plain `Store()` says.
+        store: how all of them are reached; None: by a plain `Store()`.
 
     Raises:
-        UserError: no such run, no raw scores in it, settings that saved scores cannot follow, or
-            something is at `output` already.
+        UserError: no such run, no raw scores in it, settings that saved scores do not support, or
+            `output` already exists.
     """
     start = time.perf_counter()
     if output is not None:
@@ -108,15 +108,15 @@ def rescored(
     place: Output | None = None,
     offset: ClassOffset | None = None,
 ) -> Rescored:
-    """Replay a run as `rescore` does, from scores that were read before.
+    """Replay a run like `rescore`, from scores that have been read already.
 
     Args:
         config: the run's own, with another weighting or rule.
-        place: the decisions are written there; None: nowhere.
-        offset: is taken out of the scores; None: the run's own, where it has one.
+        place: where the decisions are written; None: nowhere.
+        offset: subtracted from the scores; None: the run's own, if it has one.
 
     Raises:
-        UserError: an offset, and images that do not choose among all classes.
+        UserError: an offset is given, and images do not choose among all classes.
     """
     start = time.perf_counter()
     offset = offset or own_offset(run, config.draw_method)
@@ -174,7 +174,7 @@ def rescored(
 
 
 def _effect(offset: ClassOffset, without: pa.Table, table: pa.Table) -> OffsetEffect:
-    """Of what both decided."""
+    """Return the effect of an offset on the images that both decided."""
     both = pc.and_(pc.is_valid(without["prediction"]), pc.is_valid(table["prediction"]))
     without, table = without.filter(both), table.filter(both)
     labelled = pc.is_valid(table["correct"])
@@ -194,7 +194,7 @@ def _effect(offset: ClassOffset, without: pa.Table, table: pa.Table) -> OffsetEf
 
 
 def _n_captions(run: SavedRun) -> int | None:
-    """The most captions that an image has of its own; None: all choose among all classes."""
+    """Return the most captions that an image has of its own; None: all choose among all classes."""
     if "captions" not in run.record.identity_parts:
         return None
     shown = run.output.shown("run.json")
@@ -216,7 +216,7 @@ def _decisions(
     n_captions: int | None,
     offset: ClassOffset | None = None,
 ) -> Iterator[Decision]:
-    """One for each row of the run's decisions, in their order.
+    """Return a new decision for each row of the run's decisions, in their order.
 
     Args:
         n_captions: the most that an image has of its own; None: all choose among all classes.
@@ -259,7 +259,7 @@ def _decisions(
 def _candidates(
     row: Mapping[str, Any], errors_DK: NDArray[np.float32], captioned: bool
 ) -> NDArray[np.int32] | None:
-    """The classes that were in the image's race: a screen's, or its captions; None: all."""
+    """Return the candidate classes of an image: a screen's, or its captions; None: all."""
     if row["n_candidates"] is None and not captioned:
         return None
     if not len(errors_DK):  # one alone, decided without a draw
@@ -268,7 +268,7 @@ def _candidates(
 
 
 def _unseen(rows: pa.Table, method: DiffusionClassifierMethod) -> NDArray[np.bool_]:
-    """The images whose labels the weighting was not fitted to."""
+    """Return the images whose labels the weighting was not fitted to."""
     on = method.fitted.fitted_on if method.fitted and method.weighting == "learned" else None
     if on is None or on.share is None or on.salt is None:
         return np.ones(len(rows), dtype=bool)
@@ -279,7 +279,8 @@ def _unseen(rows: pa.Table, method: DiffusionClassifierMethod) -> NDArray[np.boo
 def _record(
     run: SavedRun, config: RunConfig, place: Output, table: pa.Table, has_offset: bool
 ) -> RunFile:
-    """The run.json of a replay. Its identity is no run's, so that none goes on from its rows."""
+    """Return the run.json of a replay. Its identity is no run's, so that no run resumes from its
+    rows."""
     output = config.output.model_copy(update={"path": place.path, "raw_scores": False})
     config = config.model_copy(update={"output": output})
     parts = run.record.identity_parts | {

@@ -14,16 +14,16 @@ from zsd_ray.records.errors import UserError
 def reweighted(
     scores: SavedScores, was: DiffusionClassifierMethod, now: DiffusionClassifierMethod
 ) -> Array:
-    """The weight of every saved draw under the weighting of `now`, (R,) float64.
+    """Return the weight of every saved draw under the weighting of `now`, (R,) float64.
 
-    A run whose times have a density of their own (timesteps importance) saved w(t) times a
+    A run whose times have their own density (timesteps importance) saved w(t) times a
     correction for it; the correction stays.
 
     Args:
-        was: the run's own method; the two differ in weighting and fitted alone.
+        was: the run's own method; the two differ only in weighting and fitted.
 
     Raises:
-        UserError: the saved times do not tell it.
+        UserError: the weights cannot be computed from the saved times.
     """
     if (was.weighting, was.fitted) == (now.weighting, now.fitted):
         return scores.weight

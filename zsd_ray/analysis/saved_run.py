@@ -1,4 +1,4 @@
-"""A run as it lies in its output: its record, its configuration, its decisions."""
+"""A run in its output folder: its record, its configuration, its decisions."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from zsd_ray.storage.store import Store
 
 @dataclass(frozen=True)
 class SavedRun:
-    """A run that has ended, or was interrupted: whatever it has decided by now.
+    """A run that has ended or was interrupted, with the images decided so far.
 
-    name: where it lies, without passwords.
+    name: its location, without passwords.
     """
 
     output: Output
@@ -32,7 +32,8 @@ class SavedRun:
 
     @cached_property
     def config(self) -> RunConfig:
-        """As it was resolved when the run started; raises UserError if it is of another version."""
+        """Return the configuration, resolved when the run started; raises UserError if of another
+        version."""
         where = redact(self.output.location("run.json"))
         return parse_config(RunConfig, self.record.config, where, saved=True)
 
@@ -57,10 +58,10 @@ def open_run(path: str, store: Store | None = None) -> SavedRun:
     """Open the run whose output is at a folder or URL.
 
     Args:
-        store: how it is reached; None: as a plain `Store()` says.
+        store: how it is reached; None: by a plain `Store()`.
 
     Raises:
-        UserError: there is none, or it cannot be read.
+        UserError: there is no run, or it cannot be read.
     """
     output = Output(path, store or Store())
     record = output.read_run()

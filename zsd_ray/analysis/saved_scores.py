@@ -20,11 +20,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SavedScores:
-    """Rows of an image follow each other, draws ascending, each once.
+    """Saved scores: the rows of an image are consecutive, draws ascending, each once.
 
     image_ids: of the N images; rows of image i are first_row[i] to first_row[i + 1].
     draw: (R,) int64. t, alpha, sigma, weight: (R,) float64.
-    classes: int32 and errors: float32, one a cell; cells of row r are first_cell[r] to
+    classes: int32 and errors: float32, one per cell; cells of row r are first_cell[r] to
         first_cell[r + 1].
     """
 
@@ -42,7 +42,7 @@ class SavedScores:
 
     @classmethod
     def of(cls, table: pa.Table, n_classes: int) -> SavedScores:
-        """From rows of OUTPUT/scores, in any order.
+        """Make it from rows of OUTPUT/scores, in any order.
 
         A run that was killed may have saved a draw twice; the first one counts.
         """
@@ -68,11 +68,11 @@ class SavedScores:
         )
 
     def rows(self, image: int) -> slice:
-        """Where the draws of image number `image` are in the arrays of R."""
+        """Return the range of the draws of image number `image` in the arrays of R."""
         return slice(int(self.first_row[image]), int(self.first_row[image + 1]))
 
     def errors_of(self, image: int) -> NDArray[np.float32]:
-        """The errors of one image, (D, K) float32; nan where there is none."""
+        """Return the errors of one image, (D, K) float32; nan where there is none."""
         rows = self.rows(image)
         cells = slice(int(self.first_cell[rows.start]), int(self.first_cell[rows.stop]))
         lengths = np.diff(self.first_cell[rows.start : rows.stop + 1])
@@ -82,10 +82,10 @@ class SavedScores:
 
 
 def read_scores(run: SavedRun) -> SavedScores:
-    """Read what a run with `output.raw_scores: true` kept: all of it, into memory.
+    """Read all raw scores of a run with `output.raw_scores: true` into memory.
 
     Raises:
-        UserError: it kept none.
+        UserError: it saved none.
     """
     table = run.read("scores")
     if not len(table):

@@ -1,4 +1,4 @@
-"""Which settings saved scores can follow: the rule, and the weighting."""
+"""The settings that can be changed with saved scores: the rule, and the weighting."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def changed(
     overrides: Sequence[str],
     store: Store,
 ) -> RunConfig:
-    """The configuration of a run with another weighting or rule.
+    """Return the configuration of a run with another weighting or rule.
 
     A rule that is not the run's own starts from its own defaults.
 
     Args:
-        weighting: as method.weighting; rule: as pruning.rule. None: as the run has it.
+        weighting: like method.weighting; rule: like pruning.rule. None: the run's own.
         overrides: `pruning.KEY=VALUE`, `method.weighting=NAME` or `method.profile=FILE`.
         store: how that file is reached.
 
     Raises:
-        UserError: saved scores cannot follow, or the settings are none.
+        UserError: saved scores do not support the settings, or they are invalid.
     """
     asked: dict[str, Any] = {}
     for override in overrides:
@@ -60,7 +60,7 @@ def changed(
 def with_profile(
     config: RunConfig, weighting: Literal["standardised", "learned"], profile: TimeProfile
 ) -> RunConfig:
-    """As `changed`, with a weighting whose profile lies in no file yet."""
+    """Like `changed`, but with a weighting whose profile is not in a file yet."""
     fitted = config.draw_method.model_dump(mode="json") | {
         "weighting": weighting,
         "profile": None,

@@ -1,4 +1,4 @@
-"""Fits what a weighting needs to the raw scores of a run: `standardised` and `learned`."""
+"""Fits the weightings `standardised` and `learned` to the raw scores of a run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _DIGITS = 6  # of what is saved: errors differ in later ones between kinds of ha
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Of some images, with its 95 % interval (Wilson)."""
+    """The accuracy on some images, with its 95 % interval (Wilson)."""
 
     images: int
     value: float
@@ -51,14 +51,14 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class FittedWeighting:
-    """What a fit came to.
+    """The result of a fit.
 
-    path: the file, without passwords. images, draws: what it was fitted on.
-    share, salt: of a labelled fit, which images those were (`in_share`); None: all.
-    before, after: accuracy of the run's own decisions and of those with the fitted weights, as
-        `zsd-ray rescore` finds them, each over the labelled images that the fit took no label of;
-        None: there are none.
-    n_beyond: images in neither, for the run's rule then wants draws that were not saved.
+    path: the file, without passwords. images, draws: the numbers that it was fitted on.
+    share, salt: the choice of images of a labelled fit (`in_share`); None: all.
+    before, after: accuracy of the run's own decisions and of those with the fitted weights, as by
+        `zsd-ray rescore`, each over the labelled images whose labels the fit did not use; None:
+        there are none.
+    n_beyond: images in neither, because the run's rule then needs draws that were not saved.
     """
 
     kind: str
@@ -82,15 +82,15 @@ def fit_from_run(
 ) -> FittedWeighting:
     """Fit a weighting to the raw scores of the run at `path`, and write it to a file.
 
-    `standardised` takes no labels and all images; `learned` the labelled ones of a share.
+    `standardised` uses all images and no labels; `learned` the labelled ones of a share.
 
     Args:
         output: the JSON file, a path or URL; None: KIND.json in the run's output.
         fit_share: of the images, for `learned`.
-        store: how both are reached; None: as a plain `Store()` says.
+        store: how both are reached; None: by a plain `Store()`.
 
     Raises:
-        UserError: there is no such run, or not what the fit needs.
+        UserError: there is no such run, or it lacks data for the fit.
     """
     if not 0 < fit_share < 1:
         raise UserError(f"--fit-share takes a number between 0 and 1, but came {fit_share:g}")
@@ -123,14 +123,14 @@ def standardised_profile(run: SavedRun) -> TimeProfile:
     """Return how the errors of a run spread over t.
 
     Raises:
-        UserError: it kept no raw scores, or they tell no classes apart.
+        UserError: it saved no raw scores, or they do not separate classes.
     """
     return _standardised(_Images(run))
 
 
 @dataclass(frozen=True)
 class _Image:
-    """The draws of one image that all of its classes had, D of them.
+    """The D draws of one image that all of its classes had.
 
     classes: (C,) int32; bucket: (D,); deviations: (D, C) float64, of the errors from their mean
     over classes.
@@ -142,11 +142,11 @@ class _Image:
 
 
 class _Images:
-    """The images of a run that kept their draws, in order of their ids.
+    """The images of a run that have saved draws, in order of their ids.
 
     Attributes:
         scores: as they were saved, of all images.
-        labels: of each image id, the class number or None; evaluations: what each cost.
+        labels: the class number or None, by image id; evaluations: the cost of each.
     """
 
     def __init__(self, run: SavedRun) -> None:

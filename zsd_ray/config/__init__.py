@@ -1,1 +1,1 @@
-"""The sections of a run and of a training; a study has its own."""
+"""The configuration sections of a run and of a training; a study has its own."""

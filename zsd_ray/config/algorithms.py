@@ -1,9 +1,9 @@
 """The seven algorithms of Startsev & Singh, "Zero-shot image classification with diffusion models",
 as `method` sections, and the union of all sections.
 
-docs/reference/methods.md says what each does, and which of these keys the paper leaves open. A
-*draw* of theirs is what is repeated and averaged: a noise sample, a probe, an order of the classes.
-How many there are is `pruning.draws`.
+docs/reference/methods.md describes each, and which of these keys the paper leaves open. A *draw* is
+the unit that is repeated and averaged: a noise sample, a probe, an order of the classes. Their
+number is `pruning.draws`.
 """
 
 from __future__ import annotations
@@ -29,56 +29,58 @@ Steps = Annotated[int, Field(ge=1, le=10_000)]
 
 
 class AlgorithmMethod(Method):
-    """What the algorithms have in common.
+    """The common base of the algorithms.
 
     Attributes:
-        draws: as many are averaged where `pruning` does not say.
+        draws: the number to average unless `pruning` sets it.
     """
 
     draws: ClassVar[int] = 1
 
     @property
     def n_levels(self) -> int:
-        """Levels of noise, where draws are at several: draw i is at level i modulo their number."""
+        """Return the number of noise levels of draws: draw i is at level i modulo their number."""
         return 1
 
     @property
     def default_pruning(self) -> PruningConfig:
-        """The `pruning` section where a run has none."""
+        """Return the `pruning` section of a run that has none."""
         return NoPruning(rule="none", draws=self.draws)
 
     @abstractmethod
     def evaluations(self, n_classes: int) -> tuple[int, int]:
-        """Cost in network evaluations: per (class, draw) under one template, and extra per draw."""
+        """Return the cost in network evaluations: per (class, draw) with one template, and extra
+        per draw."""
 
     def cost(self, size: RunSize) -> Cost:
         per_score, per_draw = self.evaluations(size.n_racing)
         return Cost(per_score * size.n_templates, per_draw, self.whole, self.slack)
 
     def evaluations_per_batch(self, rows: int, size: RunSize) -> int:
-        """No less than one draw, where that must stay whole."""
+        """Return evaluations per batch: at least those of one draw if that must stay whole."""
         whole = self.cost(size).of_draw(size.n_racing) if self.whole else 1
         return max(rows * self.in_sequence, whole)
 
     def _refuse(self, keys: tuple[str, ...], company: str) -> None:
-        """Raise ValueError where one of the keys, which do not apply in this company, is set."""
+        """Raise ValueError if one of these keys, which do not apply here, is set."""
         for key in keys:
             if getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key} is of no use with {company}; remove it")
 
     @property
     def in_sequence(self) -> int:
-        """How many evaluations of a row follow each other."""
+        """Return the number of sequential evaluations of a row."""
         return 1
 
     @property
     def slack(self) -> int:
-        """How many times its estimate a score may take; a worker is given ten times that."""
+        """Return the factor by which a score may exceed its estimated cost; a worker is allowed ten
+        times that."""
         return 1
 
 
 class ClipConfig(Section):
-    """An open_clip model, as of family clip: an architecture and its weights."""
+    """An open_clip model, like those of family clip: an architecture and its weights."""
 
     path: Place
     pretrained: str | None = None
@@ -142,7 +144,7 @@ class NoiseDenoiseMethod(_Denoising):
 
 
 class NoiseDenoiseVoteMethod(_Denoising):
-    """Algorithm 4: the same at several levels, each of which has a vote.
+    """Algorithm 4: like algorithm 3, but at several levels, each of which has a vote.
 
     Draw i is at level i modulo their number.
     """
@@ -168,9 +170,9 @@ class NoiseDenoiseVoteMethod(_Denoising):
 class DdimKnnMethod(AlgorithmMethod):
     """Algorithm 2: invert the image under each class, and compare the latents' distances.
 
-    neighbours: of how many of the other classes' latents the distance is averaged.
-    choose: the class whose latent is nearest to the others', as the pseudocode has it, or the
-        outlier, as the text argues: the default, for of 100 test digits it finds 19 and nearest 7.
+    neighbours: the number of other classes' latents over which the distance is averaged.
+    choose: the class whose latent is nearest to the others', as in the pseudocode, or the outlier,
+        as in the text: the default, as it finds 19 of 100 test digits and nearest 7.
     """
 
     implementation: ClassVar[str] = "zsd_ray.methods.ddim_knn:DdimKnn"
@@ -237,12 +239,12 @@ _ADAPTIVE_SLACK = 8
 
 
 class CrossAttentionMethod(AlgorithmMethod):
-    """Algorithm 5: one prompt names all classes; the one that is attended to most wins.
+    """Algorithm 5: one prompt names all classes; the class with the most attention wins.
 
-    times: noise levels at which maps are taken, and averaged.
-    resolutions: heights of the maps that are used; none: all that the U-Net has.
+    times: noise levels at which maps are collected, and averaged.
+    resolutions: heights of the maps to use; none: all of the U-Net.
     aggregate: mean attention, or the share of places above `threshold` times the largest.
-    group: classes in one prompt at most; none: as many as fit. More go through a tournament.
+    group: most classes in one prompt; none: as many as fit. More classes play a tournament.
     """
 
     implementation: ClassVar[str] = "zsd_ray.methods.cross_attention:CrossAttention"
@@ -282,7 +284,7 @@ _NAMES_GUESS = 19
 
 
 class _Learning(AlgorithmMethod):
-    """Learn something about each image, by steps of `batch_size` pairs of time and noise."""
+    """Common keys of learning on each image, by steps of `batch_size` pairs of time and noise."""
 
     whole: ClassVar[bool] = True
     counted: ClassVar[bool] = True

@@ -34,20 +34,22 @@ schedule the same ones (docs/decisions, the-default-estimator)."""
 
 
 class ClassOffsetConfig(Section):
-    """The first `images` of a run, scored for all classes with `draws` each before it begins: what
-    they say of the model's bias for some classes is taken out (stats/class_offset.py)."""
+    """The first `images` of a run are scored for all classes with `draws` each before it begins,
+    and the model's bias for some classes, estimated from them, is subtracted
+    (stats/class_offset.py)."""
 
     images: int = Field(32, ge=4, lt=2**31)
     draws: int = Field(40, ge=10, lt=2**31)
 
 
 class DiffusionClassifierMethod(Method):
-    """Which draws an image gets, and what a score is; see diffusion/draws.py and weighting.py.
+    """The draws of an image, and the definition of a score; see diffusion/draws.py and
+    weighting.py.
 
-    Times are those at which the signal-to-noise ratio is in `snr_range`, or those of `t_range`;
-    where neither is set, DEFAULT_SNR_RANGE. `profile` is a file, of which `fitted` is the content;
-    timesteps importance without one follow the usual spread of errors. A run writes `fitted`, and
-    nobody else does. `grid_points` and `grid_stages` follow from the rule where they are not set.
+    Times are those at which the signal-to-noise ratio is in `snr_range`, or those of `t_range`; if
+    neither is set, DEFAULT_SNR_RANGE applies. `profile` is a file with the content `fitted`;
+    timesteps importance without one follow the usual spread of errors. `fitted` is written only by
+    runs. `grid_points` and `grid_stages` follow from the rule if they are not set.
     """
 
     implementation: ClassVar[str] = "zsd_ray.methods.diffusion_classifier:DiffusionClassifier"
@@ -78,22 +80,22 @@ class DiffusionClassifierMethod(Method):
 
     @property
     def takes_profile(self) -> bool:
-        """Whether weights or times can depend on what was fitted."""
+        """Whether weights or times can depend on a profile."""
         return self.needs_profile or self.timesteps == "importance"
 
     @property
     def needs_profile(self) -> bool:
-        """Whether there are no weights without what was fitted."""
+        """Whether the weights need a profile."""
         return self.weighting in ("standardised", "learned")
 
     def with_profile(self, profile: TimeProfile) -> Self:
-        """Put a profile in the place of its file."""
+        """Return the section with the profile in the place of its file."""
         return self.model_copy(update={"profile": None, "fitted": profile})
 
     @model_validator(mode="before")
     @classmethod
     def _of_earlier_versions(cls, value: Any, info: ValidationInfo) -> Any:
-        """What a run of an earlier version saved is read; what a person writes is refused."""
+        """Accept keys saved by a run of an earlier version, and refuse them from users."""
         if not isinstance(value, Mapping):
             return value
         if (info.context or {}).get(SAVED):
@@ -161,7 +163,7 @@ class DiffusionClassifierMethod(Method):
         return self
 
     def check_fits(self, profile: TimeProfile) -> None:
-        """Raise ValueError where a profile is not of this section's errors and times."""
+        """Raise ValueError if a profile is not of this section's errors and times."""
         if profile.loss != self.loss:
             raise ValueError(f"the profile is of loss {profile.loss}, and loss is {self.loss}")
         if self.weighting == "learned" and profile.weights is None:
@@ -181,7 +183,7 @@ class DiffusionClassifierMethod(Method):
 
 class ClassifierMethod(DiffusionClassifierMethod):
     """A baseline's own score (models/denoiser.py), one draw without noise; the other keys do not
-    apply, and are only what saved runs of baselines have."""
+    apply, and occur only in saved runs of baselines."""
 
     implementation: ClassVar[str] = "zsd_ray.methods.baseline:Baseline"
     weighted: ClassVar[bool] = False
@@ -190,17 +192,18 @@ class ClassifierMethod(DiffusionClassifierMethod):
     name: Literal["classifier"] = "classifier"  # type: ignore[assignment]
 
     def cost(self, size: RunSize) -> Cost:
-        """One evaluation per score: templates are averaged before the model sees an image."""
+        """Return one evaluation per score: templates are averaged before the model sees an
+        image."""
         return ONE_EACH
 
     def evaluations_per_batch(self, rows: int, size: RunSize) -> int:
-        """A classifier's rows are images, each with all classes."""
+        """Return evaluations per batch: a classifier's rows are images, each with all classes."""
         return rows * size.n_classes
 
 
 def _saved_now(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """A saved section, perhaps of a version that fitted weights or times to a pilot, and saved
-    what it found, or that knew antithetic draws.
+    """Convert a saved section, perhaps of a version that fitted weights or times to a pilot and
+    saved the result, or that had antithetic draws.
 
     Raises:
         ValueError: it had them.

@@ -1,4 +1,4 @@
-"""The data section: which images are classified, and how they lie."""
+"""The data section: the images to classify, and the layout of their files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NAMED = "data sets by name"
 
 
 def _or_a_file(source: Any, known: ValidatorFunctionWrapHandler) -> Any:
-    """A file of a data set that the catalogue does not have is a source, too."""
+    """Accept a file that describes a data set as a source, beside the catalogue's names."""
     return source if isinstance(source, str) and source.endswith(".yaml") else known(source)
 
 
@@ -36,21 +36,21 @@ else:
 
 
 class CorruptionConfig(Section):
-    """What is done to every picture before the model sees it; 5 is the strongest."""
+    """The corruption of every picture before the model sees it; strength 5 is the strongest."""
 
     kind: Literal["gaussian-noise", "gaussian-blur", "jpeg", "brightness", "contrast"]
     strength: Annotated[int, Field(ge=1, le=5)]
 
 
 class DataConfig(Section):
-    """Which images are classified. `limit` takes a deterministic, nested subset of them.
+    """The images to classify. `limit` takes a deterministic, nested subset of them.
 
-    `layout` says how the files of a data set of the catalogue lie; null: as they are found to.
+    `layout` names the layout of the files of a data set of the catalogue; null: it is detected.
     With `caption_column` each image has captions of its own to choose among, and `label_column`
     the number of the right one. `group_column` names shares of the images, the worst of which is
-    reported. `task` is the question of a source that has several. `compatible`
-    says whose reading of pictures is taken; null: our own. A key that says nothing of the source
-    is refused, but in what an earlier version has saved.
+    reported. `task` is the question of a source that has several. `compatible` names the program
+    whose reading of pictures is used; null: our own. A key that does not apply to the source is
+    refused, except in a configuration saved by an earlier version.
     """
 
     chooses: ClassVar[str | None] = "source"
@@ -75,7 +75,7 @@ class DataConfig(Section):
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """The keys that say nothing of this source, whatever they hold."""
+        """Return the keys that do not apply to this source, whatever their values."""
         said = (*keys_of(self.source), *_OF_ALL)
         return tuple(key for key in type(self).model_fields if key not in said)
 
@@ -83,7 +83,7 @@ class DataConfig(Section):
     def _without_ignored(
         self, handler: SerializerFunctionWrapHandler, info: SerializationInfo
     ) -> dict[str, Any]:
-        """Nobody chose, say, a split that the source does not have, so none is recorded."""
+        """Leave out keys that do not apply, such as a split of a source without splits."""
         tree: dict[str, Any] = handler(self)
         if self.compatible is None:  # as earlier versions, which had no such key, wrote it
             tree.pop("compatible", None)
@@ -106,15 +106,15 @@ class DataConfig(Section):
 
 
 def _takers(key: str) -> str:
-    """The sources that take a key."""
+    """Return the sources that take a key."""
     sources = [source for source, reader in READERS.items() if key in reader.keys]
     return ", ".join([*sources, _NAMED] if key in KEYS_OF_DATASETS else sources)
 
 
 def refuse_output_among(data: DataConfig, output: str) -> None:
-    """Raise ValueError where an output would lie among the files that a source takes for its own.
+    """Raise ValueError if an output would lie among the files that a source reads.
 
-    A folder of classes would have another class, and one of Parquet more rows.
+    A folder of classes would get another class, and one of Parquet more rows.
     """
     if data.source not in ("folder", "parquet") or data.path is None:
         return

@@ -1,4 +1,4 @@
-"""What a run that has ended, or begun, did otherwise than the preset that it names."""
+"""The differences between a run's settings and the preset that it names."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _FILLED_IN = ("grid_points", "grid_stages", "profile", "fitted")
 
 
 def departures(config: Mapping[str, Any]) -> list[str]:
-    """Keys of a resolved configuration that are not as its preset has them: "pruning.alpha 0.01".
+    """Return keys of a resolved configuration that differ from its preset: "pruning.alpha 0.01".
 
-    Of another rule than the preset's, only its name is said.
+    For another rule than the preset's, only its name is given.
     """
     tree = {name: config[name] for name in ("preset", "data") if name in config}
     as_named = parse_config(RunConfig, tree, saved=True).model_dump(mode="json")

@@ -112,7 +112,7 @@ _OWN: dict[str, Family] = {
     ),
     "dit": Family(
         adapter="zsd_ray.models.families.dit:DiTAdapter",
-        about="DiT, told a label of ImageNet",
+        about="DiT, conditioned on a label of ImageNet",
         example="{family: dit, path: facebook/DiT-XL-2-256}",
         takes="labels",
         pipelines=("DiTPipeline",),
@@ -123,7 +123,7 @@ _OWN: dict[str, Family] = {
     ),
     "ddpm": Family(
         adapter="zsd_ray.models.families.pixel_ddpm:DDPMAdapter",
-        about="DDPM and Improved DDPM in pixels, told a label",
+        about="DDPM and Improved DDPM in pixels, conditioned on a label",
         example="{family: ddpm, path: /models/my-ddpm}",
         takes="labels",
         components=("unet", "scheduler"),
@@ -134,7 +134,7 @@ _OWN: dict[str, Family] = {
     ),
     "edm": Family(
         adapter="zsd_ray.models.families.edm:EDMAdapter",
-        about="EDM of Karras et al. in pixels, told a label",
+        about="EDM of Karras et al. in pixels, conditioned on a label",
         example="{family: edm, path: /models/my-edm}",
         takes="labels",
         components=("unet", "scheduler"),

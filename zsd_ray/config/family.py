@@ -15,24 +15,24 @@ _FOLDER_KEYS = ("revision", "variant", "pickle")
 
 @dataclass(frozen=True)
 class Family:
-    """What a model folder of this family holds, and who loads it.
+    """The content of model folders of this family, and their loader.
 
     adapter: "module:Class" of an `Adapter` (models/adapter.py), imported when it is used.
     about: one line for `zsd-ray models`; example: a `model` section that works.
-    takes: what tells its classes apart: prompts, its own labels, or what the user's class says.
-    prompt_tokens: how many of a prompt its text encoders read; what is longer is cut, and said.
+    takes: the input that defines classes: prompts, its own labels, or as the user's class declares.
+    prompt_tokens: the most that its text encoders read; longer prompts are cut, with a warning.
     pipelines: values of `_class_name` in model_index.json; none: any.
-    components: subfolders that it needs; optional: those that it reads where they are.
-    classes: (component, the classes that model_index.json may give it), where pipelines differ.
+    components: subfolders that it needs; optional: those that it reads if they exist.
+    classes: (component, its allowed classes in model_index.json), if pipelines differ.
     t5_tokenizers: those of its tokenizers that are T5's; the others are CLIP's.
-    predictions: values of `prediction_type` in the scheduler's configuration, and flow where it may
-        be a scheduler of flow matching; none: it has no `prediction_type`.
-    schedule: keys that the scheduler's configuration needs where it has a `prediction_type`.
+    predictions: values of `prediction_type` in the scheduler's configuration, and flow if it may be
+        a scheduler of flow matching; none: it has no `prediction_type`.
+    schedule: keys that the scheduler's configuration needs if it has a `prediction_type`.
     keys: of ModelConfig, beyond those of every family and of every pipeline folder.
     files: "module:Class" of a `ModelFiles` (models/adapter.py), imported when it is used; by
-        default the one of pipeline folders, which reads what this entry says of them.
-    method: by which its models classify; those of `classifier` load a Classifier. Denoisers can do
-        the algorithms of config/algorithms.py, too, as far as their `abilities` suffice.
+        default that of pipeline folders, which uses this entry's description of them.
+    method: by which its models classify; those of `classifier` load a Classifier. Denoisers can
+        also run the algorithms of config/algorithms.py for which they have the `abilities`.
     """
 
     adapter: str

@@ -1,4 +1,4 @@
-"""A run's identity: a hash of everything that changes its numbers, and of nothing else."""
+"""A run's identity: a hash of everything that affects its numbers, and of nothing else."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def identity_parts(
     model_fingerprint: str,
     screen: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return what the numbers of a run depend on, as plain values.
+    """Return everything that the numbers of a run depend on, as plain values.
 
-    Cluster, output, tracking, the device, the batch size and the limit are left out: an
-    interrupted run may go on with others. The parts may hold secrets of URLs: hash them as they are
-    and show them `redacted`.
+    Cluster, output, tracking, the device, the batch size and the limit are left out: an interrupted
+    run may resume with others. The parts may hold secrets of URLs: hash them as they are and show
+    them `redacted`.
 
     Args:
-        classes, of_label: the class names, and which class each label of the data is.
-        screen: what the classes that each image goes on with depend on.
+        classes, of_label: the class names, and the class of each label of the data.
+        screen: everything that the choice of each image's candidate classes depends on.
     """
     tree = config.model_dump(mode="json", context={WHOLE: True})
     for name in ("preset", "cluster", "output", "screen", "storage", "tracking"):
@@ -82,7 +82,7 @@ _CLASSIFIER_PARTS = {
 
 
 def _method_parts(method: MethodConfig) -> dict[str, Any]:
-    """A profile counts by its values."""
+    """Return the identity of a method, with a profile by its values."""
     tree = method.model_dump(mode="json", exclude={"profile": True, "fitted": {"fitted_on"}})
     if method.of_classifier:
         return dict(_CLASSIFIER_PARTS)
@@ -96,13 +96,13 @@ def _with_effect(tree: Mapping[str, Any], without: Mapping[str, Any]) -> dict[st
 
 
 def hash_of(parts: Mapping[str, Any]) -> str:
-    """A hash of plain values that does not depend on the order of keys."""
+    """Return a hash of plain values that does not depend on the order of keys."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say in words where two identities differ, one entry a key; both as they are shown."""
+    """Describe the differences of two shown identities, one entry per key."""
     old, new = dict(leaves(before)), dict(leaves(now))
     shown = [
         f"{key} was {json.dumps(old.get(key))}, now {json.dumps(new.get(key))}"
@@ -113,15 +113,14 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def resolved(config: Section) -> dict[str, Any]:
-    """The whole configuration as plain values, without the passwords of its URLs."""
+    """Return the whole configuration as plain values, without the passwords of its URLs."""
     return redacted(config.model_dump(mode="json"))
 
 
 def settings(config: Section) -> dict[str, Any]:
-    """The values of a configuration, each under its path: "cluster.batch_size".
+    """Return the values of a configuration, each under its path: "cluster.batch_size".
 
-    A mapping whose keys are its user's, such as names of classes, is one value. No password is
-    shown.
+    A mapping with user-defined keys, such as names of classes, is one value. No password is shown.
     """
     return dict(_settings(config, resolved(config), ""))
 
@@ -136,7 +135,7 @@ def _settings(section: Section, tree: Mapping[str, Any], prefix: str) -> Iterato
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of a tree of sections, each under its path: ("cluster.batch_size", 64)."""
+    """Yield the values of a tree of sections, each under its path: ("cluster.batch_size", 64)."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
             yield from leaves(value, f"{prefix}{key}.")

@@ -1,4 +1,4 @@
-"""What every `method` section is: what its scores cost, and what they need of a model."""
+"""The base of every `method` section: the cost of its scores, and their requirements of a model."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ what its blocks make of an image."""
 
 
 class Method(Section):
-    """A `method` section: the keys of one method, told apart by `name`.
+    """A `method` section: the keys of one method, discriminated by `name`.
 
     Attributes:
         implementation: "module:Class" of methods/method.py's `Method`.
-        of_classifier: it scores by a classifier; else by a denoiser.
-        weighted: a score is a weighted error of a draw, so that saved scores can be weighted anew,
-            a class offset measured, and the fast path compared with float32.
+        of_classifier: it scores with a classifier; else with a denoiser.
+        weighted: a score is a weighted error of a draw, so that saved scores can be reweighted, a
+            class offset measured, and the fast path compared with float32.
         whole: all classes of a draw are scored together, by one worker.
-        random: draws differ; where they do not, there is one.
-        counted: what a score costs is only known afterwards; `cost` is then an upper bound or an
-            estimate, and rows hold what was counted.
+        random: draws differ; if they do not, there is one.
+        counted: the cost of a score is only known afterwards; `cost` is then an upper bound or an
+            estimate, and rows hold the counted evaluations.
     """
 
     implementation: ClassVar[str]
@@ -39,23 +39,24 @@ class Method(Section):
 
     @property
     def null_prompt(self) -> bool:
-        """Whether the empty prompt is encoded, too."""
+        """Whether the empty prompt is also encoded."""
         return False
 
     @property
     def null_key(self) -> tuple[str, str]:
-        """The key that asks for the empty prompt, and its value that does not."""
+        """Return the key that needs the empty prompt, and its value that does not."""
         return "method.normaliser null-prompt", "none"
 
     @property
     def needs(self) -> frozenset[Capability]:
-        """What the model must be able to do."""
+        """Return the capabilities that the model needs."""
         return frozenset()
 
     @abstractmethod
     def cost(self, size: RunSize) -> Cost:
-        """Cost of its scores, before anything is scored."""
+        """Return the cost of its scores, before anything is scored."""
 
     @abstractmethod
     def evaluations_per_batch(self, rows: int, size: RunSize) -> int:
-        """Evaluations that fill a forward of so many rows, with all forwards that follow it."""
+        """Return the evaluations that fill a forward of so many rows, with all forwards that follow
+        it."""

@@ -38,7 +38,7 @@ _DEFAULT = "diffusion-classifier"
 
 
 def _tag(value: Any) -> str | None:
-    """Which section a value is; one without a name is the diffusion classifier's."""
+    """Return the name of a value's section; without a name it is the diffusion classifier's."""
     if isinstance(value, Mapping):
         name = value.get("name", _DEFAULT)
         return name if isinstance(name, str) else str(name)

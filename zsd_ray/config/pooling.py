@@ -1,4 +1,4 @@
-"""Where features of a network are taken, and how they become vectors."""
+"""The places in a network where features are taken, and their pooling to vectors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Time = Annotated[float, Field(ge=0, le=1)]
 
 
 class Cell(NamedTuple):
-    """One place to look at: the input's noise, the block, and how its output is pooled."""
+    """One kind of features: the input's noise level, the block, and the pooling of its output."""
 
     t: float
     block: str
@@ -33,5 +33,5 @@ Pooling = Literal["mean", "max"] | GridPooling
 
 
 def pooling_name(pooling: Pooling) -> str:
-    """What a pooling is called in rows."""
+    """Return the name of a pooling in rows."""
     return f"grid-{pooling.grid}" if isinstance(pooling, GridPooling) else pooling

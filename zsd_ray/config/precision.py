@@ -1,7 +1,7 @@
-"""Which dtype a network runs in where `model.dtype` names none.
+"""The dtype of a network if `model.dtype` names none.
 
-It is settled from the configuration alone, once for all workers of a run, so that none of them
-depends on what its own device can do. `auto` is then the name of a dtype everywhere: in the
+It is settled from the configuration alone, once for all workers of a run, so that it does not
+depend on the device of a single worker. `auto` is then replaced by a dtype everywhere: in the
 identity, in run.json and where the network is loaded.
 """
 
@@ -30,11 +30,11 @@ ConfigT = TypeVar("ConfigT", bound=_HasModel)
 
 
 def with_dtype(model: ModelConfig, gpus: float, half: bool = True) -> ModelConfig:
-    """Return a model whose dtype is one: `auto` is bfloat16 on GPUs and float32 on processors.
+    """Return a model with a resolved dtype: `auto` is bfloat16 on GPUs and float32 on CPUs.
 
     Args:
         gpus: of each worker.
-        half: whether half precision will do for what the network is for.
+        half: whether half precision is precise enough for the network's use.
     """
     if model.dtype != "auto":
         return model
@@ -48,10 +48,10 @@ def with_dtype(model: ModelConfig, gpus: float, half: bool = True) -> ModelConfi
 
 
 def as_before(config: ConfigT, parts: Any) -> ConfigT:
-    """Go on in the dtype of an output where the configuration names none.
+    """Resume in the dtype of an output if the configuration names none.
 
     Args:
-        parts: of the identity of what the output holds, as its file says them; None: nothing yet.
+        parts: the identity parts recorded in the output; None: nothing yet.
     """
     model = parts.get("model") if isinstance(parts, Mapping) else None
     before: Any = model.get("dtype") if isinstance(model, Mapping) else None
@@ -63,7 +63,7 @@ def as_before(config: ConfigT, parts: Any) -> ConfigT:
 
 
 def _unnamed(model: ModelConfig, dtype: Dtype) -> ModelConfig:
-    """With a dtype that still counts as one that nobody named."""
+    """Return the model with a dtype that still counts as not set by the user."""
     found = model.model_copy(update={"dtype": dtype})
     found.model_fields_set.discard("dtype")
     return found

@@ -1,13 +1,13 @@
-"""Settings by name: what `preset` puts into the `method` and `pruning` sections.
+"""Named settings: the values that `preset` puts into the `method` and `pruning` sections.
 
 default      nothing: the sections' own defaults
 clark-jaini  Clark & Jaini 2023: the x-error weighted by exp(-7t), t uniform, Algorithm 1. Their
              t is in [0, 1], of which neither end can be weighted everywhere: it is FULL_RANGE
 li-NAME      Li et al. 2023: t from 1 to 999 evenly spaced (here [0, 1]), in centred stages, by the
              stages and the loss that the authors' commands give for their data sets
-li           that of the run's own data set, if they have it, else that of CIFAR-10
+li           the one for the run's own data set, if they have it, else that of CIFAR-10
 
-What is written beside a preset goes before it; another rule takes all of its pruning away.
+Keys set beside a preset override it; another rule removes all of its pruning keys.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ _RANGES = ("t_range", "snr_range")
 
 
 def with_preset(tree: Tree) -> dict[str, Any]:
-    """A run's tree with what its preset says where the tree itself says nothing.
+    """Return a run's tree with the values of its preset for keys that the tree does not set.
 
     Raises:
         ValueError: a preset other than the default is given to another method.
@@ -109,10 +109,10 @@ def with_preset(tree: Tree) -> dict[str, Any]:
 
 
 def settings_of(name: str, data: Any) -> Mapping[str, Tree] | None:
-    """The sections of a preset; None: there is none of this name.
+    """Return the sections of a preset; None: there is none of this name.
 
     Args:
-        data: the run's data section, by whose source `li` chooses.
+        data: the run's data section, whose source decides for `li`.
     """
     if name == "li":
         source = data.get("source") if isinstance(data, Mapping) else None

@@ -1,4 +1,4 @@
-"""The table of sources that are ways of reading, and the names of the data sets of the catalogue.
+"""The table of readers, and the names of the data sets of the catalogue.
 
 Adding a reader is a file in data/readers/ and a line here, or an entry point of `zsd_ray.readers`;
 adding a data set is one YAML file in assets/datasets/, or anywhere else (docs/extending.md).
@@ -37,5 +37,5 @@ KEYS_OF_DATASETS = ("path", "layout", "split", "image_column", "label_column")
 
 
 def keys_of(source: str) -> tuple[str, ...]:
-    """What the reader of a source takes from the data section, in order."""
+    """Return the keys of the data section that the reader of a source takes, in order."""
     return READERS[source].keys if source in READERS else KEYS_OF_DATASETS

@@ -1,7 +1,7 @@
 """The run configuration: one YAML file, validated before anything starts.
 
-Every section is frozen and refuses keys that it does not know. What a key does is said in
-docs/reference/configuration.md; this module says what is allowed.
+Every section is frozen and refuses unknown keys. Keys are described in
+docs/reference/configuration.md; this module defines the allowed values.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _SOME_TAKE = {key for family in FAMILIES.values() for key in family.all_keys}
 
 
 class ModelConfig(Section):
-    """Which model scores, and how its network runs.
+    """The model that scores, and how its network runs.
 
-    `path` is `builtin:NAME`, a folder, an fsspec URL of a folder, or a name on the model hub, of
-    which `revision` pins a commit and `variant` ("fp16") chooses files. Weights are safetensors
-    unless `pickle` allows files that can run code. For a class of the user's own (family custom)
-    it is `package.module:Class` or `file.py:Class`, and `kwargs` are its arguments.
+    `path` is `builtin:NAME`, a folder, an fsspec URL of a folder, or a name on the model hub, where
+    `revision` pins a commit and `variant` ("fp16") chooses files. Weights are safetensors unless
+    `pickle` allows files that can run code. For a user's own class (family custom) it is
+    `package.module:Class` or `file.py:Class`, and `kwargs` are its arguments.
     """
 
     chooses: ClassVar[str | None] = "family"
@@ -77,8 +77,8 @@ class PromptConfig(Section):
     """The text for each class.
 
     `classes` is a list of names, a mapping from the data's label to a name, a text file with one
-    name a line, or null for the data's own class names. Each template has one `{}`; `openai` stands
-    for the 80 of CLIP's evaluation.
+    name per line, or null for the data's own class names. Each template has one `{}`; `openai`
+    stands for the 80 of CLIP's evaluation.
     """
 
     classes: list[str] | dict[str, str] | str | None = None
@@ -125,7 +125,7 @@ class PromptConfig(Section):
 
 
 class WorkersConfig(Section):
-    """How many model workers: a number stands for min and max alike."""
+    """The number of model workers: a single number is both min and max."""
 
     min: int = Field(ge=0)
     max: Count
@@ -142,10 +142,10 @@ UNMEASURED = 64
 
 
 class ClusterConfig(Section):
-    """Where the run happens; nothing here changes a number.
+    """The cluster of the run; nothing here changes a result.
 
-    A worker that is silent for `hang_seconds`, or for ten times what its speed says where that is
-    longer, is given up.
+    A worker that is silent for `hang_seconds`, or for ten times the expected time if that is
+    longer, is abandoned.
     """
 
     workers: WorkersConfig = WorkersConfig(min=2, max=2)
@@ -157,7 +157,7 @@ class ClusterConfig(Section):
 
     @property
     def rows(self) -> int:
-        """Rows of a forward, as far as they are known before a GPU was tried."""
+        """Return the rows of a forward, as far as known before a GPU has been tried."""
         return UNMEASURED if self.batch_size == "auto" else self.batch_size
 
     @field_validator("workers", mode="before")
@@ -171,9 +171,9 @@ class ClusterConfig(Section):
 
 
 class OutputConfig(Section):
-    """Where results go.
+    """The place of the results.
 
-    Decided rows wait at most `flush_seconds` in memory; what is known of undecided images is saved
+    Decided rows wait at most `flush_seconds` in memory; the state of undecided images is saved
     every `checkpoint_seconds`.
     """
 
@@ -186,7 +186,7 @@ class OutputConfig(Section):
 class TrackingConfig(Section):
     """MLflow: `auto` (a SQLite file beside the output), `off`, or a tracking URI.
 
-    `parent` is the id of a run there that this one is shown under.
+    `parent` is the id of the MLflow run under which this one is shown.
     """
 
     mlflow: str = "auto"
@@ -200,7 +200,7 @@ class TrackingConfig(Section):
 
 
 class RunConfig(Section):
-    """One evaluation run; `preset` names what `method` and `pruning` say (config/presets.py)."""
+    """One evaluation run; `preset` names settings of `method` and `pruning` (config/presets.py)."""
 
     preset: Preset = "default"
     model: ModelConfig = ModelConfig()
@@ -231,12 +231,13 @@ class RunConfig(Section):
 
     @property
     def draw_method(self) -> DiffusionClassifierMethod:
-        """The method section of a run whose scores can be weighted anew, or are a baseline's."""
+        """Return the method section of a run whose scores can be reweighted, or are a
+        baseline's."""
         assert isinstance(self.method, DiffusionClassifierMethod)
         return self.method
 
     def size(self, n_classes: int) -> RunSize:
-        """What a score's cost depends on, for a run of so many classes."""
+        """Return everything that a score's cost depends on, for a run of so many classes."""
         n_racing = n_classes
         if self.screen is not None and self.screen.run is not None:
             n_racing = min(n_classes, self.screen.top)
@@ -258,19 +259,19 @@ class RunConfig(Section):
 
 
 class ResolvedPrompts(PromptConfig):
-    """With the templates as a list."""
+    """Prompts with the templates as a list."""
 
     templates: list[str]
 
 
 class ResolvedConfig(RunConfig):
-    """A run's configuration with everything filled in that follows from something else."""
+    """A run's configuration with all derived values filled in."""
 
     prompts: ResolvedPrompts = ResolvedPrompts(templates=["{}"])
 
     @classmethod
     def of(cls, config: RunConfig) -> ResolvedConfig:
-        """The same settings, as far as they were validated and filled in before."""
+        """Make it from settings that have been validated and filled in before."""
         prompts = config.prompts
         resolved = ResolvedPrompts.model_construct(prompts.model_fields_set, **dict(prompts))
         return cls.model_construct(
@@ -291,7 +292,7 @@ def load_config(
     """Read a YAML file, apply `a.b=value` overrides, and validate it as `kind`.
 
     Raises:
-        UserError: one line for each mistake, with its path in the file.
+        UserError: one line per mistake, with its path in the file.
     """
     before, typed = read_tree(path), [typed_path(override) for override in overrides]
     tree = overridden(before, overrides)
@@ -317,7 +318,7 @@ def parse_config(
     """Validate a tree of plain values as `kind`; raises UserError.
 
     Args:
-        saved: whether a run wrote it, with keys that nobody has set.
+        saved: whether a run wrote it, with keys that the user did not set.
     """
     try:
         return kind.model_validate(tree, context={SAVED: saved})

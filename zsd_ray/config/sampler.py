@@ -1,4 +1,4 @@
-"""How noise becomes an image: the `sampler` section."""
+"""Sampling images from noise: the `sampler` section."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zsd_ray.settings.section import Count, Section
 
 
 class SamplerConfig(Section):
-    """How noise becomes an image: `ddim`, `ddpm`, or the name of a class of diffusers' schedulers.
+    """The sampler of images: `ddim`, `ddpm`, or the name of a class of diffusers' schedulers.
 
     `eta` is DDIM's: 0 is deterministic, 1 is DDPM with these steps.
     """
@@ -29,10 +29,10 @@ class SamplerConfig(Section):
 
     @property
     def own(self) -> bool:
-        """Whether it is one of ours, and not the library's."""
+        """Whether the sampler is one of ours, and not the library's."""
         return self.name in ("ddim", "ddpm")
 
     @property
     def noisiness(self) -> float:
-        """eta of our samplers."""
+        """Return eta of our samplers."""
         return 1.0 if self.name == "ddpm" else self.eta

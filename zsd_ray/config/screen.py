@@ -1,4 +1,4 @@
-"""What chooses the classes that an image goes on with: the `screen` section."""
+"""The choice of candidate classes for each image: the `screen` section."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from zsd_ray.settings.section import Count, Section
 
 
 class ScreenConfig(Section):
-    """The `top` best of a finished run over the same images and classes go on; or those of a tree.
+    """Keeps the `top` best classes of a finished run over the same images and classes, or of a
+    tree.
 
     `run` is that run's output. `tree` is a YAML file of named groups: at each of its levels the
-    groups are classes of a run of their own, and the members of the `top` best go on. An `audit`
-    share of the images is scored with all classes as well.
+    groups are classes of a run of their own, and the members of the `top` best are kept. An `audit`
+    share of the images is also scored with all classes.
     """
 
     run: str | None = None

@@ -1,4 +1,5 @@
-"""What `zsd-ray fit` finds out about a model's errors by t, and a run takes as `method.profile`."""
+"""The statistics of a model's errors by t, from `zsd-ray fit`; a run takes them as
+`method.profile`."""
 
 from __future__ import annotations
 
@@ -13,12 +14,11 @@ Loss = Literal["l2", "l1"]
 
 
 class FittedOn(Section):
-    """What a profile was fitted on.
+    """The source of a profile.
 
     run, identity: its output, without passwords, and its hash.
-    images, draws: how many of either; evaluations: what they cost.
-    share, salt: of a labelled fit, which of the run's images (analysis/fit_share.py); None:
-        all.
+    images, draws: their numbers; evaluations: their cost.
+    share, salt: the choice of images of a labelled fit (analysis/fit_share.py); None: all.
     """
 
     run: str
@@ -31,12 +31,12 @@ class FittedOn(Section):
 
 
 class TimeProfile(Section):
-    """What is known of the eps-errors by t: piecewise constant over buckets of it.
+    """Statistics of the eps-errors by t, piecewise constant over buckets of t.
 
     edges: (B + 1,) of the buckets, ascending.
     sd: (B,) standard deviation, within a draw, of the eps-error over classes.
-    signal: (B,) how far a draw tells other classes from the image's decision, in standard
-        deviations; informative: the range of t, whole buckets, in which it is strong.
+    signal: (B,) how far a draw separates other classes from the image's decision, in standard
+        deviations; informative: the range of t, in whole buckets, in which the signal is strong.
     weights: (B,) of the eps-error, learned from labels; None: not learned.
     """
 

@@ -1,6 +1,6 @@
-"""The training configuration: what `zsd-ray train` reads.
+"""The training configuration of `zsd-ray train`.
 
-docs/reference/training.md says what each key does.
+docs/reference/training.md describes each key.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _check_halvings(size: int, n: int, who: str) -> None:
 
 
 def _as_text(names: object) -> object:
-    """YAML reads 0 and 1 as numbers; as names they are text."""
+    """Convert a name to text: YAML reads 0 and 1 as numbers."""
     if not isinstance(names, list):
         return names
     return [str(name) if type(name) is int else name for name in names]
@@ -120,7 +120,7 @@ class ChainConfig(Section):
 class TrueCaptionConfig(Section):
     """Captions of class k: each template with each of its names, as `templates x names[k]`.
 
-    Without names and templates, each image has the true captions that its data brings.
+    Without names and templates, each image has the true captions of its data set.
     """
 
     names: list[list[str]] | None = Field(None, min_length=2)
@@ -138,7 +138,7 @@ class TrueCaptionConfig(Section):
 
 
 class CaptionConfig(TrueCaptionConfig):
-    """The same, and the share of images that are told the empty caption instead."""
+    """Captions as in `TrueCaptionConfig`, and the share of images with an empty caption instead."""
 
     dropout: float = Field(0.1, ge=0, lt=1)
 
@@ -175,14 +175,15 @@ class StageConfig(OptimiserConfig):
 
 
 class SampleConfig(Section):
-    """A grid of generated images at each checkpoint: how many, and by how many steps of DDIM."""
+    """A grid of generated images at each checkpoint: their number, and the steps of DDIM."""
 
     images: int = Field(16, ge=0)
     steps: Count = 50
 
 
 class _DenoiserTraining(Section):
-    """What training a denoiser asks: what the network predicts, and of a flow how t is drawn."""
+    """Common keys of training a denoiser: the network's prediction, and for a flow the draws of
+    t."""
 
     objective: Objective = "epsilon"
     flow_times: FlowTimes = "logit-normal"
@@ -199,7 +200,7 @@ class _DenoiserTraining(Section):
 
 
 class TrainClusterConfig(Section):
-    """Where the training happens: each worker has its share of every batch."""
+    """The cluster of the training: each worker has its share of every batch."""
 
     workers: Count = 1
     gpus_per_worker: float = Field(0, ge=0)
@@ -208,20 +209,20 @@ class TrainClusterConfig(Section):
 
 
 class TrainOutputConfig(Section):
-    """Where everything goes, and after how many epochs (of text-to-image: steps) it is written."""
+    """The output, and after how many epochs (for text-to-image: steps) it is written."""
 
     path: OutputPlace = "runs/train"
     checkpoint_every: Count = 10
 
 
 class StepOutputConfig(TrainOutputConfig):
-    """The same, counted in steps."""
+    """The output, written after a number of steps."""
 
     checkpoint_every: Count = 250
 
 
 class _Training(Section):
-    """What every kind of training has."""
+    """The common keys of every kind of training."""
 
     data: DataConfig = DataConfig(split="train")
     augment: AugmentConfig = AugmentConfig()
@@ -241,7 +242,7 @@ class _Training(Section):
     @property
     @abstractmethod
     def batch_sizes(self) -> Mapping[str, int]:
-        """Of each of its stages, by the name of the key."""
+        """Return the batch size of each of its stages, by the name of the key."""
 
     @model_validator(mode="after")
     def _workers_have_work(self) -> Self:
@@ -284,7 +285,7 @@ class TextToImageTraining(_Training, _DenoiserTraining):
 
 
 class _EpochTraining(_Training):
-    """One stage, counted in epochs: passes over the images, each in an order of its own."""
+    """One stage, counted in epochs: passes over the images, each in a new order."""
 
     epochs: Count
     optimiser: OptimiserConfig = OptimiserConfig()
@@ -295,7 +296,7 @@ class _EpochTraining(_Training):
 
 
 class DdpmTraining(_EpochTraining, _DenoiserTraining):
-    """A denoiser of pixels, told nothing, or the image's class."""
+    """A denoiser of pixels, unconditional or conditioned on the image's class."""
 
     kind: Literal["ddpm"]
     network: PixelNetworkConfig = PixelNetworkConfig()
@@ -329,7 +330,7 @@ class DdpmTraining(_EpochTraining, _DenoiserTraining):
 
 
 class ClassifierTraining(_EpochTraining):
-    """A supervised classifier of timm's, from random weights."""
+    """A supervised timm classifier, from random weights."""
 
     kind: Literal["classifier"]
     architecture: str = "resnet18"
@@ -342,7 +343,7 @@ class ClassifierTraining(_EpochTraining):
 
 
 class ContrastiveTraining(_EpochTraining):
-    """A small CLIP: an image's true captions against as many drawn ones as `negatives` says."""
+    """A small CLIP: an image's true captions against `negatives` drawn ones."""
 
     kind: Literal["contrastive"]
     network: ClipNetworkConfig = ClipNetworkConfig()
@@ -367,10 +368,10 @@ _KINDS: Mapping[str, type[TrainConfig]] = {
 
 
 def load_training(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
-    """Read a YAML file as `load_config` does; `kind` says which keys there are.
+    """Read a YAML file like `load_config`; its `kind` decides which keys are allowed.
 
     Raises:
-        UserError: one line for each mistake, with its path in the file.
+        UserError: one line per mistake, with its path in the file.
     """
     before, typed = read_tree(path), [typed_path(override) for override in overrides]
     tree = overridden(before, overrides)

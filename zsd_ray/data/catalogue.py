@@ -1,4 +1,4 @@
-"""The data sets of the literature: what each is, and the ways in which its files may lie.
+"""The data sets of the literature: a description of each, and the layouts of its files.
 
 A data set is one YAML file in assets/datasets. Nothing here knows a data set or a layout by name.
 """
@@ -36,7 +36,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class LayoutSpec(Section):
-    """One way in which the files of a data set may lie.
+    """A layout of the files of a data set.
 
     reader: "module:function" of data/layouts/, or the name of an entry point of `zsd_ray.layouts`;
         called as `read(location, split, spec, **arguments)`, it returns None where what marks the
@@ -57,7 +57,7 @@ class LayoutSpec(Section):
     def open(
         self, config: DataConfig, location: Location, spec: DatasetSpec
     ) -> ImageDataset | None:
-        """The data set, or None where it does not lie in this way; raises UserError."""
+        """Open the data set; return None if its files are not in this layout. Raises UserError."""
         arguments = {
             key: _columns(getattr(config, key), value) if key in _COLUMNS else value
             for key, value in self.arguments.items()
@@ -68,7 +68,7 @@ class LayoutSpec(Section):
         return dataset
 
     def _function(self, spec: DatasetSpec) -> Any:
-        """The reader, ours or another package's; raises UserError."""
+        """Return the reader, ours or another package's; raises UserError."""
         module, _, name = self.reader.partition(":")
         if name:
             return getattr(import_module(module), name)
@@ -84,18 +84,18 @@ class LayoutSpec(Section):
 class DatasetSpec(Section):
     """A data set of the catalogue.
 
-    images: how many the test split has; `split` says in words which that is.
-    splits: those that data.split may ask for.
-    template: CLIP's first for this data set.
-    classes: names as CLIP has them, in the order of the label numbers; "imagenet": those of
-        ImageNet, which models/conditioning/templates.py knows.
+    images: their number in the test split, which `split` describes in words.
+    splits: the allowed values of data.split.
+    template: CLIP's first template for this data set.
+    classes: CLIP's names, in the order of the label numbers; "imagenet": those of ImageNet, from
+        models/conditioning/templates.py.
     imagenet_labels: the numbers of each class among ImageNet's 1,000, where it is one or several
         of them.
-    labels: what the archive calls each class (folders, lists), distinct, in the same order. Where
-        the file does not say, the class names, and for ImageNet the WNIDs.
-    numbered: `labels` in the order in which copies of the set number them, where it is another.
+    labels: the archive's name of each class (folders, lists), distinct, in the same order. By
+        default the class names, and for ImageNet the WNIDs.
+    numbered: `labels` in the order in which copies of the set number them, if that differs.
     source: the publication.
-    get: what the user must put where.
+    get: instructions for obtaining the files.
     layouts: in the order in which they are tried.
     """
 
@@ -120,13 +120,14 @@ class DatasetSpec(Section):
 
     @property
     def label_names(self) -> Sequence[str]:
-        """What tells the labels apart: the class names, where they are distinct and known here."""
+        """Return distinct names of the labels: the class names, if they are distinct and known
+        here."""
         named = self.classes != "imagenet" and len(set(self.classes)) == len(self.classes)
         return self.classes if named else self.labels
 
     @property
     def of_number(self) -> Sequence[int]:
-        """Which class each label number of a copy means that does not name its labels."""
+        """Return the class of each label number of a copy that does not name its labels."""
         numbered = self.numbered
         return range(self.n_classes) if numbered is None else [*map(self.labels.index, numbered)]
 
@@ -172,19 +173,20 @@ class DatasetSpec(Section):
 
 @cache
 def imagenet_wnids() -> tuple[str, ...]:
-    """The WordNet ids of ImageNet's 1,000 classes (Russakovsky et al. 2015), in label order."""
+    """Return the WordNet ids of ImageNet's 1,000 classes (Russakovsky et al. 2015), in label
+    order."""
     return tuple((CATALOGUE / "imagenet_wnids.txt").read_text(encoding="utf-8").split())
 
 
 @cache
 def spec_of(name: str) -> DatasetSpec:
-    """What the catalogue, or a file like those of it, says of a data set.
+    """Return the spec of a data set from the catalogue, or from a file of the same form.
 
     Args:
         name: in the catalogue, or a path that ends with .yaml.
 
     Raises:
-        UserError: there is none of this name, or its file is no valid spec.
+        UserError: there is none of this name, or its file is not a valid spec.
     """
     if name.endswith(".yaml"):
         return parse_spec(name, _text_of(name))
@@ -201,7 +203,7 @@ def _text_of(path: str) -> str:
 
 
 def parse_spec(name: str, text: str) -> DatasetSpec:
-    """Check the text of a spec; raises UserError with one line on what is wrong."""
+    """Check the text of a spec; raises UserError with one line on the error."""
     where = name if name.endswith(".yaml") else f"assets/datasets/{name}.yaml"
     tree = parse_yaml(text, where)
     if not isinstance(tree, Mapping):
@@ -212,11 +214,11 @@ def parse_spec(name: str, text: str) -> DatasetSpec:
 def open_named(config: DataConfig, location: Location | None) -> ImageDataset:
     """Open a data set of the catalogue in the first layout that its files at a location have.
 
-    Labels are numbers in the order of `spec_of(config.source).classes`. That there are more or
-    fewer images than the spec says is no error: subsets are common.
+    Labels are numbers in the order of `spec_of(config.source).classes`. Another number of images
+    than in the spec is not an error: subsets are common.
 
     Raises:
-        UserError: the files are in no layout that is read, or do not hold what they should.
+        UserError: the files are in no known layout, or have invalid content.
     """
     assert location is not None
     spec = spec_of(config.source)
@@ -240,7 +242,7 @@ def open_named(config: DataConfig, location: Location | None) -> ImageDataset:
 
 
 def _compare_split(config: DataConfig, location: Location) -> None:
-    """Warn where the path is called as another split: files that do not say theirs are all read."""
+    """Warn if the path is named after another split: files that do not name theirs are all read."""
     name = posixpath.basename(location.shown)
     said = {name.lower()} if location.kind() == "directory" else splits_in(name)
     others = {"test": {"train"}, "train": {"test", "val", "valid", "validation"}}[config.split]
@@ -256,7 +258,7 @@ def _compare_split(config: DataConfig, location: Location) -> None:
 def _check_columns(
     config: DataConfig, spec: DatasetSpec, name: LayoutName, layout: LayoutSpec
 ) -> None:
-    """Refuse a column that the files do not have, rather than pass over it in silence."""
+    """Refuse a column that the files do not have, rather than silently ignore it."""
     for key in _COLUMNS:
         default = DataConfig.model_fields[key].default
         if key not in layout.arguments and getattr(config, key) != default:
@@ -267,7 +269,7 @@ def _check_columns(
 
 
 def _columns(of_user: str | None, of_layout: str) -> tuple[str, ...]:
-    """Where a column may be, best first; none where the user wants none."""
+    """Return the possible names of a column, best first; none if the user wants none."""
     return () if of_user is None else tuple(dict.fromkeys((of_user, of_layout)))
 
 

@@ -1,4 +1,4 @@
-"""What every data set can do, and the choice of a subset."""
+"""The interface of every data set, and the choice of a subset."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ImageDataset(Protocol):
 
         Raises:
             ImageError: the image cannot be read; the message says why.
-            StoreError: the store that holds it does not answer; the image may be all right.
+            StoreError: the store that holds it does not answer; the image itself may be valid.
         """
 
 
@@ -47,7 +47,7 @@ def choose_subset(records: Sequence[ImageRecord], limit: int | None) -> Sequence
 def choose_share(
     records: Sequence[ImageRecord], numbers: Sequence[int], share: float, seed: int
 ) -> list[int]:
-    """Return about this share of `numbers`; nested likewise, and another choice for each seed."""
+    """Return about this share of `numbers`, also nested; the choice depends on the seed."""
     below = int(share * 2**64)
     return [
         number
@@ -57,5 +57,5 @@ def choose_share(
 
 
 def spread(image_id: str) -> bytes:
-    """A fixed, order-destroying key of an image id."""
+    """Return a fixed, pseudo-random key of an image id."""
     return hashlib.blake2b(image_id.encode(), digest_size=16).digest()

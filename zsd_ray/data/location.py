@@ -22,16 +22,16 @@ T = TypeVar("T")
 
 
 class Location:
-    """Where data lies. Picklable: each process opens the filesystem for itself.
+    """The location of data. Picklable: each process opens the filesystem for itself.
 
-    Every method that asks a store is patient with it, and raises StoreError in the end.
+    Every method that accesses a store retries, and raises StoreError in the end.
 
     Attributes:
         shown: the absolute path or the URL, without user, password and query.
     """
 
     def __init__(self, path: str, store: Store | None = None) -> None:
-        """Ask nothing yet; without a store it is reached as a plain `Store()` says."""
+        """Access nothing yet; without a store it is reached by a plain `Store()`."""
         self._store = store or Store()
         is_url = "://" in path or "::" in path
         self._url = path if is_url else os.path.abspath(os.path.expanduser(path))
@@ -42,7 +42,7 @@ class Location:
 
     @classmethod
     def of(cls, path: str | Location) -> Location:
-        """A location as it is; a path as one that needs no store of its own."""
+        """Return a location unchanged; convert a path to one that needs no store of its own."""
         return path if isinstance(path, Location) else cls(path)
 
     @cached_property
@@ -51,7 +51,7 @@ class Location:
 
     @property
     def root(self) -> str:
-        """The path as the filesystem writes it."""
+        """Return the path as the filesystem writes it."""
         return self._opened[1]
 
     @property
@@ -60,12 +60,13 @@ class Location:
         return isinstance(self._opened[0], LocalFileSystem)
 
     def kind(self) -> str | None:
-        """Return "file", "directory" or "other"; None where there is nothing."""
+        """Return "file", "directory" or "other"; None if nothing exists."""
         info = self._info(self.root)
         return None if info is None else str(info["type"])
 
     def files(self) -> list[str]:
-        """Names, relative to this folder, of all files below it that are not hidden; sorted."""
+        """Return the names, relative to this folder, of all files below it that are not hidden;
+        sorted."""
         fs, root = self._opened
         walk = _walk if isinstance(fs, LocalFileSystem) else fs.find
         paths = self._ask(lambda: list(walk(root)))
@@ -73,10 +74,10 @@ class Location:
         return sorted(name for name in names if _is_visible(name))
 
     def folders(self) -> list[str]:
-        """Names of the folders directly in this folder that are not hidden, empty or not; sorted.
+        """Return the names of the folders in this folder that are not hidden, empty or not; sorted.
 
-        So are links that lead nowhere: they may have led to folders. Of a store of objects: what
-        holds something, be it the mark of a folder.
+        Includes broken links: they may have led to folders. In an object store a folder exists if
+            it contains an object, even only a folder marker.
         """
         fs, root = self._opened
         entries = self._ask(lambda: fs.ls(root, detail=True))
@@ -86,7 +87,7 @@ class Location:
         return sorted(name for name in names if _is_visible(name))
 
     def glob(self) -> list[str]:
-        """Full paths of the files that this path matches as a pattern, sorted."""
+        """Return full paths of the files that this path matches as a pattern, sorted."""
         fs, root = self._opened
         return self._ask(lambda: find_matching(fs, root))
 
@@ -94,20 +95,21 @@ class Location:
         return posixpath.join(self.root, name)
 
     def below(self, name: str) -> Location:
-        """The place of this name, relative to this folder; "" and "." are the folder itself."""
+        """Return the location of this name, relative to this folder; "" and "." are the folder
+        itself."""
         if name in ("", "."):
             return self
         return Location(f"{self._url.rstrip('/')}/{name}", self._store)
 
     def show(self, path: str) -> str:
-        """A full path as people would open it, without secrets."""
+        """Return a full path as users would open it, without secrets."""
         fs = self._opened[0]
         return path if isinstance(fs, LocalFileSystem) else redact(fs.unstrip_protocol(path))
 
     def read(self, path: str, parse: Callable[[IO[bytes]], T]) -> T:
-        """Return what `parse` makes of an opened file.
+        """Return the result of `parse` on an opened file.
 
-        Where the store goes away meanwhile, `parse` runs again, from the start.
+        If the store fails meanwhile, `parse` runs again, from the start.
         """
 
         def read_once() -> T:
@@ -118,25 +120,27 @@ class Location:
         return self._ask(read_once)
 
     def read_bytes(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
-        """A file, or its bytes from `start` to before `end`: fewer where it ends earlier."""
+        """Return a file's bytes, or those from `start` to before `end`: fewer if it ends
+        earlier."""
         fs = self._opened[0]
         self._check_plain(path)
         return self._ask(lambda: bytes(fs.cat_file(path, start=start, end=end)))
 
     def _check_plain(self, path: str) -> None:
-        """Raise OSError for what stands in a local folder and is no file: a pipe waits for ever."""
+        """Raise OSError for anything in a local folder that is not a file: a pipe would block for
+        ever."""
         if self.is_local:
             mode = os.stat(path).st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # of folders, opening complains
                 raise OSError(errno.EINVAL, "it is a pipe, a socket or a device, and no file")
 
     def size(self, path: str) -> int | None:
-        """The bytes of the file at a full path; None where there is none."""
+        """Return the size of the file at a full path in bytes; None if there is no file."""
         info = self._info(path)
         return None if info is None or info["type"] != "file" else int(info["size"])
 
     def exists(self, name: str) -> bool:
-        """Whether a file or folder of this name, relative to this folder, is there."""
+        """Whether a file or folder of this name, relative to this folder, exists."""
         return self._info(self.join(name)) is not None
 
     def _info(self, path: str) -> dict[str, Any] | None:
@@ -147,12 +151,12 @@ class Location:
             return None
 
     def reason(self, error: BaseException) -> str:
-        """What `error` says, in one line that tells no secret of this location."""
+        """Return the message of `error` in one line without secrets of this location."""
         return self._store.reason_of(error, self._url)
 
     @contextmanager
     def user_errors(self, what: str) -> Iterator[None]:
-        """Turn what a filesystem or file format raises into a UserError: cannot read `what`."""
+        """Turn exceptions of a filesystem or file format into a UserError: cannot read `what`."""
         try:
             yield
         except UserError:
@@ -162,10 +166,10 @@ class Location:
 
     @contextmanager
     def image_errors(self, source: str) -> Iterator[None]:
-        """Turn what reading the image `source` raises into an ImageError.
+        """Turn exceptions from reading the image `source` into an ImageError.
 
-        A StoreError passes: it says nothing about the image. Nor does a refused access, perhaps
-        of credentials that ran out, so it becomes one: a later session reads the image again.
+        A StoreError passes: it is not the image's fault. A refused access, perhaps from expired
+            credentials, becomes one, so that a later session reads the image again.
         """
         try:
             yield
@@ -196,7 +200,7 @@ def _leads_to_folder(entry: dict[str, Any]) -> bool:
 
 
 def _walk(root: str) -> Iterator[str]:
-    """Every file below a local folder. fsspec's walk follows no links and hides errors."""
+    """Yield every file below a local folder. fsspec's walk follows no links and hides errors."""
 
     def fail(error: OSError) -> None:
         raise error

@@ -1,4 +1,4 @@
-"""From the data section of a configuration to the data set."""
+"""Opening the data set of the data section of a configuration."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def open_dataset(config: DataConfig, store: Store | None = None) -> ImageDataset
     """List the images that `config` names.
 
     Args:
-        store: how they are reached; None: as a plain `Store()` says.
+        store: how they are reached; None: by a plain `Store()`.
 
     Raises:
-        UserError: one line on what is wrong with the path or the files.
+        UserError: one line on the error in the path or the files.
     """
     location = None if config.path is None else Location(config.path, store)
     dataset = open_named(config, location) if config.is_named else _read(config, location)

@@ -1,4 +1,4 @@
-"""Image records in columns: small, and shared by the processes of a machine."""
+"""Image records in columns: compact, and shared by the processes of a machine."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _LARGEST = 2**31 - 1
 
 
 class RecordTable(Sequence[ImageRecord]):
-    """Behaves as a list of records, and makes each when it is asked for.
+    """Behaves like a list of records, each made on access.
 
-    A record as an object takes ten times what it takes here. Through Ray's object store the columns
+    A record as an object takes ten times the memory. Through Ray's object store the columns
     arrive as shared memory, so a scheduler's own memory does not grow with the data set.
 
     Args:
         ids: unique.
-        labels: as each reader numbers them; None for an image without.
+        labels: as each reader numbers them; None for an image without one.
 
     Raises:
-        UserError: two images have one id, a name is not UTF-8, or a label no number of 31 bits.
+        UserError: two images have one id, a name is not UTF-8, or a label is not a 31-bit integer.
     """
 
     def __init__(
@@ -74,40 +74,40 @@ class RecordTable(Sequence[ImageRecord]):
 
     @property
     def _columns(self) -> list[pa.Array]:
-        """Of the fields of a record, in order."""
+        """Return the columns of the fields of a record, in order."""
         own = [self._ids, self._sources, self._labels]
         return own if self._groups is None else [*own, self._groups]
 
     def relabelled(self, labels: Iterable[int | None]) -> RecordTable:
-        """The same images with other labels; raises UserError as this class does."""
+        """Return the same images with other labels; raises UserError as this class does."""
         table = copy(self)
         table._labels = self._checked(labels)
         return table
 
     def grouped(self, groups: Sequence[str | None]) -> RecordTable:
-        """The same images, each in a group; None: in none."""
+        """Return the same images, each with a group; None: without groups."""
         assert len(groups) == len(self)
         table = copy(self)
         table._groups = pa.array(groups, pa.string()).dictionary_encode()
         return table
 
     def first_with(self, label: int) -> int | None:
-        """The number of the first image with a label; None where there is none."""
+        """Return the number of the first image with a label; None if there is none."""
         found = pc.index(self._labels, value=pa.scalar(label, pa.int32())).as_py()
         return None if found < 0 else int(found)
 
     def count_with(self, label: int) -> int:
-        """How many images have a label."""
+        """Return the number of images with a label."""
         return int(pc.sum(pc.equal(self._labels, label)).as_py() or 0)
 
     def numbers_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """The number of each image by its id, -1 where there is none."""
+        """Return the number of each image by its id, -1 if there is none."""
         found = pc.index_in(pa.array(ids, pa.large_string()), value_set=self._ids)
         numbers: NDArray[np.int64] = pc.fill_null(found, -1).to_numpy().astype(np.int64)
         return numbers
 
     def labels_of(self, numbers: NDArray[np.int64]) -> pa.Array:
-        """The labels of some images by number, int32, null where an image has none."""
+        """Return the labels of some images by number, int32, null if an image has none."""
         return self._labels.take(pa.array(numbers))
 
 

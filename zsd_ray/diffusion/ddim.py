@@ -34,15 +34,16 @@ def grid(schedule: Schedule, level_B: Array, n_steps: int) -> Array:
 
 
 def denoise(epsilon: Epsilon, schedule: Schedule, x_t: torch.Tensor, times: Array) -> torch.Tensor:
-    """x_0 from x at the last of `times` (n + 1, B), by n evaluations: at all but the first."""
+    """Return x_0 from x at the last of `times` (n + 1, B), by n evaluations: at all but the
+    first."""
     y = x_t / _alpha(schedule, times[-1], x_t)
     return _walk(epsilon, schedule, y, times[::-1], _levels(schedule, times)[::-1])
 
 
 def invert(epsilon: Epsilon, schedule: Schedule, x_0: torch.Tensor, times: Array) -> torch.Tensor:
-    """x at the last of `times` (n + 1, B) from x_0, by n evaluations: at all but the last.
+    """Return x at the last of `times` (n + 1, B) from x_0, by n evaluations: at all but the last.
 
-    The first one is told the least time that the model knows, though x_0 has no noise.
+    The first evaluation is at the least time that the model knows, though x_0 has no noise.
     """
     y = _walk(epsilon, schedule, x_0, times, _levels(schedule, times))
     return _alpha(schedule, times[-1], x_0) * y

@@ -20,7 +20,7 @@ from zsd_ray.diffusion.time_density import TimeDensity
 STRATA = 10
 """Times in one block of stratified timesteps."""
 
-# The streams of one image, told apart by the last word of the counter.
+# The streams of one image, distinguished by the last word of the counter.
 _NOISE, _TIME, _UNIFORM = 0, 1, 2
 
 
@@ -83,7 +83,7 @@ def times(
 
 
 def uniform(seed: int, image_id: str, draws: range, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Return numbers in [0, 1) for what is neither t nor eps, (len(draws), *shape) float64."""
+    """Return numbers in [0, 1) for uses other than t and eps, (len(draws), *shape) float64."""
     of_draws = [_generator(seed, image_id, _UNIFORM, draw).random(shape) for draw in draws]
     return np.stack(of_draws)
 

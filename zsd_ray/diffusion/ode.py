@@ -1,12 +1,12 @@
 """Explicit Runge-Kutta methods for many initial-value problems at once.
 
 A row is a problem: dy/du = f(y, u) from `start` up to `end`, and beside it an integral along the
-way, dI/du = g(y, u). The adaptive method gives each row a step of its own, so what becomes of a row
-does not depend on the rows beside it: a batch goes on until its last row is there, and rows that
-are done stand still.
+way, dI/du = g(y, u). The adaptive method gives each row a step of its own, so the result of a row
+does not depend on the other rows: a batch continues until its last row is done, and finished rows
+do not change.
 
 Shapes: B rows; y is (B, ...) of any float dtype. u, steps and integrals are float64, on the host,
-which waits for the device once a step.
+which waits for the device once per step.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class Tableau:
 
 
 HEUN = Tableau(nodes=(0, 1), lower=((1,),), weights=(1 / 2, 1 / 2))
-"""Order 2, two evaluations a step."""
+"""Order 2, two evaluations per step."""
 
 RK4 = Tableau(
     nodes=(0, 1 / 2, 1 / 2, 1),
     lower=((1 / 2,), (0, 1 / 2), (0, 0, 1)),
     weights=(1 / 6, 1 / 3, 1 / 3, 1 / 6),
 )
-"""Order 4 (Kutta 1901), four evaluations a step."""
+"""Order 4 (Kutta 1901), four evaluations per step."""
 
 DORMAND_PRINCE = Tableau(
     nodes=(0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1, 1),
@@ -74,10 +74,10 @@ the next step, so that a step takes six evaluations."""
 
 @dataclass(frozen=True)
 class Solution:
-    """Where the rows are.
+    """The state of the rows.
 
-    y: (B, ...); integral: (B,) float64; n_evaluations: (B,) int64, of a row while it was on its
-    way; reached: (B,) bool, whether it came to the end.
+    y: (B, ...); integral: (B,) float64; n_evaluations: (B,) int64, of a row until it was done;
+        reached: (B,) bool, whether it reached the end.
     """
 
     y: torch.Tensor

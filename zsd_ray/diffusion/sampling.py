@@ -30,7 +30,7 @@ _BEFORE = 1e-9  # of time: below the border between two steps of a chain
 
 
 def times(schedule: Schedule, n_steps: int) -> Array:
-    """Times at which the network is asked, from noise to data, (n_steps,) float64.
+    """Return the times of evaluations, from noise to data, (n_steps,) float64.
 
     Even in t, from the last step of a chain ("trailing", Lin et al. 2023, table 2): of 1,000 by 50
     the steps 999, 979, ..., 19. A schedule that has noise at t = 0 is followed to there (Karras et
@@ -60,7 +60,7 @@ def sample(
     noise: Noise | None = None,
     clip: bool = False,
 ) -> torch.Tensor:
-    """x_0 from N(0, I), (B, C, H, W) float32, by n_steps evaluations a row.
+    """Sample x_0 from N(0, I), (B, C, H, W) float32, by n_steps evaluations per row.
 
     Args:
         noise: z of each step, on the same device; needed where eta is above 0.

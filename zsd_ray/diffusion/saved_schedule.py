@@ -1,4 +1,4 @@
-"""A schedule that is known at saved draws only: what a weighting needs, without the model."""
+"""A schedule that is known at saved draws only: enough for a weighting, without the model."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SavedSchedule:
         return t  # they were snapped before they were saved
 
     def alpha_sigma(self, t: Array) -> tuple[Array, Array]:
-        """Return what was saved at `t`, bit for bit; each t must have been saved."""
+        """Return the values saved at `t`, bit for bit; each t must have been saved."""
         place = np.searchsorted(self._t, t)
         assert np.array_equal(self._t[place], t)
         return self._alpha[place], self._sigma[place]

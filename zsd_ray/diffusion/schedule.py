@@ -25,12 +25,12 @@ class Schedule(Protocol):
         """Return d log(alpha^2 / sigma^2) / dt at `t` (negative: the signal fades)."""
 
     def model_time(self, t: Array) -> Array:
-        """Return what the network takes as its time input, for times that were snapped."""
+        """Return the network's time input for snapped times."""
 
 
 @runtime_checkable
 class Continuous(Protocol):
-    """What a schedule can do that is followed without jumps, though it may be a chain."""
+    """A schedule that can be followed continuously, though it may be a chain."""
 
     def at_log_level(self, log_level: Array) -> tuple[Array, Array, Array]:
         """Return alpha, sigma and the network's time where log(sigma / alpha) is `log_level`."""
@@ -78,8 +78,8 @@ class DiscreteSchedule:
     def at_log_level(self, log_level: Array) -> tuple[Array, Array, Array]:
         """Between two steps, time is a real number, linear in log(sigma / alpha).
 
-        A network that embeds its time by sines takes it as it is; one that looks it up does not
-        know it, and is told the step below.
+        A network that embeds its time by sines takes it as it is; one that looks it up has no such
+        entry, and gets the step below.
         """
         time = np.interp(log_level, self._log_levels, np.arange(self.n_steps))
         level = np.exp(log_level)

@@ -1,4 +1,4 @@
-"""A piecewise-constant density of t: where draws go, and what makes up for it."""
+"""A piecewise-constant density of t for draws, and its importance correction."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PROBED = 64  # times in a bucket at which weighting and spread are looked at
 
 
 def bucket_of(edges: ArrayLike, t: Array) -> NDArray[np.intp]:
-    """Return the bucket that each t is in; what lies outside belongs to the nearest."""
+    """Return the bucket of each t; times outside belong to the nearest."""
     return np.clip(np.searchsorted(edges, t, side="right") - 1, 0, np.size(edges) - 2)
 
 
@@ -71,7 +71,7 @@ def usual_spread(snr: Array) -> Array:
 
 
 def profile_spread(profile: TimeProfile, t: Array) -> Array:
-    """The same at times, as a profile has it; what lies outside of it belongs to the nearest."""
+    """Return the spread at times from a profile; times outside it belong to the nearest bucket."""
     return np.asarray(profile.sd)[bucket_of(profile.edges, t)]
 
 

@@ -19,7 +19,7 @@ _HALVINGS = 60  # of [0, 1]: to the last bit of a float64
 
 @dataclass(frozen=True)
 class NoiseLevels:
-    """Where the draws of a run lie, told twice; the least first.
+    """The range of the draws of a run, in two measures; the least first.
 
     t_range: times of the model's schedule. snr_range: signal-to-noise ratios; the largest is None
         where it has no bound, as without any noise.
@@ -30,7 +30,7 @@ class NoiseLevels:
 
 
 def noise_levels(schedule: Schedule, method: DiffusionClassifierMethod) -> NoiseLevels:
-    """Say what the range of `method` is on a schedule, in t and in signal-to-noise ratios.
+    """Return the range of `method` on a schedule, in t and in signal-to-noise ratios.
 
     Raises:
         ValueError: no time of the schedule has such a ratio.
@@ -49,7 +49,7 @@ def time_range(schedule: Schedule, method: DiffusionClassifierMethod) -> tuple[f
         ValueError: no time of the schedule has such a ratio.
     """
     if method.snr_range is None:
-        assert isinstance(method.t_range, tuple)  # a profile has told what is automatic by now
+        assert isinstance(method.t_range, tuple)  # a profile has resolved an automatic range by now
         return method.t_range
     least, most = method.snr_range
     low, high = first_at_most(schedule, most), first_at_most(schedule, least)

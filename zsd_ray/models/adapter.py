@@ -1,7 +1,7 @@
-"""What a family of models is: how its files are found and hashed, and how they are loaded.
+"""The interfaces of a model family: finding, hashing and loading its files.
 
-Each family of config/families.py names a class of either kind, which is made without arguments and
-keeps nothing. Only loading imports torch.
+Each family of config/families.py names one class of each kind, constructed without arguments and
+stateless. Only loading imports torch.
 """
 
 from __future__ import annotations
@@ -34,31 +34,32 @@ class Adapter(Protocol):
     def load(
         self, folder: Path, config: ModelConfig, device: torch.device
     ) -> Denoiser | Classifier:
-        """Load the network and what encodes images, and no text encoder."""
+        """Load the network and the image encoder, but no text encoder."""
 
     @abstractmethod
     def encode_prompts(
         self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
     ) -> Conditioning:
-        """Load what encodes prompts, encode them, and free it: one row a prompt in each array."""
+        """Load the prompt encoder, encode the prompts, and free it: one row per prompt in each
+        array."""
 
 
 @runtime_checkable
 class EncoderAdapter(Adapter, Protocol):
-    """An adapter of a family with the ability "tokens"."""
+    """An adapter of a family with the capability "tokens"."""
 
     @abstractmethod
     def load_prompt_encoder(
         self, folder: Path, config: ModelConfig, device: torch.device
     ) -> PromptEncoder:
-        """Load what encodes prompts, to keep it."""
+        """Load the prompt encoder, to keep it."""
 
 
 @runtime_checkable
 class ModelFiles(Protocol):
     """Finds, checks and hashes the files of a family's models.
 
-    What a family does not define is as for a model that reads any text.
+    The defaults are those of a model that accepts any text.
     """
 
     @abstractmethod
@@ -69,7 +70,7 @@ class ModelFiles(Protocol):
             store: how a URL is reached.
 
         Returns:
-            Their folder, or the one file; what the other methods and the adapter are given.
+            Their folder, or the one file; passed to the other methods and the adapter.
 
         Raises:
             UserError: what is missing or does not fit, in one line.
@@ -80,7 +81,7 @@ class ModelFiles(Protocol):
         """Hash the content of checked files."""
 
     def label_numbers(self, folder: Path, config: ModelConfig, prompts: Sequence[str]) -> list[int]:
-        """Which of the model's own labels these prompts mean; none where it reads text.
+        """Return the model's own label of each prompt; none if it reads text.
 
         Raises:
             UserError: it has no such labels.
@@ -88,22 +89,23 @@ class ModelFiles(Protocol):
         return []
 
     def takes_null_prompt(self, folder: Path, config: ModelConfig) -> bool:
-        """Whether the model can be told no class at all, by an empty prompt."""
+        """Whether an empty prompt can leave the model without a class."""
         return True
 
     def hashed(self, folder: Path, config: ModelConfig) -> list[str]:
-        """What `fingerprint` reads, where a user may think it is more; none: all of the files."""
+        """Describe what `fingerprint` reads if that is less than a user may expect; none: all
+        files."""
         return []
 
 
 def adapter_of(family: Family) -> Adapter:
-    """Make the adapter that a family names; raises UserError where it cannot be had."""
+    """Make the adapter that a family names; raises UserError if it cannot be imported."""
     found: Adapter = _made(family.adapter, Adapter)
     return found
 
 
 def files_of(family: Family) -> ModelFiles:
-    """Make what finds a family's files; raises UserError where it cannot be had."""
+    """Make the `ModelFiles` of a family; raises UserError if it cannot be imported."""
     found: ModelFiles = _made(family.files, ModelFiles)
     return found
 

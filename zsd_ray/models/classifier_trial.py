@@ -1,5 +1,5 @@
-"""One trial of a classifier when it is loaded, so that what it cannot do is told once, and not of
-every image of a run."""
+"""A trial of a classifier when it is loaded, so that an error is reported once, and not for every
+image of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def try_classifier(model: Classifier, where: str) -> None:
     """Score two pictures for two classes.
 
     Args:
-        where: what messages call the model.
+        where: the model's name in messages.
 
     Raises:
         UserError: the scores are not two rows of two finite numbers.

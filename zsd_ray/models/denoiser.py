@@ -1,8 +1,8 @@
-"""The convention at the border: what every model can do, whichever family it is of.
+"""The interfaces that the models of every family implement.
 
 Shapes: B rows, C channels, H x W latent (or pixel) size, N prompts, K classes.
 
-What loads it is the family's `Adapter` (models/adapter.py).
+Models are loaded by the family's `Adapter` (models/adapter.py).
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class Denoiser(Protocol):
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
-        """One network forward a row; differentiable in x and conditioning, if gradients are on.
+        """One network forward per row; differentiable in x and conditioning, if gradients are on.
 
         Args:
             x_BCHW: noised x, float32.
             time_B: `schedule.model_time(t)`, float32.
-            conditioning: rows of what `encode_prompts` returned, one for each of x, on `device`.
+            conditioning: rows of the result of `encode_prompts`, one for each of x, on `device`.
 
         Returns:
             (B, *sample_shape), float32, meaning what `parametrisation` says.
@@ -65,19 +65,19 @@ class Denoiser(Protocol):
 
 
 class Decoder(Protocol):
-    """What a denoiser of ability "decode" can do as well."""
+    """A denoiser with the capability "decode"."""
 
     def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         """Map x_0 back to images, (B, 3, S, S) float32, about [-1, 1]; not clipped."""
 
 
 class Attends(Protocol):
-    """What a denoiser of ability "attention" can do as well."""
+    """A denoiser with the capability "attention"."""
 
     def attention(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> list[torch.Tensor]:
-        """One forward as `predict`'s; what each place of x attends to.
+        """Run one forward like `predict`; return what each place of x attends to.
 
         Returns:
             One (B, h, w, L) float32 for each cross-attention, in the network's order: the mean over
@@ -86,12 +86,12 @@ class Attends(Protocol):
 
 
 class ShowsFeatures(Protocol):
-    """What a denoiser of ability "features" can do as well."""
+    """A denoiser with the capability "features"."""
 
     def features(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """One forward as `predict`'s; what each block of the network returns.
+        """Run one forward like `predict`; return the output of each block of the network.
 
         Returns:
             (B, C, h, w) float32 by block, in the network's order: of a U-Net `down.0` and on,
@@ -100,7 +100,7 @@ class ShowsFeatures(Protocol):
 
 
 class PromptEncoder(Protocol):
-    """What encodes prompts, kept: for families with the ability "tokens".
+    """A prompt encoder that stays loaded: for families with the capability "tokens".
 
     Attributes:
         device: where its tensors live.
@@ -109,20 +109,21 @@ class PromptEncoder(Protocol):
     device: torch.device
 
     def encode(self, prompts: Sequence[str]) -> dict[str, torch.Tensor]:
-        """As the family's `encode_prompts`, float32 on `device`, without gradients."""
+        """Like the family's `encode_prompts`, but float32 on `device`, without gradients."""
 
     def places(self, prompt: str, spans: Sequence[tuple[int, int]]) -> list[list[int]] | None:
-        """At which tokens of `prompt` each span of its characters (first, behind the last) is; None
-        where the prompt is longer than the encoder reads."""
+        """Return the tokens of `prompt` that each span of its characters (start, end) covers; None
+        if the prompt is longer than the encoder reads."""
 
     def name_embeddings(self, names: Sequence[str]) -> torch.Tensor:
-        """The input embeddings of each name's tokens, averaged, (K, D) float32."""
+        """Return the mean input embedding of each name's tokens, (K, D) float32."""
 
     def name_outputs(self, names: Sequence[str]) -> torch.Tensor:
-        """What the encoder makes of each name alone, averaged over its tokens, (K, D) float32."""
+        """Return the encoder's output for each name alone, averaged over its tokens, (K, D)
+        float32."""
 
     def learned_outputs(self, embedding_BD: torch.Tensor) -> torch.Tensor:
-        """What it makes of tokens with these input embeddings, each alone, (B, D) float32."""
+        """Return its output for tokens with these input embeddings, each alone, (B, D) float32."""
 
     def encode_learned(self, template: str, embedding_BD: torch.Tensor) -> dict[str, torch.Tensor]:
         """Encode B copies of a template whose `{}` is one token with these input embeddings;
@@ -139,24 +140,24 @@ class Classifier(Protocol):
     device: torch.device
 
     def preprocess(self, image: Image.Image) -> torch.Tensor:
-        """Make an RGB picture the input that the model was trained on: (3, H, W) float32, CPU.
+        """Transform an RGB picture into the model's input, (3, H, W) float32, CPU.
 
         Raises:
             ImageError: the picture is too long for the model's transform.
         """
 
     def classes(self, conditioning: Mapping[str, torch.Tensor], n_templates: int) -> torch.Tensor:
-        """Make the rows of all prompts, class-major, one row a class: K rows, for `scores`."""
+        """Make the rows of all prompts, class-major, one row per class: K rows, for `scores`."""
 
     def trial_classes(self) -> torch.Tensor:
-        """Rows of two classes as `classes` makes them, for a trial before any prompt is known."""
+        """Return two classes' rows, as `classes` does, for a trial before any prompt is known."""
 
     def scores(self, images_B3HW: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-        """One forward an image.
+        """Score images, with one forward per image.
 
         Args:
             images_B3HW: preprocessed, float32.
-            classes: what `classes` returned.
+            classes: the result of `classes`.
 
         Returns:
             (B, K) float32, lower is better.

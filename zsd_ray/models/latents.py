@@ -1,4 +1,4 @@
-"""Where x lives: in the latent space of a VAE, or in the image's own pixels."""
+"""The space of x: the latents of a VAE, or the image's own pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Autoencoder:
     """The VAE of a latent diffusion model, always in float32.
 
     Attributes:
-        downsampling: pixels of an image to one of its latent, along a side.
+        downsampling: pixels per latent, along a side.
     """
 
     def __init__(self, vae: Any, device: torch.device) -> None:
@@ -38,7 +38,7 @@ class Autoencoder:
         return cls(load_network("AutoencoderKL", folder / "vae", config, torch.float32), device)
 
     def sample_shape(self, image_size: int, patch_size: int = 1) -> tuple[int, int, int]:
-        """(C, H, W) of the latents of an image, for a network that cuts them into patches.
+        """Return (C, H, W) of an image's latents, for a network that cuts them into patches.
 
         Raises:
             UserError: images of this size have no whole latent, or no whole patches.
@@ -50,16 +50,16 @@ class Autoencoder:
         return (int(self._vae.config.latent_channels), side, side)
 
     def encode(self, images_B3HW: torch.Tensor) -> torch.Tensor:
-        """Posterior mean, shifted and scaled as the model was trained on it, (B, C, H, W) float32.
+        """Return the posterior mean, shifted and scaled as in training, (B, C, H, W) float32.
 
         Rombach et al. 2022, app. G (scaling); Esser et al. 2024 (shift): (mean - shift) * scale.
-        A configuration with `latents_mean` and `latents_std` has a shift and scale a channel.
+        A configuration with `latents_mean` and `latents_std` has a shift and scale per channel.
         """
         posterior = self._vae.encode(images_B3HW.to(self._device)).latent_dist
         return cast(torch.Tensor, (posterior.mean - self._shift) * self._scale)
 
     def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        """The inverse of `encode`, (B, 3, S, S) float32, as the decoder has it: not clipped."""
+        """Invert `encode`: the decoder's output, (B, 3, S, S) float32, not clipped."""
         return cast(torch.Tensor, self._vae.decode(x_BCHW / self._scale + self._shift).sample)
 
 
@@ -68,7 +68,7 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 def in_pixels(images_B3HW: torch.Tensor, n_channels: int) -> torch.Tensor:
-    """x_0 of a model of pixels, (B, C, H, W) float32: the image, or its luma where C is 1."""
+    """Return x_0 of a pixel model, (B, C, H, W) float32: the image, or its luma if C is 1."""
     images = images_B3HW.float()
     if n_channels == 3:
         return images
@@ -77,11 +77,11 @@ def in_pixels(images_B3HW: torch.Tensor, n_channels: int) -> torch.Tensor:
 
 
 def in_three_channels(x_BCHW: torch.Tensor) -> torch.Tensor:
-    """The image of a model of pixels, (B, 3, H, W): grey where C is 1."""
+    """Return the image of a pixel model, (B, 3, H, W): grey if C is 1."""
     return x_BCHW.expand(-1, 3, -1, -1)
 
 
 def to_picture(pixels_B3SS: torch.Tensor) -> NDArray[np.uint8]:
-    """From [-1, 1] to (B, S, S, 3) in 0 .. 255."""
+    """Convert images in [-1, 1] to (B, S, S, 3) in 0 .. 255."""
     scaled = (pixels_B3SS.clamp(-1, 1) + 1) * 127.5
     return scaled.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()

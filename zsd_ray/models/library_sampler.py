@@ -1,7 +1,7 @@
 """diffusers' schedulers as samplers, set up by the model folder's own scheduler configuration.
 
 They walk over the model's own time and scale of x, which for a chain of steps and for flow matching
-are ours, so that `Denoiser.predict` answers them as it is. EDM's walk over the network inside the
+are also ours, so that they call `Denoiser.predict` directly. EDM's walk over the network inside the
 preconditioning, which our adapter does not show, and a custom model has no configuration.
 """
 
@@ -25,7 +25,7 @@ _PATCH_SIZE = 2
 
 
 class LibrarySampler:
-    """One scheduler, whose name `samplers.check_sampler` has checked, with so many steps."""
+    """A diffusers scheduler, checked by `samplers.check_sampler`, with a number of steps."""
 
     def __init__(self, model: ResolvedModel, denoiser: Denoiser, name: str, n_steps: int) -> None:
         import diffusers
@@ -46,17 +46,17 @@ class LibrarySampler:
 
     @property
     def n_evaluations(self) -> int:
-        """Forwards of a row: those of second order ask twice a step."""
+        """Return the number of forwards per row: schedulers of second order need two per step."""
         self._reset()
         return len(self._scheduler.timesteps)
 
     def sample(
         self, predict: Predict, noise_BCHW: torch.Tensor, seeds: Sequence[int]
     ) -> torch.Tensor:
-        """x_0 from N(0, I), (B, C, H, W) float32.
+        """Sample x_0 from N(0, I), (B, C, H, W) float32.
 
         Args:
-            seeds: of the noise that each row draws on its way, made on the CPU.
+            seeds: for the noise of each row's steps, made on the CPU.
         """
         self._reset()
         keys: dict[str, Any] = {}
@@ -77,7 +77,8 @@ class LibrarySampler:
         self._scheduler.set_timesteps(device=self._denoiser.device, **self._options)
 
     def _model_time(self, step: float) -> float:
-        """A chain's own time may lie between two steps; a flow's is a share of all."""
+        """Convert to the model's time: a chain's may lie between two steps, a flow's is a share of
+        all."""
         if self._denoiser.parametrisation != "flow":
             return step
         t = step / self._scheduler.config.num_train_timesteps
@@ -85,8 +86,8 @@ class LibrarySampler:
 
 
 def _shift(settings: Any, sample_shape: tuple[int, int, int]) -> float:
-    """mu, linear in the number of patches: how far times move to more noise, as in the library's
-    pipelines (Esser et al. 2024, section 5.3.2)."""
+    """Return mu, linear in the number of patches: the shift of times to more noise, as in the
+    library's pipelines (Esser et al. 2024, section 5.3.2)."""
     n_patches = sample_shape[1] * sample_shape[2] // _PATCH_SIZE**2
     sizes = settings["base_image_seq_len"], settings["max_image_seq_len"]
     shifts = settings["base_shift"], settings["max_shift"]

@@ -1,4 +1,4 @@
-"""The transform of a model's own library: what it makes of a picture on its way is limited.
+"""The transform of a model's own library, with limited sizes of intermediate pictures.
 
 Most resize the shorter side and then cut the centre, so a strip of 1 x 40,000 pixels would become
 224 x 8,960,000 first.
@@ -27,7 +27,7 @@ class LibraryTransform:
         """(3, H, W) float32.
 
         Raises:
-            ImageError: the picture would become too large, or the library cannot make it ready.
+            ImageError: the picture would become too large, or the library cannot transform it.
         """
         width, height = image.size
         made = largest(self._steps, width, height)
@@ -46,7 +46,7 @@ class LibraryTransform:
 
 
 def largest(steps: Any, width: int, height: int) -> int:
-    """How many pixels the steps that resize by the shorter side make of a picture, at most.
+    """Return the most pixels that the steps that resize by the shorter side make of a picture.
 
     Those that resize to a size, or by the longer side, make no more than the model's own input.
     """
@@ -59,7 +59,8 @@ def largest(steps: Any, width: int, height: int) -> int:
 
 
 def _scale(step: Any, width: int, height: int) -> float | None:
-    """By how much a step enlarges a picture to fill its size; None where it does not."""
+    """Return the factor by which a step enlarges a picture to fill its size; None if it does
+    not."""
     kind, size = type(step).__name__, getattr(step, "size", None)
     if kind == "Resize" and isinstance(size, int):
         return size / min(width, height)

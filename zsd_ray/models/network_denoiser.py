@@ -1,4 +1,4 @@
-"""What denoisers of one network share: those over a VAE's latents, and those over pixels."""
+"""Common code of denoisers with one network, over a VAE's latents or over pixels."""
 
 from __future__ import annotations
 
@@ -50,19 +50,20 @@ class NetworkDenoiser(ABC):
         return load_network(cls.network_class, where, config, network_dtype(config))
 
     def _process(self, folder: Path) -> tuple[Schedule, Parametrisation]:
-        """What the folder's scheduler says; a family may know better."""
+        """Return the schedule and parametrisation of the folder's scheduler; a family may override
+        it."""
         return folder_schedule(folder)
 
     @abstractmethod
     def predict(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
-        """As `Denoiser.predict`."""
+        """Predict; see `Denoiser.predict`."""
 
     def features(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """As `ShowsFeatures.features`."""
+        """Return block outputs; see `ShowsFeatures.features`."""
         with block_features(self._network) as found:
             self.predict(x_BCHW, time_B, conditioning)
         return found
@@ -91,20 +92,21 @@ class LatentDenoiser(NetworkDenoiser):
         return cls(network, Autoencoder.load(folder, config, device), folder, config, device)
 
     def _latent_side(self, settings: Any) -> int:
-        """Height and width of the latents that the network was made for."""
+        """Return the height and width of the latents that the network was made for."""
         return int(settings.sample_size)
 
     def _patch_size(self, settings: Any) -> int:
-        """Latents along a side of a patch, which sides of images must be whole numbers of."""
+        """Return the latents along a side of a patch; image sides must be whole numbers of
+        patches."""
         return 1
 
     @torch.inference_mode()
     def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:
-        """As `Denoiser.encode_images`: the means of the VAE's posteriors."""
+        """Return the means of the VAE's posteriors; see `Denoiser.encode_images`."""
         return self._vae.encode(images_B3HW)
 
     def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        """As `Decoder.decode`."""
+        """Decode with the VAE; see `Decoder.decode`."""
         return self._vae.decode(x_BCHW)
 
 
@@ -113,9 +115,9 @@ class PixelDenoiser(NetworkDenoiser):
 
     @torch.inference_mode()
     def encode_images(self, images_B3HW: torch.Tensor) -> torch.Tensor:
-        """As `Denoiser.encode_images`: the image itself, or its luma for a model of one channel."""
+        """Return the image itself, or its luma for a model of one channel."""
         return in_pixels(images_B3HW.to(self.device), self.sample_shape[0])
 
     def decode(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        """As `Decoder.decode`: the image itself, grey for a model of one channel."""
+        """Return the image itself, grey for a model of one channel."""
         return in_three_channels(x_BCHW)

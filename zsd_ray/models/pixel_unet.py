@@ -1,4 +1,4 @@
-"""diffusers' UNet2DModel over pixels, told a label or nothing: what DDPM and EDM share."""
+"""diffusers' UNet2DModel over pixels, class-conditional or not: common to DDPM and EDM."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ class PixelUNet(PixelDenoiser):
     def _forward(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
-        """(B, C, H, W) float32, without the channels of a learned variance where there are any."""
+        """Return the network's output, (B, C, H, W) float32, without channels of a learned
+        variance."""
         output = self._network(
             x_BCHW.to(self._network.dtype),
             time_B.long() if self._whole_times else time_B,

@@ -41,10 +41,10 @@ _SOME_TAKE = (
 def resolve_model(config: ModelConfig, store: Store | None = None) -> ResolvedModel:
     """Find the model's files and check that they are whole and of its family; loads nothing.
 
-    What is found is of this machine. A store is listed, and what is new in it fetched.
+    The files found are local. A store is listed, and its new files are fetched.
 
     Args:
-        store: how a URL is reached; None: as a plain `Store()` says.
+        store: how a URL is reached; None: by a plain `Store()`.
 
     Raises:
         UserError: what is missing or does not fit, in one line.
@@ -71,16 +71,17 @@ class ResolvedModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the content of the model's files."""
+        """Return a hash of the content of the model's files."""
         return files_of(self.family).fingerprint(self.folder, self.config, self.store)
 
     @property
     def hashed(self) -> list[str]:
-        """What `fingerprint` reads, where a user may think it is more; none: all of the files."""
+        """Describe what `fingerprint` reads if that is less than a user may expect; none: all
+        files."""
         return files_of(self.family).hashed(self.folder, self.config)
 
     def label_numbers(self, prompts: Sequence[str]) -> list[int]:
-        """Which of the model's own labels these prompts mean; none where it reads text.
+        """Return the model's own label of each prompt; none if it reads text.
 
         Raises:
             UserError: it has no such labels.
@@ -88,7 +89,7 @@ class ResolvedModel:
         return files_of(self.family).label_numbers(self.folder, self.config, prompts)
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
-        """Check that the model can tell classes by these prompts; loads no weights.
+        """Check that the model accepts these prompts as classes; loads no weights.
 
         Raises:
             UserError: it cannot.
@@ -98,10 +99,10 @@ class ResolvedModel:
     def check_null_prompt(
         self, wanted: str = "method.normaliser null-prompt", instead: str = "none"
     ) -> None:
-        """Check that the model can be told no class at all, by an empty prompt.
+        """Check that an empty prompt can leave the model without a class.
 
         Args:
-            wanted: the setting that wants it; instead: the value of it that does not.
+            wanted: the setting that needs it; instead: the value of it that does not.
 
         Raises:
             UserError: it cannot.
@@ -113,7 +114,7 @@ class ResolvedModel:
             )
 
     def check_abilities(self, method: Method) -> None:
-        """Check that the model's family can do what a method needs.
+        """Check that the model's family has the capabilities that a method needs.
 
         Raises:
             UserError: what is missing, and which families have it.
@@ -130,10 +131,10 @@ class ResolvedModel:
             )
 
     def schedule(self) -> Schedule | None:
-        """The model's noise schedule, from its configuration; imports the model's library.
+        """Return the model's noise schedule, from its configuration; imports the model's library.
 
-        None: it is known once the model is loaded, as for a class of the user's own, or there is
-        none.
+        None: it is known only once the model is loaded, as for a user's own class, or there is
+            none.
         """
         if not self.family.is_pipeline:
             return None
@@ -145,7 +146,7 @@ class ResolvedModel:
         """Load the model on its device and in its dtype.
 
         Raises:
-            UserError: it does not fit its family, or its device is not there.
+            UserError: it does not fit its family, or its device is missing.
         """
         import torch
 
@@ -169,7 +170,7 @@ class ResolvedModel:
         return model
 
     def encode_prompts(self, prompts: Sequence[str]) -> Conditioning:
-        """Load what encodes prompts, encode them, and free it.
+        """Load the prompt encoder, encode the prompts, and free it.
 
         Raises:
             UserError: as `load`.
@@ -187,7 +188,7 @@ class ResolvedModel:
         return conditioning
 
     def load_prompt_encoder(self) -> PromptEncoder:
-        """Load what encodes prompts, to keep it; only for a family with the ability "tokens"."""
+        """Load the prompt encoder, to keep it; only for a family with the capability "tokens"."""
         from zsd_ray.models.files.loading import loading
 
         device, adapter = device_of(self.config), adapter_of(self.family)
@@ -210,7 +211,7 @@ _ABILITIES = {
 
 
 def _say_slow(device: torch.device, config: ModelConfig) -> None:
-    """Warn of a GPU that only imitates bfloat16."""
+    """Warn of a GPU that only emulates bfloat16."""
     import torch
 
     if device.type != "cuda" or config.dtype != "bfloat16":
@@ -224,7 +225,7 @@ def _say_slow(device: torch.device, config: ModelConfig) -> None:
 
 
 def device_of(config: ModelConfig) -> torch.device:
-    """The device that `model.device` means here; raises UserError where there is none."""
+    """Return the device of `model.device` on this machine; raises UserError if there is none."""
     import torch
 
     name = config.device

@@ -1,4 +1,4 @@
-"""A denoiser over rows: each is one draw under one prompt, and many rows share a draw."""
+"""A denoiser over rows, each of them one draw with one prompt; many rows share a draw."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RowNetwork(Protocol):
         draw_B: torch.Tensor,
         prompt_B: torch.Tensor,
     ) -> torch.Tensor:
-        """One forward for B rows, (B, C, H, W) float32, as `Denoiser.predict` means it.
+        """Run one forward for B rows, (B, C, H, W) float32; see `Denoiser.predict`.
 
         Args:
             x, time: of U draws; float32.
@@ -43,12 +43,12 @@ def as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @runtime_checkable
 class BindsRows(Protocol):
-    """A denoiser that computes what rows share only once."""
+    """A denoiser that computes the common part of rows only once."""
 
     def row_network(
         self, conditioning: Mapping[str, torch.Tensor], wrap: Compiled
     ) -> RowNetwork | None:
-        """Bind it to its prompts; None where there is nothing to gain."""
+        """Bind it to its prompts; None if nothing can be shared."""
 
 
 def row_network(
@@ -58,7 +58,7 @@ def row_network(
 
     Args:
         conditioning: of all prompts, on the device.
-        compile: whether to compile the network; None: where there is CUDA.
+        compile: whether to compile the network; None: if there is CUDA.
     """
     wrap = wrapper(denoiser, compile)
     if isinstance(denoiser, BindsRows):
@@ -69,7 +69,8 @@ def row_network(
 
 
 def wrapper(denoiser: Denoiser, compile: bool | None) -> Compiled:
-    """What compiles a denoiser's functions, or leaves them; None: where there is CUDA."""
+    """Return a function that compiles a denoiser's functions, or leaves them; None: compile with
+    CUDA."""
     compiled = compile if compile is not None else denoiser.device.type == "cuda"
     return compile_or_warn if compiled else as_it_is
 
@@ -79,7 +80,7 @@ def plain_rows(
     conditioning: Mapping[str, torch.Tensor],
     wrap: Compiled = as_it_is,
 ) -> RowNetwork:
-    """Bind a denoiser to its prompts so that nothing is shared: one row, one `predict`."""
+    """Bind a denoiser to its prompts without sharing: one `predict` per row."""
     predict = wrap(denoiser.predict)
 
     def gather(
@@ -93,9 +94,9 @@ def plain_rows(
 
 
 def compile_or_warn(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function when it is first called; where that fails, say so and call it plainly.
+    """Compile a function when it is first called; if that fails, warn and call it uncompiled.
 
-    What is compiled is kept on this machine's disk, so that the next process starts faster.
+    The compiled code is kept on this machine's disk, so that the next process starts faster.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "zsd_ray" / "inductor"
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
@@ -132,10 +133,9 @@ def compile_or_warn(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function as if it were the process's first.
+    """Compile a function with a counter of its own.
 
-    Else torch counts compilations by the code that is compiled, which all U-Nets share, and after
-    eight of them compiles no more.
+    torch counts compilations by code, which all U-Nets share, and stops compiling after eight.
     """
     options: dict[str, Any] = {"dynamic": False}  # torch's own types know not all of them
     if "isolate_recompiles" in signature(torch.compile).parameters:

@@ -1,4 +1,4 @@
-"""Which sampler goes with which model; checked without the libraries."""
+"""Checks that a sampler fits a model, without loading the libraries."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ def is_flow(scheduler: Mapping[str, Any]) -> bool:
 
 
 def scheduler_file(folder: Path) -> Path:
-    """Where a pipeline folder keeps its schedule."""
+    """Return the scheduler configuration file of a pipeline folder."""
     return folder / "scheduler" / "scheduler_config.json"
 
 
 def check_sampler(config: ModelConfig, folder: Path, sampler: SamplerConfig) -> None:
-    """Check that a checked model can be sampled so.
+    """Check that a sampler fits a checked model.
 
     Args:
-        folder: what `registry.resolve_model` found.
+        folder: found by `registry.resolve_model`.
 
     Raises:
-        UserError: it cannot; which samplers can.
+        UserError: it does not; names the samplers that do.
     """
     n_steps = _chain_length(folder)
     if n_steps is not None and sampler.steps > n_steps:
@@ -80,7 +80,7 @@ def _library_names(config: ModelConfig, folder: Path) -> tuple[str, ...]:
 
 
 def _chain_length(folder: Path) -> int | None:
-    """How many steps the scheduler's configuration says; None where there are no betas."""
+    """Return the number of steps of the scheduler's configuration; None if there are no betas."""
     path = scheduler_file(folder)
     if not path.is_file():
         return None

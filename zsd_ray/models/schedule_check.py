@@ -1,4 +1,4 @@
-"""A finished noise schedule, looked at before anything is scored with it, whoever made it."""
+"""A check of any noise schedule before it is used for scoring."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def check_schedule(where: str, schedule: Schedule, parametrisation: Parametrisat
     """Check that a schedule goes from data to noise, as its parametrisation needs it.
 
     Args:
-        where: whose schedule it is, as messages begin.
+        where: the schedule's name, with which messages begin.
 
     Raises:
-        UserError: it fails, has less than two times, is not finite, or does not fall.
+        UserError: it fails, has fewer than two times, is not finite, or does not fall.
     """
     try:
         with np.errstate(all="ignore"):

@@ -1,5 +1,5 @@
-"""The noise schedule of a pipeline folder, and what its network predicts: both stand in the
-configuration of its scheduler, whichever sampler that is."""
+"""The noise schedule and parametrisation of a pipeline folder, from the configuration of its
+scheduler, whichever sampler that is."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _PREDICTION_TYPE = {"epsilon": "epsilon", "v": "v_prediction", "sample": "sample
 
 
 def folder_schedule(folder: Path) -> tuple[Schedule, Parametrisation]:
-    """The schedule of a checked pipeline folder, and what its network predicts."""
+    """Return the schedule and the parametrisation of a checked pipeline folder."""
     return _described(read_object(scheduler_file(folder)))
 
 
 def schedule_of(scheduler: Any) -> tuple[Schedule, Parametrisation]:
-    """The same of one of the library's schedulers."""
+    """Return the schedule and the parametrisation of a diffusers scheduler."""
     return _described({**scheduler.config, "_class_name": type(scheduler).__name__})
 
 
 def new_scheduler(objective: Objective, **chain: Any) -> Any:
-    """A scheduler of the library's for a network that is trained by an objective.
+    """Make a diffusers scheduler for a network that is trained with an objective.
 
     Args:
-        chain: of `DDPMScheduler`; a flow has none.
+        chain: the arguments of `DDPMScheduler`; not used for a flow.
     """
     declare_missing_operators()
     from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler

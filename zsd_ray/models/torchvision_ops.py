@@ -1,4 +1,4 @@
-"""Mends torchvision beside a CPU-only torch.
+"""Repairs torchvision for a CPU-only torch.
 
 A torchvision wheel built for CUDA does not load its C++ operators beside a CPU build of torch
 (the two often come from different indexes), and its import then fails on the missing schema of

@@ -1,8 +1,8 @@
 """A text-conditional U-Net over rows that share their noised image: one forward for many classes.
 
-The rows of one draw differ in their prompt only. So what comes before the first cross-attention is
-computed once a draw, not once a row; and a prompt's keys and values in every cross-attention once a
-run, where memory allows. Neither changes a number but in the last bits.
+The rows of one draw differ in their prompt only. So the part before the first cross-attention is
+computed once per draw, not once per row; and a prompt's keys and values in every cross-attention
+once per run, if memory allows. Both change numbers only in the last bits.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _CPU_CACHE_BYTES = 1 << 30
 
 
 def is_plain(unet: Any) -> bool:
-    """Whether a UNet2DConditionModel is one whose classes differ by cross-attention alone."""
+    """Whether a UNet2DConditionModel is conditioned by cross-attention alone."""
     config = unet.config
     blocks = {*config.down_block_types, *config.up_block_types}
     plain = all(config.get(key, value) == value for key, value in _PLAIN.items())
@@ -50,7 +50,7 @@ class UNetRows:
     Args:
         hidden: (N, L, D), the encoded prompts, on the device.
         share_trunk, cache_prompts: for benchmarks, which leave one out.
-        wrap: what compiles the two functions that do the work, if anything.
+        wrap: compiles the two main functions, if given.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class UNetRows:
 
 
 def _trunk(unet: Any, x: torch.Tensor, time: torch.Tensor) -> list[torch.Tensor]:
-    """What does not depend on the prompt: up to the first cross-attention's query.
+    """Compute the part that does not depend on the prompt, up to the first cross-attention's query.
 
     Returns:
         The time embedding, the skip connections so far, and of the first transformer its input,
@@ -125,7 +125,7 @@ def _trunk(unet: Any, x: torch.Tensor, time: torch.Tensor) -> list[torch.Tensor]
 
 
 def _rest(unet: Any, trunk: list[torch.Tensor], prompt: torch.Tensor) -> torch.Tensor:
-    """The U-Net from the first cross-attention on; every tensor has B rows."""
+    """Run the U-Net from the first cross-attention on; every tensor has B rows."""
     emb, *skips, x, h, query = trunk
     blocks = list(unet.down_blocks)
     n_shared = next(n for n, block in enumerate(blocks) if hasattr(block, "attentions"))
@@ -163,7 +163,7 @@ def _rest(unet: Any, trunk: list[torch.Tensor], prompt: torch.Tensor) -> torch.T
 def _first_attention(
     attention: Any, x: torch.Tensor, h: torch.Tensor, query: torch.Tensor, prompt: torch.Tensor
 ) -> torch.Tensor:
-    """A Transformer2DModel from its first cross-attention on."""
+    """Run a Transformer2DModel from its first cross-attention on."""
     first, *others = attention.transformer_blocks
     h = first.attn2(query, encoder_hidden_states=prompt) + h
     h = first.ff(first.norm3(h)) + h
@@ -184,7 +184,7 @@ def _to_image(x: torch.Tensor, size: torch.Size) -> torch.Tensor:
 
 
 class _Cross:
-    """Cross-attention that takes the numbers of the rows' prompts, or prompts as before."""
+    """Cross-attention that takes prompt numbers of rows, or encoded prompts as usual."""
 
     def __init__(self, attn: Any, hidden_NLD: torch.Tensor, cached: bool) -> None:
         self._hidden = hidden_NLD
@@ -224,7 +224,7 @@ def _attend(attn: Any, x: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
 
 
 def _fits(crosses: list[Any], hidden_NLD: torch.Tensor) -> bool:
-    """Whether the keys and values of all prompts take no more than a share of what is free."""
+    """Whether the keys and values of all prompts fit in a share of the free memory."""
     n, length, _ = hidden_NLD.shape
     size = sum(2 * cross.inner_dim for cross in crosses) * n * length * hidden_NLD.element_size()
     if hidden_NLD.device.type == "cuda":

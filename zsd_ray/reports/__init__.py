@@ -1,1 +1,1 @@
-"""What people look at: figures and the HTML report, from saved rows only."""
+"""Figures, tables and the HTML report, from saved rows only."""

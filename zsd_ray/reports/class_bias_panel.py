@@ -1,4 +1,4 @@
-"""The report's panel on class bias: what is predicted against what there is."""
+"""The report's panel on class bias: predicted against true class shares."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _NAMED = 5  # classes in a sentence
 
 @style
 def figure(bias: ClassBias, classes: Sequence[str], offset: OffsetRecord | None) -> Figure:
-    """A row a class: its share of labels and of predictions, and its offset where there is one.
+    """Draw one row per class: its share of labels and of predictions, and its offset if there is
+    one.
 
-    Above 40 classes only the 20 that are predicted most too often and the 20 most too rarely.
+    Above 40 classes only the 20 most over-predicted and the 20 most under-predicted.
     """
     order = np.argsort(-bias.excess, kind="stable")
     order = order[(bias.labels + bias.predictions)[order] > 0]
@@ -54,7 +55,7 @@ def figure(bias: ClassBias, classes: Sequence[str], offset: OffsetRecord | None)
 
 
 def sentence(bias: ClassBias, classes: Sequence[str], offset: OffsetRecord | None) -> str:
-    """What the figure shows, and what of it is no chance."""
+    """Describe the figure, and which of the differences are significant."""
     parts = ["Each class's share of the labels (ring) and of the predictions (dot)."]
     often = [k for k in np.argsort(-bias.excess) if bias.significant[k] and bias.excess[k] > 0]
     rarely = [k for k in np.argsort(bias.excess) if bias.significant[k] and bias.excess[k] < 0]

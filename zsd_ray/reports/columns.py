@@ -16,8 +16,8 @@ MAX_TRACES = 6
 class Outcomes:
     """The rows of a decisions table by outcome, each table by image id.
 
-    decided: with a prediction; labelled: those of them with a label; wrong: those of them whose
-    prediction is another class; failed: with an error.
+    decided: with a prediction; labelled: decided ones with a label; wrong: labelled ones whose
+        prediction is another class; failed: with an error.
     """
 
     decided: pa.Table
@@ -48,33 +48,34 @@ class Outcomes:
 
     @property
     def draws_per_class(self) -> list[NDArray[np.int64]]:
-        """One (K,) array a decided image, of which there is at least one."""
+        """Return one (K,) array per decided image, of which there is at least one."""
         column = self.decided["draws_per_class"]
         ends = np.cumsum(pc.list_value_length(column).to_numpy())
         return np.split(pc.list_flatten(column).to_numpy().astype(np.int64), ends[:-1])
 
     @property
     def screen_evaluations(self) -> NDArray[np.int64]:
-        """What a screen took of the run's model, for each decided image."""
+        """Return a screen's evaluations of the run's model, for each decided image."""
         taken: NDArray[np.int64] = pc.fill_null(self.decided["n_screen_evaluations"], 0).to_numpy()
         return taken
 
     @property
     def one_left(self) -> NDArray[np.bool_]:
-        """Which decided images stopped because one class was left."""
+        """Return which decided images stopped because one class was left."""
         return np.asarray(self.decided["stop_reason"].to_numpy() == "one-class-left")
 
 
 def integers(table: pa.Table, name: str) -> NDArray[np.int64]:
-    """A column without nulls."""
+    """Return an integer column without nulls."""
     values: NDArray[np.int64] = table[name].to_numpy().astype(np.int64)
     return values
 
 
 def choose_traces(outcomes: Outcomes, draws: pa.Table) -> list[tuple[str, str]]:
-    """Up to six images that kept their draws, as (why, image id): wrong, long and easy in turn.
+    """Return up to six images with saved draws, as (reason, image id): wrong, long and easy in
+    turn.
 
-    One draw is no line.
+    Images with a single draw are left out, as they have no curve.
     """
     kept = pc.is_in(outcomes.decided["image_id"], value_set=pc.unique(draws["image_id"]))
     several = pc.greater(outcomes.decided["n_draws"], 1)
@@ -97,7 +98,8 @@ def choose_traces(outcomes: Outcomes, draws: pa.Table) -> list[tuple[str, str]]:
 
 
 def running_means(draws: pa.Table) -> NDArray[np.float64]:
-    """Mean score of each class after 1 .. n draws of one image, nan once it fell: (n, K)."""
+    """Return each class's mean score after 1 .. n draws of one image, nan once eliminated: (n,
+    K)."""
     # A run that was killed may have saved an image's draws twice; they are the same draws.
     rows = list({row["draw"]: row for row in draws.sort_by("draw").to_pylist()}.values())
     scores = np.full((len(rows), 1 + max(max(row["classes"]) for row in rows)), np.nan)

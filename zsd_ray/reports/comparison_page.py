@@ -1,4 +1,4 @@
-"""What `zsd-ray compare` shows: two tables, and a page with them and a figure."""
+"""The output of `zsd-ray compare`: two tables, and a page with them and a figure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zsd_ray.reports.figures import BLUE, INK, apart, log_axis, style
 from zsd_ray.reports.lines import columns, percent, rule_text, with_interval
 from zsd_ray.reports.page import inline, render
 
-_RUN = ("", "run", "images", "accuracy", "evaluations an image", "seconds", "settings")
+_RUN = ("", "run", "images", "accuracy", "evaluations per image", "seconds", "settings")
 _PAIR = (
     "pair",
     "images",
@@ -33,13 +33,13 @@ _FEW = 10  # images that tell two runs apart; with 3 an interval of 95% held 84 
 
 
 def comparison_lines(found: Comparison) -> str:
-    """Both tables, and what must be known before they are believed."""
+    """Return both tables, and caveats."""
     lines = [columns([_RUN, *run_rows(found)]), "", columns([_PAIR, *pair_rows(found)])]
     return "\n".join([*lines, *([""] if notes(found) else []), *notes(found)])
 
 
 def render_comparison(found: Comparison) -> str:
-    """The page."""
+    """Render the page."""
     drawn = [run for run in found.runs if run.figures.accuracy is not None]
     return render(
         "reports/comparison.html",
@@ -55,17 +55,17 @@ def render_comparison(found: Comparison) -> str:
 
 
 def run_rows(found: Comparison) -> list[tuple[str, ...]]:
-    """A row a run, numbered from 1."""
+    """Return one row per run, numbered from 1."""
     return [(str(place), *_run_cells(run)) for place, run in enumerate(found.runs, 1)]
 
 
 def pair_rows(found: Comparison) -> list[tuple[str, ...]]:
-    """A row a pair: the second less the first."""
+    """Return one row per pair: the second less the first."""
     return [(f"{pair.second + 1} - {pair.first + 1}", *_pair_cells(pair)) for pair in found.pairs]
 
 
 def notes(found: Comparison) -> list[str]:
-    """One sentence each."""
+    """Return the caveats, one sentence each."""
     said = []
     partial = [str(i) for i, run in enumerate(found.runs, 1) if run.figures.images < run.n_images]
     if partial:
@@ -89,9 +89,9 @@ def notes(found: Comparison) -> list[str]:
 
 @style
 def accuracy_against_cost(runs: Sequence[ComparedRun]) -> Figure:
-    """Accuracy with its interval against evaluations an image, log x; names at the right.
+    """Plot accuracy with its interval against evaluations per image, log x; names at the right.
 
-    runs: with an accuracy each.
+    runs: each with an accuracy.
     """
     figure = Figure(figsize=(9, 4.2))
     axes = figure.subplots()
@@ -108,7 +108,7 @@ def accuracy_against_cost(runs: Sequence[ComparedRun]) -> Figure:
     log_axis(axes, "x")
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if top - bottom > 0.05 else 1))
-    axes.set_xlabel("evaluations an image")
+    axes.set_xlabel("evaluations per image")
     axes.set_ylabel("accuracy")
     order = np.lexsort((cost, share))
     wanted = np.clip((share[order] - bottom + room) / (top - bottom + 2 * room), 0.03, 0.97)
@@ -133,7 +133,7 @@ def accuracy_against_cost(runs: Sequence[ComparedRun]) -> Figure:
 
 
 def _known(figures: Figures) -> tuple[float, float, float, float]:
-    """Evaluations an image, accuracy, low, high, of a run that has an accuracy."""
+    """Return evaluations per image, accuracy, low and high of a run that has an accuracy."""
     values = (
         figures.evaluations_per_image,
         figures.accuracy,

@@ -1,4 +1,4 @@
-"""What `zsd-ray datasets` prints."""
+"""The output of `zsd-ray datasets`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HEADER = ("data.source", "images", "classes", "metric", "data.layout", "templat
 
 
 def dataset_lines(specs: Sequence[DatasetSpec]) -> str:
-    """One line a data set."""
+    """Return one line per data set."""
     rows = [
         (
             spec.name,
@@ -28,6 +28,6 @@ def dataset_lines(specs: Sequence[DatasetSpec]) -> str:
 
 
 def dataset_tree(spec: DatasetSpec) -> dict[str, Any]:
-    """All that is known of a data set, as plain values; each layout with what it needs."""
+    """Return the whole spec of a data set as plain values; each layout with its `needs`."""
     tree = spec.model_dump(mode="json", exclude={"name", "layouts"})
     return tree | {"layouts": {name: layout.needs for name, layout in spec.layouts.items()}}

@@ -1,6 +1,6 @@
 """Figures from saved rows, as matplotlib Figures, and `svg`, which puts one into a page.
 
-Every text is shown as it stands: class names come from users, and `$` starts no formula. Colours
+Every text is shown literally: class names come from users, and `$` starts no formula. Colours
 are chosen for red-green blindness (Okabe & Ito 2008) and follow the page from light to dark.
 Shapes: N images, K classes, n draws.
 """
@@ -65,7 +65,8 @@ style = rc_context(
 
 @style
 def svg(figure: Figure, name: str, description: str) -> str:
-    """The figure as an <svg> element for a page that sets --ink, --muted, --line, --blue, --orange.
+    """Return the figure as an <svg> element for a page that sets --ink, --muted, --line, --blue,
+    --orange.
 
     `name` keeps its ids apart from those of other figures; `description` is for screen readers.
     """
@@ -95,7 +96,7 @@ def svg(figure: Figure, name: str, description: str) -> str:
 
 @style
 def per_class(counts: ArrayLike, successes: ArrayLike, classes: Sequence[str]) -> Figure:
-    """Accuracy of each class that has images, best first, with its Wilson 95% interval.
+    """Plot the accuracy of each class that has images, best first, with its Wilson 95% interval.
 
     counts, successes: (K,). Above 40 classes only the 20 best and the 20 worst.
     """
@@ -132,7 +133,7 @@ def per_class(counts: ArrayLike, successes: ArrayLike, classes: Sequence[str]) -
 
 @style
 def confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> Figure:
-    """The share of each label's images (row) by prediction (column): (K, K) counts.
+    """Plot the share of each label's images (row) by prediction (column): (K, K) counts.
 
     The counts themselves are printed for at most 15 classes.
     """
@@ -168,7 +169,7 @@ def confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> Figure:
 
 @style
 def evaluations(n_evaluations: ArrayLike) -> Figure:
-    """Histogram of evaluations an image: (N,); log x where they span over two decades."""
+    """Plot a histogram of evaluations per image: (N,); log x if they span over two decades."""
     values = np.asarray(n_evaluations, dtype=float)
     low, high = values.min(), values.max()
     log = low > 0 and high / low > 100
@@ -201,9 +202,9 @@ def evaluations(n_evaluations: ArrayLike) -> Figure:
 
 @style
 def surviving(draws_per_class: Sequence[ArrayLike], one_left: ArrayLike) -> Figure:
-    """Classes left against draws: mean over images, and their 10-90% band; N rows of (K,), (N,).
+    """Plot classes left against draws: mean over images, and 10-90% band; N rows of (K,), (N,).
 
-    `one_left` says which images stopped because one class was left.
+    `one_left` marks the images that stopped because one class was left.
     """
     # A class without draws was never in the race; an image of such classes alone had none.
     stops = np.unique(np.concatenate([np.asarray(row) for row in draws_per_class]))
@@ -239,10 +240,10 @@ def surviving(draws_per_class: Sequence[ArrayLike], one_left: ArrayLike) -> Figu
 def elimination_trace(
     draws: pa.Table, classes: Sequence[str], label: int | None, prediction: int
 ) -> Figure:
-    """How the classes of one image fell: its rows of OUTPUT/scores.
+    """Plot the elimination of the classes of one image, from its rows of OUTPUT/scores.
 
     A line is a class: its mean score less that of the prediction over the same draws. The draws
-    are shared, so what is common to all classes (most of the noise) cancels, as in the rule.
+    are shared, so the part common to all classes (most of the noise) cancels, as in the rule.
     """
     means = running_means(draws)
     n = len(means)
@@ -291,7 +292,7 @@ def _name_ends(
     label: int | None,
     prediction: int,
 ) -> None:
-    """Names at the right of the axes, as near to the ends of their lines as fits."""
+    """Write names at the right of the axes, as near to the ends of their lines as possible."""
     low, high = axes.get_ylim()
     order = sorted(ends, key=lambda k: ends[k][1])
     wanted = np.clip([(ends[k][1] - low) / (high - low) for k in order], 0.03, 0.97)
@@ -319,7 +320,7 @@ def _name_ends(
 
 
 def apart(wanted: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
-    """Ascending places in [0, 1] moved as little as a gap between neighbours asks for."""
+    """Return ascending places in [0, 1], moved as little as needed for a gap between neighbours."""
     places = wanted.copy()
     for i in range(1, len(places)):
         places[i] = max(places[i], places[i - 1] + gap)
@@ -331,13 +332,13 @@ def apart(wanted: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
 
 
 def shortened(name: str) -> str:
-    """A class name in one line that fits beside an axis."""
+    """Return a class name in one line that fits beside an axis."""
     name = " ".join("".join(c if c.isprintable() else " " for c in name).split())
     return name if len(name) <= 24 else name[:23] + "…"
 
 
 def log_axis(axes: Axes, which: Literal["x", "y"]) -> None:
-    """A log axis with plain numbers: matplotlib's own are formulas, which are switched off."""
+    """Make a log axis with plain numbers: matplotlib's own are formulas, which are switched off."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     low, high = axis.get_view_interval()

@@ -1,4 +1,4 @@
-"""What `zsd-ray fit` prints."""
+"""The output of `zsd-ray fit`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def fitted_rows(
     after: Accuracy | None,
     n_beyond: int = 0,
 ) -> Rows:
-    """A name and a value for each line.
+    """Return a name and a value for each line.
 
     Args:
-        share: of the images whose labels a fit may take; None: it takes none.
+        share: of the images whose labels a fit may use; None: it uses none.
         before, after: with the run's own weights and the fitted ones, on images whose labels it did
-            not take; None: there are none.
+            not use; None: there are none.
         n_beyond: images in neither.
     """
     labels = "no labels" if share is None else f"with labels, of a share of {share:g}"

@@ -1,4 +1,4 @@
-"""What `zsd-ray plan` shows."""
+"""The output of `zsd-ray plan`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST = 80
 
 
 def bounds_rows(bounds: Bounds, levels: NoiseLevels | None = None) -> Rows:
-    """What is known without trying."""
+    """Return the rows that are known without a pilot."""
     low, high = bounds.min_workers, bounds.max_workers
     workers = f"{high:,}" if low == high else f"{low:,} to {high:,}"
     gpus = f"with {bounds.gpus_per_worker:g} GPU each" if bounds.gpus_per_worker else "on CPUs"
@@ -32,7 +32,7 @@ def bounds_rows(bounds: Bounds, levels: NoiseLevels | None = None) -> Rows:
         ("classes", f"{bounds.n_classes:,} with {templates}: {bounds.n_prompts:,} prompts"),
         *([("noise levels", noise_levels_text(levels))] if levels else []),
         ("workers", f"{workers}, {gpus}"),
-        ("evaluations an image", _range(bounds.least, bounds.most)),
+        ("evaluations per image", _range(bounds.least, bounds.most)),
         ("evaluations in all", _range(bounds.least * bounds.n_todo, bounds.most * bounds.n_todo)),
         *_audit(bounds),
         *[("identity has" if not n else "", line) for n, line in enumerate(bounds.hashed)],
@@ -40,7 +40,7 @@ def bounds_rows(bounds: Bounds, levels: NoiseLevels | None = None) -> Rows:
 
 
 def sample_lines(sample: PlanSample, bounds: Bounds) -> str:
-    """The first classes and what each is made of, or the first images with their captions."""
+    """Return the first classes with their prompts, or the first images with their captions."""
     if sample.images:
         head = (
             f"the first {len(sample.images)} of {bounds.n_images:,} images, each with the captions "
@@ -64,7 +64,7 @@ def sample_lines(sample: PlanSample, bounds: Bounds) -> str:
 
 
 def _choice(image: ShownImage) -> list[str]:
-    """An image and what it is asked: at most five captions, the right one among them."""
+    """Return an image and its choices: at most five captions, including the right one."""
     each = len(image.prompts) // len(image.captions)
     shown = sorted({*range(min(4, len(image.captions))), image.right or 0})
     lines = [_printable(image.source)]
@@ -83,7 +83,8 @@ def _first(prompts: Sequence[str]) -> str:
 
 
 def _label(label: DataLabel) -> str:
-    """By its name, as the number of a label that is text is only its place among these."""
+    """Return the name of a label, as the number of a text label is only its place in their
+    order."""
     return str(label.number) if label.name is None else repr(label.name)
 
 
@@ -93,7 +94,7 @@ def _short(text: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """In one line, and nothing that a terminal would obey: names come from files of others."""
+    """Return a text in one line without control characters: names come from untrusted files."""
     return "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
 
 
@@ -106,7 +107,7 @@ def _audit(bounds: Bounds) -> Rows:
 
 
 def caveat(estimate: Estimate, local: bool) -> str:
-    """What a reader must know before believing the figures."""
+    """Return the caveat of the figures."""
     where = "in one process on this machine" if local else "on the cluster's workers"
     return (
         f"An estimate from {estimate.n_pilot} images with nominal 95% intervals, timed {where}.\n"
@@ -115,9 +116,9 @@ def caveat(estimate: Estimate, local: bool) -> str:
 
 
 def estimate_rows(bounds: Bounds, estimate: Estimate, pilot: Mapping[str, Any]) -> Rows:
-    """What a pilot says; `pilot` are the totals of its run."""
+    """Return the estimates of a pilot; `pilot` are the totals of its run."""
     rows = [
-        ("evaluations an image", _likely(estimate.evaluations_per_image, "{:,.1f}".format)),
+        ("evaluations per image", _likely(estimate.evaluations_per_image, "{:,.1f}".format)),
         ("evaluations in all", _likely(estimate.evaluations, amount)),
         ("seconds an evaluation", f"{amount(estimate.seconds_per_evaluation)} of one worker"),
         ("worker hours", _likely(estimate.worker_hours, amount)),

@@ -1,4 +1,4 @@
-"""The report of one run: one HTML page that needs nothing else, made from saved rows only."""
+"""The report of one run: one self-contained HTML page, made from saved rows only."""
 
 from __future__ import annotations
 
@@ -58,14 +58,13 @@ def render_report(
     pictures: Mapping[str, Image.Image],
     offset: OffsetRecord | None = None,
 ) -> str:
-    """The page.
+    """Render the page.
 
     Args:
         decisions: rows of OUTPUT/decisions, in any order.
         draws: rows of OUTPUT/scores or OUTPUT/traces; may be empty.
-        pictures: by image id; `pictures_wanted` says which are shown. A missing one leaves a
-            placeholder.
-        offset: what was taken out of the scores; None: nothing.
+        pictures: by image id, those of `pictures_wanted`. A missing one leaves a placeholder.
+        offset: subtracted from the scores; None: nothing.
     """
     rows = Outcomes.of(decisions)
     wrong = _wrong_rows(run, rows, pictures)
@@ -93,14 +92,14 @@ def render_report(
 
 
 def pictures_wanted(decisions: pa.Table, draws: pa.Table) -> list[str]:
-    """The ids of the images whose pictures the report shows: at most 26."""
+    """Return the ids of the images whose pictures the report shows: at most 26."""
     rows = Outcomes.of(decisions)
     traced = [image_id for _, image_id in choose_traces(rows, draws)]
     return list(dict.fromkeys([*traced, *rows.wrong["image_id"].to_pylist()[:MAX_ROWS]]))
 
 
 def _banner(run: RunFile, rows: Outcomes) -> dict[str, str] | None:
-    """What a reader must know before believing the figures, or None."""
+    """Return the caveat of the figures, or None."""
     parts = [_STATUS[run.status]] if run.status in _STATUS else []
     missing = run.n_images - rows.n_done
     if missing > 0:
@@ -120,7 +119,7 @@ def _banner(run: RunFile, rows: Outcomes) -> dict[str, str] | None:
 
 
 def _tiles(run: RunFile, rows: Outcomes, metrics: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The headline figures: name, value, and a line that says more."""
+    """Return the headline figures: name, value, and a line of details."""
     tiles = []
     n = rows.labelled.num_rows
     if n:
@@ -146,7 +145,7 @@ def _tiles(run: RunFile, rows: Outcomes, metrics: Mapping[str, Any]) -> list[dic
         notes = [f"{by_screen.mean():,.0f} of them by the screen"] if by_screen.any() else []
         tiles.append(
             _tile(
-                "evaluations an image",
+                "evaluations per image",
                 f"{taken.mean():,.0f}",
                 f"mean; median {np.median(taken):,.0f}",
                 *notes,
@@ -185,7 +184,7 @@ def _tile(name: str, value: str, *notes: str) -> dict[str, Any]:
 def _figures(
     run: RunFile, rows: Outcomes, draws: pa.Table, offset: OffsetRecord | None
 ) -> list[dict[str, Any]]:
-    """The figures that these rows allow, with a caption each."""
+    """Return the figures that these rows allow, each with a caption."""
     made = []
 
     def add(name: str, title: str, figure: Any, caption: str, wide: bool = False) -> None:
@@ -241,7 +240,7 @@ def _figures(
             "How classes fall",
             figures.surviving(rows.draws_per_class, rows.one_left),
             "Classes left after so many draws, mean and spread over images; an image that has "
-            "stopped goes on counting those that were left at its end.",
+            "stopped still counts with the classes that were left at its end.",
         )
     voted = _setting(run, "method", "name") == "noise-denoise-vote"
     found = level_distances(draws, rows.labelled) if voted else None
@@ -258,7 +257,7 @@ def _figures(
 
 
 def _pairs(run: RunFile, rows: Outcomes) -> list[dict[str, Any]]:
-    """The most confused pairs of classes, where there are too many for a matrix."""
+    """Return the most confused pairs of classes, if there are too many for a matrix."""
     if len(run.classes) <= figures.MAX_CLASS_ROWS:
         return []
     counts = np.bincount(rows.labels, minlength=len(run.classes))
@@ -276,7 +275,7 @@ def _pairs(run: RunFile, rows: Outcomes) -> list[dict[str, Any]]:
 def _traces(
     run: RunFile, rows: Outcomes, draws: pa.Table, pictures: Mapping[str, Image.Image]
 ) -> list[dict[str, Any]]:
-    """One elimination a card: the picture, the figure, a caption."""
+    """Return one card per elimination: the picture, the figure, a caption."""
     cards = []
     for number, (why, image_id) in enumerate(choose_traces(rows, draws)):
         row = rows.decided.filter(pc.equal(rows.decided["image_id"], image_id)).to_pylist()[0]
@@ -304,7 +303,7 @@ def _traces(
 def _wrong_rows(
     run: RunFile, rows: Outcomes, pictures: Mapping[str, Image.Image]
 ) -> list[dict[str, Any]]:
-    """The first wrong predictions by image id."""
+    """Return the first wrong predictions by image id."""
     found = []
     for row in rows.wrong.slice(0, MAX_ROWS).to_pylist():
         top5 = row["top5"]
@@ -322,7 +321,7 @@ def _wrong_rows(
 
 
 def data_uri(picture: Image.Image | None) -> str | None:
-    """A picture as the model saw it, at most 256 pixels a side, inside the page."""
+    """Return a picture as the model saw it, at most 256 pixels per side, as a data URI."""
     if picture is None:
         return None
     try:
@@ -339,7 +338,7 @@ def data_uri(picture: Image.Image | None) -> str | None:
 
 
 def _method(run: RunFile) -> str:
-    """The method and the keys that tell its runs apart."""
+    """Return the method and the keys that distinguish its runs."""
     keys = dict(run.config.get("method", {}))
     name = str(keys.pop("name", "method"))
     if name == "classifier":
@@ -351,7 +350,7 @@ def _method(run: RunFile) -> str:
 
 
 def _settings(run: RunFile, draws: pa.Table) -> list[tuple[str, str]]:
-    """The first lines of the page: what was measured, and how."""
+    """Return the first lines of the page: the main settings."""
     return [
         *preset_row(run.config),
         ("method", _method(run)),
@@ -375,7 +374,7 @@ def _screen(run: RunFile) -> list[tuple[str, str]]:
 
 
 def _setting(run: RunFile, section: str, *keys: str) -> str:
-    """The first of the keys that is set."""
+    """Return the value of the first of the keys that is set."""
     values = run.config.get(section, {})
     return next((str(values[key]) for key in keys if values.get(key)), section)
 

@@ -1,4 +1,4 @@
-"""Noise levels of a run by noise-denoise-vote, from its saved draws: which tell classes apart.
+"""Which noise levels of a noise-denoise-vote run separate classes, from its saved draws.
 
 Startsev & Singh, figure 11, over images. Shapes: N images, L levels.
 """
@@ -19,7 +19,8 @@ from zsd_ray.stats.intervals import half_width, wilson
 
 @dataclass(frozen=True, eq=False)
 class LevelDistances:
-    """t: (L,). own, rival: (N, L), mean distance of the true class, and of the nearest other."""
+    """Distances by level. t: (L,). own, rival: (N, L), mean distance of the true and the nearest
+    other class."""
 
     t: NDArray[np.float64]
     own: NDArray[np.float64]
@@ -27,7 +28,7 @@ class LevelDistances:
 
 
 def level_distances(draws: pa.Table, labelled: pa.Table) -> LevelDistances | None:
-    """Of the images with a label that kept draws at every level; None where there are not two.
+    """Return those of labelled images with saved draws at every level; None if fewer than two.
 
     Args:
         draws: rows of OUTPUT/scores or OUTPUT/traces; labelled: of decisions with a label.
@@ -56,7 +57,7 @@ def level_distances(draws: pa.Table, labelled: pa.Table) -> LevelDistances | Non
 
 @style
 def by_level(found: LevelDistances) -> Figure:
-    """Both distances against t with Student's 95% interval, and how often the own is the less."""
+    """Plot both distances against t with Student's 95% interval, and how often the own is less."""
     figure = Figure(figsize=(6.2, 5.6))
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     for values, colour, name in (

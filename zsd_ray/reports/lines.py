@@ -1,4 +1,4 @@
-"""Names and values in two columns, as plain text that no terminal's width breaks."""
+"""Names and values in columns of plain text, not wrapped to the width of a terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def aligned(rows: Rows) -> str:
 
 
 def amount(value: float) -> str:
-    """Three digits, or all of those before the point."""
+    """Format three digits, or all of those before the point."""
     if value == 0 or abs(value) >= 100:
         return f"{value:,.0f}"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
@@ -26,7 +26,7 @@ def amount(value: float) -> str:
 
 
 def share(value: float) -> str:
-    """In percent, and 100% only for all: rounded down."""
+    """Format in percent, rounded down: 100% only for all."""
     return f"{math.floor(value * 100)}%"
 
 
@@ -40,25 +40,26 @@ def columns(table: Sequence[Sequence[str]]) -> str:
 
 
 def percent(value: float) -> str:
-    """To a tenth."""
+    """Format in percent to a tenth."""
     return f"{value:.1%}"
 
 
 def with_interval(value: float | None, low: float | None, high: float | None) -> str:
-    """A share with its interval; a dash where there is none."""
+    """Format a share with its interval; a dash if there is none."""
     if value is None or low is None or high is None:
         return "-"
     return f"{percent(value)} [{percent(low)}, {percent(high)}]"
 
 
 def rule_text(pruning: Mapping[str, Any]) -> str:
-    """A pruning section: the rule, and those of its keys that are set."""
+    """Format a pruning section: the rule, and those of its keys that are set."""
     keys = ", ".join(f"{k} {v}" for k, v in pruning.items() if k != "rule" and v is not None)
     return f"{pruning['rule']} ({keys})" if keys else str(pruning["rule"])
 
 
 def preset_row(config: Mapping[str, Any]) -> Rows:
-    """The preset of a run's resolved configuration and what was set beside it; none: a baseline."""
+    """Return the row of a configuration's preset and the keys that differ from it; none: a
+    baseline."""
     method = config.get("method", {})
     if method.get("name") != "diffusion-classifier" or "preset" not in config:
         return []

@@ -1,4 +1,4 @@
-"""What `zsd-ray models` and `zsd-ray check-model` print."""
+"""The output of `zsd-ray models` and `zsd-ray check-model`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TAKES = {
 
 
 def family_lines(families: Mapping[str, Family]) -> str:
-    """A paragraph a family: what it is, its method, what tells its classes apart, an example."""
+    """Return a paragraph per family: description, method, class input, an example."""
     paragraphs = []
     for name, family in families.items():
         rows = [
@@ -35,7 +35,7 @@ def family_lines(families: Mapping[str, Family]) -> str:
 
 
 def methods_of(family: Family) -> list[str]:
-    """What `method.name` may be for this family's models."""
+    """Return the values of `method.name` for this family's models."""
     if family.method == "classifier":
         return [family.method]
     able = [
@@ -54,7 +54,7 @@ def _algorithms(family: Family) -> str:
 
 
 def check_rows(difference: float, n_agree: int, n_images: int, dtype: str) -> Rows:
-    """The figures of a check of a model's numbers."""
+    """Return the rows of a check of a model's numbers."""
     return [
         ("compared", f"{dtype}, as a run scores, with float32, each row by itself"),
         ("largest change of a paired difference", f"{difference:.2g} of the image's largest"),

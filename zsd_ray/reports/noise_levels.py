@@ -1,4 +1,4 @@
-"""Where the draws of a run lie, in t and in signal-to-noise ratios, as plans and reports say it."""
+"""The noise levels of a run, in t and in signal-to-noise ratios, for plans and reports."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from zsd_ray.results.run_file import RunFile
 
 
 def noise_levels_text(levels: NoiseLevels) -> str:
-    """In both measures."""
+    """Format noise levels in both measures."""
     t, (least, most) = levels.t_range, levels.snr_range
     ratios = f"{least:.3g} to {most:.3g}" if most is not None else f"{least:.3g} and above"
     return f"t from {t[0]:.3g} to {t[1]:.3g}, signal-to-noise ratio {ratios}"
 
 
 def noise_levels_row(run: RunFile, draws: pa.Table) -> Rows:
-    """Of the draws that a page has: the configuration alone knows one of the measures."""
+    """Return the row of noise levels, from saved draws: the configuration has only one of the
+    measures."""
     if run.config.get("method", {}).get("name") != "diffusion-classifier" or not len(draws):
         return []
     t, alpha, sigma = (draws[name].to_numpy() for name in ("t", "alpha", "sigma"))

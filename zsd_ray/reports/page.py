@@ -1,4 +1,4 @@
-"""A page of HTML that needs nothing else: a template in page.html's frame, figures inside it."""
+"""Self-contained pages of HTML: a template in page.html's frame, with figures inside."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def render(template: str, **values: Any) -> str:
 
 
 def inline(figure: Any, name: str, description: str) -> Markup:
-    """A figure as a part of a page; `name` and `description` as `figures.svg` takes them."""
+    """Return a figure as a part of a page; `name` and `description` as for `figures.svg`."""
     return Markup(figures.svg(figure, name, description))  # noqa: S704 - svg escapes every text

@@ -17,9 +17,9 @@ _LOG_SECONDS = 30.0
 
 
 class ProgressBar:
-    """A context manager; call `run`, `training` or `passes` as often as there is news.
+    """A context manager; call `run`, `training` or `passes` at every update.
 
-    In a log, where nothing can be drawn over, a line every half minute takes the bar's place.
+    In a log, a line every half minute replaces the bar.
     """
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
@@ -71,7 +71,7 @@ class ProgressBar:
 
 
 def describe(progress: Progress) -> str:
-    """The figures of a moment in one line."""
+    """Return the current figures in one line."""
     parts = []
     if progress.accuracy is not None:
         low, high = progress.interval
@@ -90,7 +90,7 @@ def describe(progress: Progress) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as 42 s, 3:05 or 2:03:05."""
+    """Format seconds as 42 s, 3:05 or 2:03:05."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,4 +1,4 @@
-"""What `zsd-ray rescore` prints."""
+"""The output of `zsd-ray rescore`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from zsd_ray.reports.lines import columns, percent, rule_text, with_interval
 
 
 def rescored_lines(found: Rescored) -> str:
-    """A table of what the run decided and what it decides again, and what cannot be said."""
+    """Return a table of the run's decisions and the replayed ones, and the limits of the
+    comparison."""
     was, now = found.pruning
     table = [
-        ("", "images", "accuracy", "evaluations an image", "weighting", "pruning"),
+        ("", "images", "accuracy", "evaluations per image", "weighting", "pruning"),
         ("before", *_figures(found.before), found.weighting[0], rule_text(was)),
     ]
     if found.n_beyond:
@@ -50,7 +51,7 @@ def rescored_lines(found: Rescored) -> str:
 
 
 def _offset(effect: OffsetEffect) -> str:
-    """Where it is from, and what it did."""
+    """Describe the source of a class offset, and its effect."""
     of = f"the class offset is of these {_images(effect.images)} themselves (transductive)"
     if effect.difference is None or effect.difference_low is None or effect.difference_high is None:
         return of

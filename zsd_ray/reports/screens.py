@@ -1,4 +1,4 @@
-"""What is said of a screen and its audit, from the totals of run.json."""
+"""Lines about a screen and its audit, from the totals of run.json."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zsd_ray.reports.lines import Rows
 
 
 def screen_rows(totals: Mapping[str, Any]) -> Rows:
-    """A name and a value for each line; none for a run without a screen."""
+    """Return a name and a value for each line; none for a run without a screen."""
     rows = []
     if "screened" in totals:
         rows.append(("screen", _screen(totals)))
@@ -20,7 +20,7 @@ def screen_rows(totals: Mapping[str, Any]) -> Rows:
 
 
 def audit_tile(totals: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Name, value and notes of the report's tile; None without an audit."""
+    """Return name, value and notes of the report's tile; None without an audit."""
     if not totals.get("audited"):
         return None
     low, high = totals["screen_loss_low"], totals["screen_loss_high"]
@@ -34,7 +34,7 @@ def audit_tile(totals: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 
 def _screen(totals: Mapping[str, Any]) -> str:
-    text = f"{totals['candidates_per_image']:,.1f} classes an image went on"
+    text = f"{totals['candidates_per_image']:,.1f} classes per image kept"
     other = totals.get("other_model_evaluations_per_image")
     if other is not None:
         return f"{text}, after {other:,.1f} evaluations of another model, not counted above"

@@ -1,4 +1,4 @@
-"""Colours and markers that tell several runs, people and networks apart in one figure."""
+"""Colours and markers that distinguish runs, people and networks in one figure."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ class Series(NamedTuple):
 
 
 def series(number: int) -> Series:
-    """The look of series `number`; the first 42 differ from each other in one or the other."""
+    """Return the style of series `number`; the first 42 are distinct."""
     return Series(_COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)])

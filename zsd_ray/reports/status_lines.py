@@ -1,4 +1,4 @@
-"""What `zsd-ray status` shows."""
+"""The output of `zsd-ray status`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BAR_WIDTH = 24
 
 
 def status_rows(status: RunStatus) -> Rows:
-    """A name and a value for each line."""
+    """Return a name and a value for each line."""
     rows = [("run", status.output), ("status", _state(status)), ("images", _images(status))]
     if status.accuracy is not None:
         interval = f"[{status.accuracy_low:.1%}, {status.accuracy_high:.1%}]"
@@ -41,9 +41,9 @@ def status_rows(status: RunStatus) -> Rows:
 
 def _state(status: RunStatus) -> str:
     if status.silent:
-        return f"no sign of life for {status.seconds_since:.0f} s; the same command goes on"
+        return f"no sign of life for {status.seconds_since:.0f} s; the same command resumes it"
     if status.status in ("interrupted", "failed"):
-        return f"{status.status}; the same command goes on"
+        return f"{status.status}; the same command resumes it"
     if status.status == "incomplete":
         return "incomplete: some images have errors, in the error column of the decisions"
     return status.status

@@ -16,7 +16,7 @@ from zsd_ray.results.run_file import RunFile
 
 
 def summary_table(run: RunFile) -> Table:
-    """What the run found and what it cost."""
+    """Return the run's results and cost."""
     totals = run.totals
     table = Table(box=SIMPLE_HEAD, show_header=False, pad_edge=False)
     table.add_column(style="bold")
@@ -33,7 +33,7 @@ def summary_table(run: RunFile) -> Table:
     for name, value in accuracy_rows(totals, run.classes):
         row(name, value)
     if totals.get("evaluations_per_image") is not None:
-        row("evaluations an image", f"{totals['evaluations_per_image']:,.1f}")
+        row("evaluations per image", f"{totals['evaluations_per_image']:,.1f}")
     for name, value in screen_rows(totals):
         row(name, value)
     used, spent = totals["n_evaluations"], totals["n_spent"]
@@ -50,7 +50,7 @@ def summary_table(run: RunFile) -> Table:
 
 
 def accuracy_rows(totals: Mapping[str, Any], classes: Sequence[str]) -> Rows:
-    """Every accuracy that the totals of a run have, with its interval."""
+    """Return every accuracy in the totals of a run, with its interval."""
     names = {
         "accuracy": "accuracy",
         "uncorrected_accuracy": "without class offset",
@@ -74,7 +74,7 @@ def accuracy_rows(totals: Mapping[str, Any], classes: Sequence[str]) -> Rows:
 
 
 def _time(totals: Mapping[str, Any]) -> str:
-    """All of it from the command's start, and what was not deciding."""
+    """Return the time since the command's start, and the part that was not spent on deciding."""
     parts = [f"{duration(totals['seconds'])} in all"]
     if totals.get("startup_seconds"):
         parts.append(f"{duration(totals['startup_seconds'])} of it start-up")

@@ -1,1 +1,1 @@
-"""What a section of a configuration is, whoever owns it: reading, overrides, errors in one line."""
+"""The base of all configuration sections: reading, overrides, errors in one line."""

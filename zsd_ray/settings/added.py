@@ -15,7 +15,7 @@ def added(group: str, kind: type[T]) -> list[type[T]]:
     """Load the classes that packages register under an entry-point group, in order of their names.
 
     Raises:
-        UserError: one of them cannot be loaded, or is no `kind`.
+        UserError: one of them cannot be loaded, or is not a `kind`.
     """
     found: list[type[T]] = []
     for _, where, loaded in _loaded(group):
@@ -29,7 +29,7 @@ def added_objects(group: str, kind: type[T]) -> dict[str, T]:
     """Load the objects that packages register under an entry-point group, by their names.
 
     Raises:
-        UserError: one of them cannot be loaded, is no `kind`, or has the name of another.
+        UserError: one of them cannot be loaded, is not a `kind`, or has the name of another.
     """
     found: dict[str, T] = {}
     for name, where, loaded in _loaded(group):
@@ -52,7 +52,7 @@ def refuse_taken(group: str, own: Collection[str], names: Sequence[str]) -> None
 
 
 def _loaded(group: str) -> Iterator[tuple[str, str, Any]]:
-    """Each entry point's name, what messages call it, and what it names."""
+    """Yield each entry point's name, its description for messages, and the loaded object."""
     for point in sorted(entry_points(group=group), key=lambda point: point.name):
         where = f"the entry point {point.name} = {point.value} of {group}"
         try:

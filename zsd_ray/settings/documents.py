@@ -1,7 +1,7 @@
-"""JSON and YAML that people and other programs wrote: from text to plain values, or one clear line.
+"""External JSON and YAML: from text to plain values, or one clear error line.
 
-Every place that reads such a file goes through here, so that a damaged one is a `UserError`
-wherever it is met: no traceback of a parser, and no repeated key taken in silence.
+Every place that reads such a file goes through here, so that a damaged one is always a `UserError`:
+no parser traceback, and no repeated key silently accepted.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def is_lfs_pointer(head: bytes) -> bool:
-    """Whether a file that begins so is a pointer of git-LFS, fetched without its content."""
+    """Whether a file's first bytes are those of a git-LFS pointer, fetched without its content."""
     return head.startswith(_LFS_POINTER)
 
 
 def is_utf8(text: str) -> bool:
-    """Whether a text can be written: JSON may hold half a pair, and a file's name any bytes."""
+    """Whether a text can be encoded: JSON may hold a lone surrogate, and a file's name any
+    bytes."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -37,10 +38,10 @@ def parse_json(data: bytes | str, shown: str) -> Any:
     """Return the value of a JSON text.
 
     Args:
-        shown: the file's name, as messages say it.
+        shown: the file's name in messages.
 
     Raises:
-        UserError: it is no JSON in UTF-8, or nested too deeply.
+        UserError: it is not JSON in UTF-8, or nested too deeply.
     """
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     if is_lfs_pointer(raw):
@@ -52,7 +53,7 @@ def parse_json(data: bytes | str, shown: str) -> Any:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of these keys; raises ValueError where one comes twice."""
+    """Return an object of these keys; raises ValueError if one is repeated."""
     written = dict(pairs)
     if len(written) < len(pairs):
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
@@ -61,7 +62,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def parse_json_object(data: bytes | str, shown: str) -> dict[str, Any]:
-    """Return the object of a JSON text; raises UserError where it holds anything else."""
+    """Return the object of a JSON text; raises UserError if it is anything else."""
     content = parse_json(data, shown)
     if not isinstance(content, dict):
         raise UserError(f"{shown} must hold a JSON object, but holds a {kind_of(content)}")
@@ -71,8 +72,8 @@ def parse_json_object(data: bytes | str, shown: str) -> dict[str, Any]:
 def parse_yaml(text: str, shown: str) -> Any:
     """Return the value of a YAML text: mappings, lists, text, numbers, true, false and null.
 
-    Dates are text. Numbers that YAML reads in a base that their reader may not expect (010 is 8,
-    and 1:30 is 90) are refused, and so is what no section takes: see `_check_plain`.
+    Dates are text. Numbers that YAML reads in an unexpected base (010 is 8, and 1:30 is 90) are
+    refused, and so are values that no section takes: see `_check_plain`.
 
     Raises:
         UserError: it is not valid YAML, repeats a key of a mapping, holds a value that its tag or
@@ -93,13 +94,13 @@ _OF_YAML = (
 
 
 def parse_typed_value(text: str, shown: str) -> Any:
-    """Return the value of what was typed behind `--set key=`.
+    """Return the value of the text after `--set key=`.
 
     A flow ([a, b], {a: b}), a quoted text, a number, true, false and null are read as YAML.
-    Anything else is text as it stands, also where YAML would take `#`, `: ` or `@` for a sign.
+    Anything else is literal text, even where `#`, `: ` or `@` has a meaning in YAML.
 
     Raises:
-        UserError: a flow that is none, or a value as `parse_yaml` refuses it.
+        UserError: an invalid flow, or a value that `parse_yaml` refuses.
     """
     text = text.strip()
     try:
@@ -119,7 +120,7 @@ _SCALAR_TAGS = [f"tag:yaml.org,2002:{name}" for name in ("int", "float", "bool",
 
 
 def _is_quoted(text: str) -> bool:
-    """Whether one quoted YAML text is all that there is."""
+    """Whether the whole text is one quoted YAML text."""
     try:
         node = yaml.compose(text, Loader=_StrictLoader)
     except (yaml.YAMLError, ValueError):
@@ -133,10 +134,10 @@ _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 
 
 def _check_plain(value: Any) -> None:
-    """Refuse what no section takes: ValueError says what.
+    """Refuse values that no section takes; the ValueError names them.
 
-    That is bytes and sets, numbers beyond 64 bits, text that no file or name can hold, and
-    aliases that stand for themselves or for more than a million values.
+    These are bytes and sets, numbers beyond 64 bits, text that cannot be encoded, and aliases that
+    contain themselves or expand to more than a million values.
     """
     n_values, height = _measured(value, {})
     if height > _DEEPEST:
@@ -146,9 +147,10 @@ def _check_plain(value: Any) -> None:
 
 
 def _measured(value: Any, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
-    """How many values there are in a value, and how deep they lie; each is looked at once.
+    """Return the number of values in a value, and their depth; each is visited once.
 
-    known: of the lists and mappings met so far, by id; None of those around this value.
+    known: results for the lists and mappings visited so far, by id; None for those around this
+        value.
     """
     if not isinstance(value, dict | list):
         _check_scalar(value)
@@ -177,7 +179,7 @@ def _check_scalar(one: Any) -> None:
 
 
 def kind_of(value: Any) -> str:
-    """What a plain value is called in messages."""
+    """Return the name of a plain value's type in messages."""
     names = {dict: "mapping", list: "list", str: "text", type(None): "null", bool: "true or false"}
     return names.get(type(value), "number" if isinstance(value, int | float) else "value")
 
@@ -254,7 +256,7 @@ _StrictLoader.add_implicit_resolver(
 
 
 def _line(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """Return the message of an error in one line."""
     if isinstance(error, RecursionError):
         return "nested too deeply"
     if isinstance(error, LookupError):

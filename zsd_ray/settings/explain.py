@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in words: pydantic's errors as the file's keys and values."""
+"""Errors of a configuration in words: pydantic's errors in terms of the file's keys and values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _A_SECTION = ("model_type", "model_attributes_type", "dict_type")
 
 
 def explained(kind: type[Section], error: ValidationError) -> list[str]:
-    """One line for each mistake: path, what came, what is allowed, the nearest name."""
+    """Return one line per mistake: path, given value, allowed values, the nearest name."""
     lines: dict[tuple[str, str], list[str]] = {}
     for item in error.errors():
         what, why = _explain(kind, item)
@@ -32,12 +32,13 @@ def explained(kind: type[Section], error: ValidationError) -> list[str]:
 
 
 def _or(reasons: Sequence[str]) -> str:
-    """Several ways to be right, in one sentence."""
+    """Join several alternatives in one sentence."""
     return " or ".join([*reasons[:1], *(text.removeprefix(_DUE) for text in reasons[1:])])
 
 
 def _explain(kind: type[Section], item: Mapping[str, Any]) -> tuple[tuple[str, str], str]:
-    """What stands around the reason, and the reason: several are told of what takes several."""
+    """Return the text before the reason, and the reason: one of several for a value of several
+    types."""
     location, section = place_of(kind, item["loc"])
     path = ".".join(location)
     if item["type"] == "extra_forbidden":
@@ -66,7 +67,7 @@ def _tag(kind: type[Section], path: str, item: Mapping[str, Any]) -> str:
 
 
 def _due(item: Mapping[str, Any], message: str) -> str:
-    """What should have come."""
+    """Return the expected value."""
     if item["type"] in _A_SECTION:
         return f"{_DUE}a section ({{key: value}})"
     return message[0].lower() + message[1:]
@@ -81,7 +82,7 @@ def _cut(text: str) -> str:
 
 
 def _shown(part: str | int) -> str:
-    """A key as it is named in messages: nobody's line is broken by it."""
+    """Return a key as shown in messages, without line breaks."""
     text = str(part)
     return _cut(text if text.isprintable() else ascii(text))
 
@@ -100,9 +101,9 @@ def _hint(item: Mapping[str, Any]) -> str:
 
 
 def place_of(kind: type[Section], place: Sequence[str | int]) -> tuple[list[str], Any]:
-    """The path of an error, and the innermost section on it.
+    """Return the path of an error, and the innermost section on it.
 
-    Pydantic puts the tag of a section of a union into the place, which is no key of the file.
+    Pydantic puts the tag of a union's section into the path; it is not a key of the file.
     """
     path: list[str] = []
     section: Any = kind
@@ -128,7 +129,7 @@ def place_of(kind: type[Section], place: Sequence[str | int]) -> tuple[list[str]
 
 
 def members_of(field: FieldInfo) -> tuple[str | None, Mapping[str, type[Section]]]:
-    """The key that tells the sections of a union apart, and these by its values."""
+    """Return the discriminating key of a union of sections, and the sections by its values."""
     by_function = any(isinstance(each, Discriminator) for each in field.metadata)
     key = "name" if by_function else field.discriminator
     if not isinstance(key, str):
@@ -140,7 +141,7 @@ def members_of(field: FieldInfo) -> tuple[str | None, Mapping[str, type[Section]
 
 
 def plain_types(annotation: Any) -> list[Any]:
-    """The types of a union, or the one type, without what is said about them."""
+    """Return the types of a union, or the one type, without annotations."""
     if get_origin(annotation) is Annotated:
         return plain_types(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):

@@ -1,8 +1,8 @@
-"""What a typed choice leaves of a file: `--set pruning.rule=li` over the keys of another rule.
+"""The effect of a choice by `--set` on a file: `--set pruning.rule=li` over another rule's keys.
 
-A section that is one of several kinds (a rule, a method, a source, a family) has a key that says
-which. Where `--set` changes that key, keys of the file that mean nothing to the new kind give way.
-Those that were typed themselves stay, and are checked.
+A section that is one of several kinds (a rule, a method, a source, a family) has a key that names
+it. If `--set` changes that key, keys of the file that the new kind does not have are dropped. Keys
+that were set by `--set` stay, and are checked.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Errors = Callable[[Any], Mapping[tuple[Path, str], str]]
 
 
 class Choice(NamedTuple):
-    """A section that a typed key makes another kind.
+    """A section whose kind is changed by `--set`.
 
-    path: of the section; key: which of its keys says the kind; known: those of all kinds.
+    path: of the section; key: the one that names its kind; known: the keys of all kinds.
     """
 
     path: Path
@@ -37,14 +37,14 @@ class Choice(NamedTuple):
 def give_way(
     choices: Sequence[Choice], before: Any, tree: dict[str, Any], typed: Sequence[Path]
 ) -> list[str]:
-    """Take keys of a file out of a tree that what was typed leaves without a meaning.
+    """Remove keys of a file from a tree that have no meaning after the overrides.
 
     Args:
-        before: the tree of the file alone.
-        tree: the same with what was typed; changed in place.
+        before: the tree of the file only.
+        tree: the same with overrides; changed in place.
 
     Returns:
-        One line for each typed choice that something gave way to.
+        One line for each choice for which keys were dropped.
     """
     lines = []
     for choice in choices:
@@ -66,7 +66,7 @@ def give_way(
 
 
 def choices_of(kind: type[Section], typed: Sequence[Path]) -> list[Choice]:
-    """The choices among what was typed, of a configuration of this kind."""
+    """Return the choices among the overrides of a configuration of this kind."""
     found = []
     for path in dict.fromkeys(typed):
         parent = _parent(kind, path[:-2]) if len(path) > 1 else None
@@ -84,7 +84,7 @@ def choices_of(kind: type[Section], typed: Sequence[Path]) -> list[Choice]:
 
 
 def errors_within(parent: type[Section], name: str, kinds: Sequence[type[Section]]) -> Errors:
-    """What is wrong with one section of a section."""
+    """Return the errors of one section of a section."""
 
     def errors(section: Any) -> dict[tuple[Path, str], str]:
         found = {
@@ -100,7 +100,7 @@ def errors_within(parent: type[Section], name: str, kinds: Sequence[type[Section
 
 
 def errors_of(kind: type[Section], tree: Any) -> dict[tuple[Path, str], str]:
-    """What is wrong with a tree, by (keys, kind of error)."""
+    """Return the errors of a tree, by (keys, kind of error)."""
     try:
         kind.model_validate(tree)
     except ValidationError as error:
@@ -112,7 +112,7 @@ def errors_of(kind: type[Section], tree: Any) -> dict[tuple[Path, str], str]:
 
 
 def _gone(choice: Choice, section: dict[str, Any], typed: Sequence[Path]) -> list[Path]:
-    """Take out, one by one, keys without which less is wrong."""
+    """Remove, one by one, keys without which there are fewer errors."""
     gone: list[Path] = []
     while errors := choice.errors(section):
         for path in _blamed(choice, section, errors):
@@ -133,7 +133,7 @@ def _gone(choice: Choice, section: dict[str, Any], typed: Sequence[Path]) -> lis
 def _blamed(
     choice: Choice, section: Mapping[str, Any], errors: Mapping[tuple[Path, str], str]
 ) -> Iterator[Path]:
-    """Keys that errors are about: where they are, or which they name."""
+    """Return the keys that errors are about: at their place, or named by them."""
     for (path, _), text in errors.items():
         while path and not _has(section, path):
             path = path[:-1]
@@ -146,7 +146,7 @@ def _blamed(
 
 
 def _parent(kind: type[Section], path: Path) -> Any:
-    """The type of the section at a path of a configuration; None: there is none."""
+    """Return the type of the section at a path of a configuration; None: there is none."""
     at: Any = kind
     for name in path:
         if get_origin(at) is dict:
@@ -172,7 +172,7 @@ def _node(tree: Any, path: Path) -> Any:
 
 
 def _paths(tree: Any, above: Path = ()) -> Iterator[Path]:
-    """Of every key, in the order of the file."""
+    """Yield the path of every key, in the order of the file."""
     for key, value in tree.items() if isinstance(tree, Mapping) else ():
         yield (*above, key)
         yield from _paths(value, (*above, key))

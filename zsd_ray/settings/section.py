@@ -1,4 +1,4 @@
-"""What every section of a configuration is, and the numbers that several have."""
+"""The base of all configuration sections, and their common value types."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zsd_ray.settings.documents import is_utf8
 
 
 def inside_unit_interval(t_range: tuple[float, float]) -> tuple[float, float]:
-    """A range of t as it came; raises ValueError where it is none."""
+    """Return a range of t unchanged; raises ValueError if it is invalid."""
     low, high = t_range
     if not 0 <= low < high <= 1:
         raise ValueError(f"needs 0 <= low < high <= 1, but came [{low}, {high}]")
@@ -27,7 +27,7 @@ def inside_unit_interval(t_range: tuple[float, float]) -> tuple[float, float]:
 
 
 def of_ratios(snr_range: tuple[float, float]) -> tuple[float, float]:
-    """A range of signal-to-noise ratios as it came; raises ValueError where it is none."""
+    """Return a range of signal-to-noise ratios unchanged; raises ValueError if it is invalid."""
     low, high = snr_range
     if not 0 < low < high:
         raise ValueError(f"needs 0 < low < high, but came [{low}, {high}]")
@@ -39,7 +39,7 @@ _LONGEST_NAME, _LONGEST_PATH = 255, 4096
 
 
 def a_place(path: str) -> str:
-    """A path or URL as it came; raises ValueError where it names no place."""
+    """Return a path or URL unchanged; raises ValueError if it names no place."""
     if not path.strip() or path.startswith("://"):
         raise ValueError(f"takes a file, a folder or a URL, but came {path!r}")
     if not is_utf8(path):
@@ -51,7 +51,7 @@ def a_place(path: str) -> str:
 
 
 def of_a_known_user(path: str) -> str:
-    """A path as it came; raises ValueError where it begins with the ~ of nobody here."""
+    """Return a path unchanged; raises ValueError if it begins with the ~ of an unknown user."""
     if os.path.expanduser(path).startswith("~"):
         user = path.partition("/")[0]
         raise ValueError(
@@ -62,7 +62,7 @@ def of_a_known_user(path: str) -> str:
 
 
 def that_lasts(path: str) -> str:
-    """A place as it came; raises ValueError where what is written there is gone with a process."""
+    """Return a place unchanged; raises ValueError if data there is lost when a process ends."""
     if path.startswith("memory://"):
         raise ValueError(
             f"memory:// ends with this process; name a folder or a store, but came {path}"
@@ -71,7 +71,7 @@ def that_lasts(path: str) -> str:
 
 
 def _not_saved(check: Callable[[str], str]) -> AfterValidator:
-    """A check of what a user gives now; what a run has written may be of another machine."""
+    """Make a check of user input only; values saved by a run may be of another machine."""
 
     def checked(path: str, info: ValidationInfo) -> str:
         return path if (info.context or {}).get(SAVED) else check(path)
@@ -96,7 +96,7 @@ WHOLE = "whole"
 
 
 def _types_in(annotation: Any) -> Iterator[Any]:
-    """The types that an annotation is made of."""
+    """Yield the types that an annotation consists of."""
     arguments = get_args(annotation)
     if get_origin(annotation) is Annotated:  # what else it holds is no type
         arguments = arguments[:1]
@@ -111,8 +111,8 @@ class Section(BaseModel):
     """Base of every section: frozen, and an unknown key is an error.
 
     Attributes:
-        chooses: its key that says which of the others mean something.
-        sections_of: the configuration that its plain mappings are sections of, where it has some.
+        chooses: its key that decides which of the others apply.
+        sections_of: the configuration that its plain mappings are sections of, if any.
     """
 
     chooses: ClassVar[str | None] = None
@@ -123,7 +123,7 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _no_truth_for_a_number(cls, tree: Any) -> Any:
-        """Refuse true where a number is due: Python takes it for 1, and YAML reads `on` as true."""
+        """Refuse true instead of a number: Python takes it for 1, and YAML reads `on` as true."""
         for key, value in tree.items() if isinstance(tree, Mapping) else ():
             parts = value if isinstance(value, list | tuple) else [value]
             odd = next((part for part in parts if isinstance(part, bool)), None)
@@ -135,5 +135,6 @@ class Section(BaseModel):
 
     @classmethod
     def idle(cls, tree: Mapping[str, Any]) -> list[str]:
-        """Keys of a section's tree that say nothing of its choice, and are refused later."""
+        """Return keys of a section's tree that do not apply to its choice, and are refused
+        later."""
         return []

@@ -27,7 +27,7 @@ def read_tree(path: str | Path) -> dict[str, Any]:
 
 
 def overridden(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """A tree with `a.b=value` overrides, in a copy; raises UserError."""
+    """Return a copy of a tree with `a.b=value` overrides applied; raises UserError."""
     tree = deepcopy(tree)
     for override in overrides:
         apply_override(tree, override)
@@ -35,9 +35,9 @@ def overridden(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]
 
 
 def apply_override(tree: dict[str, Any], override: str) -> None:
-    """Set one key of a tree of plain values, as `--set section.key=value` says; raises UserError.
+    """Set one key of a tree of plain values, as `--set section.key=value` does; raises UserError.
 
-    How the value is read: `parse_typed_value`.
+    The value is read by `parse_typed_value`.
     """
     names, text = _split(override)
     key = ".".join(names)
@@ -53,7 +53,7 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
 
 
 def typed_path(override: str) -> tuple[str, ...]:
-    """The names of the key that an override sets; raises UserError."""
+    """Return the names on the path of the key that an override sets; raises UserError."""
     return tuple(_split(override)[0])
 
 
@@ -84,9 +84,9 @@ def _read(path: Path) -> str:
 
 
 def _bytes(path: Path) -> bytes:
-    """The first bytes of a file, one more than are taken; a pipe's too (`<(...)`).
+    """Return the first bytes of a file or a pipe (`<(...)`), one more than the limit.
 
-    Not waiting for a pipe's other end: one that nobody writes to is refused.
+    Does not wait for the other end of a pipe: a pipe without a writer is refused.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:

@@ -1,1 +1,2 @@
-"""What is not needed to evaluate a model. The core never imports a study, and no study another."""
+"""Optional studies on top of the evaluation of a model. The core imports no study, and no study
+another."""

@@ -1,8 +1,8 @@
 """Attribute binding: the tasks of Clark & Jaini 2023, table 3, from scenes of two objects.
 
 An image shows two objects that differ in shape and color. A task asks which of two prompts
-describes it; both are made from what the scene holds, by the rules of appendix D. Whatever those
-leave to chance is a function of the task and the scene's id.
+describes it; both are made from the objects of the scene, by the rules of appendix D. Their random
+choices are functions of the task and the scene's id.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Scene: TypeAlias = tuple[SceneObject, SceneObject]
 
 
 class Prompts(NamedTuple):
-    """One that describes the scene, and one that does not."""
+    """A prompt that describes the scene, and one that does not."""
 
     positive: str
     negative: str
@@ -57,11 +57,11 @@ class Prompts(NamedTuple):
 
 @dataclass(frozen=True)
 class BindingTask:
-    """One of table 3's rows.
+    """A row of table 3.
 
     name: as in data.task.
-    attributes: that the prompts state; asked: the one that the negative prompt has wrong, None
-    where it states both objects and swaps one attribute between them.
+    attributes: stated by the prompts; asked: the one that is wrong in the negative prompt, None if
+        that states both objects and swaps one attribute between them.
     """
 
     name: str
@@ -69,13 +69,14 @@ class BindingTask:
     asked: str | None
 
     def suits(self, scene: Scene) -> bool:
-        """Whether the task may ask about a scene; those of one size tell nothing about size."""
+        """Whether the task may ask about a scene; objects of one size cannot be asked for their
+        sizes."""
         return is_relational(scene) and (
             "size" not in self.attributes or scene[0].size != scene[1].size
         )
 
     def prompts(self, scene: Scene, scene_id: str) -> Prompts:
-        """The two prompts for a scene that suits."""
+        """Return the two prompts for a suitable scene."""
         if self.asked is None:
             return self._of_both(scene)
         shown = _choose(scene, f"object of {self.name} in {scene_id}")
@@ -90,9 +91,9 @@ class BindingTask:
         return Prompts(describe(stated), describe({**stated, self.asked: wrong}))
 
     def _of_both(self, scene: Scene) -> Prompts:
-        """Swapping either attribute states the same two objects. Of the orders in which they can
-        be stated, the one counts that has the leftmost value of the preferred attribute first: so
-        that attribute stays, and the other moves.
+        """Return the prompts that state both objects. Swapping either attribute states the same two
+        wrong objects; of their orders, the one with the leftmost value of the preferred attribute
+        first is used, so that attribute stays and the other moves.
         """
         left, right = (_stated(each, self.attributes) for each in scene)
         moved = max(self.attributes, key=_PREFERENCE.index)
@@ -117,7 +118,7 @@ attributes."""
 
 
 def find_task(name: str | None, source: str) -> BindingTask:
-    """The task that data.task names; raises UserError where there is none of that name."""
+    """Return the task that data.task names; raises UserError if there is none."""
     task = None if name is None else TASKS.get(name)
     if task is None:
         came = "has no data.task" if name is None else f"has no task {name!r}"
@@ -126,7 +127,7 @@ def find_task(name: str | None, source: str) -> BindingTask:
 
 
 def is_relational(objects: Sequence[SceneObject]) -> bool:
-    """Whether a scene is of the kind that the tasks are about."""
+    """Whether the tasks can be about a scene: two objects that differ in shape and color."""
     if len(objects) != 2:
         return False
     one, two = objects
@@ -134,17 +135,17 @@ def is_relational(objects: Sequence[SceneObject]) -> bool:
 
 
 def as_question(prompts: Sequence[Prompts]) -> tuple[CaptionTable, list[int | None]]:
-    """The captions of each image, and its label.
+    """Return the captions of each image, and its label.
 
-    They stand in the order of their texts: where the right one always came first, an order in which
-    ties are broken would count as right.
+    They are in the order of their texts: if the right one always came first, breaking ties by order
+        would count as right.
     """
     table = CaptionTable.of(map(sorted, prompts))
     return table, table.labels(each.positive for each in prompts)
 
 
 def describe(stated: dict[str, str]) -> str:
-    """An object by some of its attributes."""
+    """Describe an object by some of its attributes."""
     position = stated.get("position")
     start = "A" if position is None else f"On the {position} is a"
     qualities = [stated[name] for name in ("size", "color") if name in stated]
@@ -152,13 +153,14 @@ def describe(stated: dict[str, str]) -> str:
 
 
 def describe_both(first: dict[str, str], second: dict[str, str]) -> str:
-    """Two objects in one sentence."""
+    """Describe two objects in one sentence."""
     one, two = describe(first), describe(second)
     return f"{one.removesuffix('.')} and {two[0].lower()}{two[1:]}"
 
 
 def true_captions(scene: Scene) -> list[str]:
-    """Every prompt of the tasks' forms that describes a scene: both objects, then either."""
+    """Return every prompt of the tasks' forms that is true of a scene: both objects, then
+    either."""
     left, right = scene
     both = [describe_both(_stated(left, pair), _stated(right, pair)) for pair in _PAIRS]
     sets = [*_PAIRS, ("shape",), ("color",)]

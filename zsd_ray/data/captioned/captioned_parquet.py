@@ -1,4 +1,4 @@
-"""Parquet files with a column of captions: which of an image's own fits it?"""
+"""Parquet files with a column of captions, from which each image chooses among its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def open_parquet(
     caption_column: str | None,
     group_column: str | None,
 ) -> ParquetDataset:
-    """Images with labels, or with captions of their own; raises UserError as those do."""
+    """Open images with labels, or with captions of their own; raises UserError as those classes
+    do."""
     if caption_column is None:
         dataset = ParquetDataset(path, image_column, label_column)
     else:
@@ -35,13 +36,13 @@ def open_parquet(
 
 
 class CaptionedParquet(ParquetDataset):
-    """As ParquetDataset; `caption_column` holds lists of text, two or more of them for an image.
+    """Like ParquetDataset, but `caption_column` holds a list of two or more texts per image.
 
     `label_column` holds the number of an image's right caption in its list, from 0; None: the first
     of every list is right. A null or negative number is an image without a label.
 
     Raises:
-        UserError: as ParquetDataset; or an image has no choice, or a label that is none of them.
+        UserError: as ParquetDataset; or an image has fewer than two captions, or a wrong label.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class CaptionedParquet(ParquetDataset):
         self.records = self.records.relabelled(self.captions.labels(right))
 
     def _read_captions(self, column: str, label_column: str | None) -> list[list[str]]:
-        """Of every image, in order of the records."""
+        """Return the captions of every image, in order of the records."""
         found = self.column(partial(_captions, column, label_column), "captions")
         for index, own in enumerate(found):
             if own is None or None in own or len(set(own)) < max(2, len(own)):
@@ -81,7 +82,7 @@ class CaptionedParquet(ParquetDataset):
 
 
 def _captions(column: str, label_column: str | None, opened: IO[bytes]) -> list[list[str]]:
-    """The captions of one file, whose labels are numbers."""
+    """Return the captions of one file, whose labels are numbers."""
     with open_file(opened) as file:
         schema = file.schema_arrow
         if label_column is not None and not _is_number(schema.field(label_column).type):

@@ -1,4 +1,4 @@
-"""Captions of its own for each image: which of them fits is the question asked of it."""
+"""Data sets in which each image chooses among captions of its own."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from zsd_ray.data.dataset import ImageDataset
 
 @dataclass(frozen=True)
 class CaptionTable:
-    """The captions that each of N images chooses among, in columns.
+    """The captions from which each of N images chooses, in columns.
 
     A distinct text is a class of the run, so the label of an image's record is the number of its
-    right one in `texts`.
+    right caption in `texts`.
 
     texts: all distinct captions, in the order in which they first came.
-    choices: (N, M) int32, numbers of an image's captions in its own order, -1 behind the last.
+    choices: (N, M) int32, numbers of an image's captions in its own order, padded with -1.
     """
 
     texts: tuple[str, ...]
@@ -28,7 +28,7 @@ class CaptionTable:
 
     @classmethod
     def of(cls, captions: Iterable[Sequence[str]]) -> CaptionTable:
-        """From each image's captions."""
+        """Make the table from each image's captions."""
         number_of: dict[str, int] = {}
         rows = [
             [number_of.setdefault(text, len(number_of)) for text in texts] for texts in captions
@@ -39,7 +39,7 @@ class CaptionTable:
         return cls(tuple(number_of), choices)
 
     def labels(self, right: Iterable[str | None]) -> list[int | None]:
-        """The label of each image by its right caption; None where that is not known."""
+        """Return each image's label, by its right caption; None if that is not known."""
         number_of = {text: number for number, text in enumerate(self.texts)}
         return [None if text is None else number_of[text] for text in right]
 
@@ -53,7 +53,7 @@ class CaptionedDataset(ImageDataset, Protocol):
 
 @runtime_checkable
 class DescribedDataset(ImageDataset, Protocol):
-    """Images of which it is known what captions can truly say: a model can learn from them."""
+    """Images with all their true captions, from which a model can learn."""
 
     def true_captions(self, index: int) -> Sequence[str]:
-        """Each of them once; what says most comes first."""
+        """Return the distinct true captions of an image, the most detailed first."""

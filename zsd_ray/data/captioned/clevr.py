@@ -29,15 +29,15 @@ _STATED = ("shape", "color", "size")
 
 
 class ClevrBinding:
-    """A folder with images/ and scenes/, which a task of Clark & Jaini's asks about.
+    """A folder with images/ and scenes/, for a task of Clark & Jaini.
 
     Each JSON file in scenes/ is one scene, or holds many under `scenes`, as CLEVR's own do. Scenes
-    that the task does not suit are left out, with a warning that says how many: those that are not
-    of two objects, different in shape and color, and where it is about size those of one size. The
+    that do not suit the task are left out, with a warning that says how many: those that are not of
+    two objects, different in shape and color, and where it is about size those of one size. The
     object with the lower x of `pixel_coords` is the left one. An image's id is its file's name.
 
     Raises:
-        UserError: no such task or files, a scene that is not understood, or none that suits.
+        UserError: no such task or files, an invalid scene, or no suitable one.
     """
 
     label_names = None
@@ -82,7 +82,7 @@ class ClevrBinding:
             yield scene
 
     def _prompts(self, files: Sequence[str], asked: BindingTask) -> dict[str, Prompts]:
-        """The prompts for each image that the task suits."""
+        """Return the prompts for each image that suits the task."""
         shown = self._location.shown
         found: dict[str, Prompts] = {}
         n_scenes = 0
@@ -117,7 +117,7 @@ class ClevrBinding:
 
 
 def _images(files: list[str], shown: str) -> dict[str, str]:
-    """The place of each image by its name; CLEVR's own lie in a folder a split."""
+    """Return the path of each image by its name; CLEVR's own have one folder per split."""
     places = [name for name in files if name.startswith("images/")]
     place_of = {posixpath.basename(place): place for place in places}
     if len(place_of) < len(places):
@@ -126,7 +126,7 @@ def _images(files: list[str], shown: str) -> dict[str, str]:
 
 
 def _scene(description: Mapping[str, Any], where: str) -> Scene | None:
-    """What a scene holds, if it is of the kind that tasks are about."""
+    """Return the objects of a scene, if the tasks can be about it."""
     if len(description["objects"]) != 2:
         return None
     try:

@@ -1,6 +1,6 @@
 """Draws simple shaded solids on a grey ground: a cube, a sphere, a can.
 
-By formula, point by point, so that no version of a drawing library moves an edge. x goes right, y
+Computed point by point, so that the result does not depend on a drawing library. x goes right, y
 down and z to the viewer; lengths are in pixels of the picture.
 """
 
@@ -34,7 +34,7 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Solid:
-    """One that is to be drawn.
+    """A solid to draw.
 
     shape: "cube", "sphere" or "cylinder"; rgb: in 0 .. 255.
     x, y: its centre; size: half its height, about.
@@ -48,7 +48,7 @@ class Solid:
 
 
 def draw(solids: Iterable[Solid], ground: int) -> Image.Image:
-    """A picture of SIDE x SIDE pixels, RGB; later solids are before earlier ones."""
+    """Draw a picture of SIDE x SIDE pixels, RGB; later solids are in front of earlier ones."""
     points = SIDE * _SAMPLES
     middle = (np.arange(points) + 0.5) / _SAMPLES
     picture = np.full((points, points, 3), float(ground))
@@ -70,7 +70,7 @@ Faces = Iterable[tuple[NDArray[np.bool_], Points, Points]]
 
 
 def _cube(x: Points, y: Points, size: float) -> Faces:
-    """Its front, its top and its right side, in cabinet projection."""
+    """Draw a cube's front, top and right side, in cabinet projection."""
     depth = 0.5 * size
     left, right, top, bottom = -size, size - depth, -size + depth, size
     none = np.zeros_like(x)
@@ -93,7 +93,7 @@ def _sphere(x: Points, y: Points, size: float) -> Faces:
 
 
 def _cylinder(x: Points, y: Points, size: float) -> Faces:
-    """A can that is taller than wide, seen a little from above."""
+    """Draw a can that is taller than wide, seen slightly from above."""
     wide, tall = 0.68 * size, 1.1 * size
     flat = 0.34 * wide
     none = np.zeros_like(x)
@@ -114,7 +114,7 @@ _SHAPES: dict[str, Callable[[Points, Points, float], Faces]] = {
 
 
 def _lit(x: Points, y: Points, z: Points) -> Points:
-    """Lambert's law, for the normal (x, y, z) of length 1."""
+    """Shade by Lambert's law, for the normal (x, y, z) of length 1."""
     facing = _LIGHT[0] * x + _LIGHT[1] * y + _LIGHT[2] * z
     lit: Points = _AMBIENT + _DIFFUSE * np.clip(facing, 0, None)
     return lit

@@ -1,6 +1,6 @@
-"""Scenes of two simple objects that this project draws itself, in CLEVR's words and colours.
+"""Scenes of two simple objects, drawn by this project, with CLEVR's words and colours.
 
-They need no files, and what is true of each is known. Everything about an image is a function of
+They need no files, and all true captions are known. Everything about an image is a function of
 its split and number.
 """
 
@@ -52,12 +52,12 @@ _SCENES = tuple(
 
 
 def open_two_objects(split: Split, task: str | None) -> TwoObjects:
-    """All scenes of a split, or those that `task` may ask about; raises UserError."""
+    """Open all scenes of a split, or those that suit `task`; raises UserError."""
     return TwoObjects(split) if task is None else TwoObjectsTask(split, task)
 
 
 class TwoObjects:
-    """Images without a question: what a model learns from."""
+    """Images without a question, from which a model learns."""
 
     label_names = None
 
@@ -70,7 +70,7 @@ class TwoObjects:
         return picture_of(self._split, self._numbers[index])
 
     def true_captions(self, index: int) -> list[str]:
-        """All that the prompts of the binding tasks can truly say of an image."""
+        """Return all prompts of the binding tasks that are true of an image."""
         return true_captions(scene_of(self._split, self._numbers[index]))
 
     def _list(self, labels: Iterable[int | None]) -> RecordTable:
@@ -79,7 +79,7 @@ class TwoObjects:
 
 
 class TwoObjectsTask(TwoObjects):
-    """The images that suit a task, with its two prompts for each."""
+    """The images that suit a task, with two prompts for each."""
 
     def __init__(self, split: Split, name: str) -> None:
         super().__init__(split)
@@ -92,7 +92,7 @@ class TwoObjectsTask(TwoObjects):
 
 
 def scene_of(split: Split, number: int) -> Scene:
-    """What a scene holds; all combinations are as likely."""
+    """Return the objects of a scene; all combinations are equally likely."""
     pick = int.from_bytes(_chance(split, number)[:8])
     shapes, colors, sizes = _SCENES[pick % len(_SCENES)]
     left, right = (
@@ -103,7 +103,7 @@ def scene_of(split: Split, number: int) -> Scene:
 
 
 def picture_of(split: Split, number: int) -> Image.Image:
-    """SIDE x SIDE pixels, RGB: each object somewhere in its half."""
+    """Draw SIDE x SIDE pixels, RGB, with each object at a random place in its half."""
     chance = _chance(split, number)[8:]
     shifts = [int.from_bytes(chance[i : i + 2]) / 0xFFFF * 2 - 1 for i in range(0, 8, 2)]
     solids = [

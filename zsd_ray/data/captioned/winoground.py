@@ -1,4 +1,4 @@
-"""Winoground's layout: two images and two captions an example (Thrush et al. 2022)."""
+"""Winoground's layout: two images and two captions per example (Thrush et al. 2022)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Winoground:
     images choose between both captions; their ids are ID/0 and ID/1.
 
     Raises:
-        UserError: no such file, a line that is no example, or an image that is not there.
+        UserError: no such file, a line that is not an example, or a missing image.
     """
 
     label_names = None

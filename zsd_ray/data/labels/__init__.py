@@ -1,1 +1,1 @@
-"""From the labels of the data to classes."""
+"""Mapping the labels of the data to classes."""

@@ -20,7 +20,7 @@ _MOST_LEVELS = 20
 class Level:
     """One level of a tree.
 
-    names: of its groups, in the order of the file.
+    names: the names of its groups, in the order of the file.
     of_class: the group of each class of the run, in class order.
     """
 
@@ -28,7 +28,7 @@ class Level:
     of_class: tuple[int, ...]
 
     def groups_in(self, above: Level) -> tuple[int, ...]:
-        """The group of the level above that each of these groups lies in."""
+        """Return the group of the level above that contains each of these groups."""
         of = dict(zip(self.of_class, above.of_class, strict=True))
         return tuple(of[group] for group in range(len(self.names)))
 
@@ -37,14 +37,14 @@ class Level:
 class ClassTree:
     """The levels of a tree, coarsest first; a group of classes stays in the levels below its own.
 
-    plain: what the file says, as plain values.
+    plain: the content of the file, as plain values.
     """
 
     levels: tuple[Level, ...]
     plain: Mapping[str, Any]
 
     def race_sizes(self, top: int) -> tuple[list[int], list[int]]:
-        """The fewest and the most groups or classes of an image that are scored at each level.
+        """Return the fewest and most groups or classes that are scored per image at each level.
 
         Below the first level they are the members of `top` groups. One alone is not scored: 0.
         """
@@ -60,7 +60,7 @@ def read_tree(path: str, classes: Sequence[str], store: Store) -> ClassTree:
     """Read a tree over the classes of a run.
 
     Raises:
-        UserError: the file cannot be read, or is no tree whose leaves are these classes.
+        UserError: the file cannot be read, or is not a tree whose leaves are these classes.
     """
     location = Location(path, store)
     what = f"screen.tree {location.shown}"
@@ -76,7 +76,7 @@ def parse_tree(tree: Any, classes: Sequence[str], what: str = "screen.tree") -> 
         what: its name in messages.
 
     Raises:
-        UserError: it is none, or its leaves are not the classes of the run, each once.
+        UserError: it is not a tree, or its leaves are not the classes of the run, each once.
     """
     plain = _plain(tree, what, ())
     if not isinstance(plain, Mapping):
@@ -101,7 +101,7 @@ def parse_tree(tree: Any, classes: Sequence[str], what: str = "screen.tree") -> 
 
 
 def _plain(node: Any, what: str, path: tuple[str, ...]) -> dict[str, Any] | list[str]:
-    """The tree with every name as text: YAML reads 0 and 1 as numbers."""
+    """Return the tree with every name as text: YAML reads 0 and 1 as numbers."""
     place = f"group {'/'.join(path)}" if path else "the file"
     if len(path) > _MOST_LEVELS:
         raise UserError(f"{what} has more than {_MOST_LEVELS} levels; each is a run of its own")
@@ -130,7 +130,7 @@ def _plain(node: Any, what: str, path: tuple[str, ...]) -> dict[str, Any] | list
 def _leaves(
     node: Mapping[str, Any] | Sequence[str], path: tuple[str, ...]
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Each class and the groups that lead to it."""
+    """Yield each class and the groups that lead to it."""
     if isinstance(node, Mapping):
         for name, below in node.items():
             yield from _leaves(below, (*path, name))
@@ -188,7 +188,8 @@ def _twice(names: Sequence[str]) -> list[str]:
 def _level(
     in_order: Sequence[tuple[str, ...]], paths: Sequence[tuple[str, ...]], depth: int
 ) -> Level:
-    """The groups that the classes lie in at a depth, or where their paths end above it."""
+    """Return the groups of the classes at a depth, or at the end of their paths if that is above
+    it."""
     number: dict[tuple[str, ...], int] = {}
     for path in in_order:
         number.setdefault(path[:depth], len(number))

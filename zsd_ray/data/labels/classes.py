@@ -1,4 +1,4 @@
-"""The classes of a run: their names in order, and which class each label of the data is."""
+"""The classes of a run: their names in order, and the class of each label of the data."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class ClassList:
     """The classes of a run.
 
     names: the text for each class, in class order.
-    of_label: label of the data -> class number, -1 where no image may have that label; None where
-        the two are the same number.
+    of_label: label of the data -> class number, -1 if no image may have that label; None if the two
+        are the same number.
     """
 
     names: tuple[str, ...]
     of_label: tuple[int, ...] | None
 
     def class_of(self, label: int | None) -> int | None:
-        """The class number of an image with this label."""
+        """Return the class number of an image with this label."""
         return label if label is None or self.of_label is None else self.of_label[label]
 
 
@@ -40,16 +40,16 @@ def resolve_classes(
     labels_seen: Iterable[int | None],
     store: Store | None = None,
 ) -> ClassList:
-    """Bring prompts.classes and the data's labels together.
+    """Match prompts.classes with the data's labels.
 
-    `classes` None: the data's own names. A list, or the path or URL of a text file with one name a
-    line: matched by name where it holds every name of the data, by order where it holds none and
-    is as long (label_names.py says by which); bare-number labels count into it. A mapping, label ->
+    `classes` None: the data's own names. A list, or the path or URL of a text file with one name
+    per line: matched by name if it holds every name of the data, by order (see label_names.py) if
+    it holds none and is as long; bare-number labels count into it. A mapping, label ->
     name: its order is the class order; keys are the data's label names, or label numbers as text;
-    keys beyond are further classes.
+    keys beyond them are additional classes.
 
     Args:
-        store: how a text file is reached; None: as a plain `Store()` says.
+        store: how a text file is reached; None: by a plain `Store()`.
 
     Raises:
         UserError: the two do not fit, or there are fewer than two classes.
@@ -77,7 +77,7 @@ def resolve_classes(
 
 
 def _say_same(names: Sequence[str]) -> None:
-    """Warn of classes with one and the same text: their prompts are the same, so none can win."""
+    """Warn of classes with the same text: their prompts are the same, so none can win."""
     counts = Counter(name.strip() for name in names)
     same = [name for name, count in counts.items() if count > 1]
     if same:
@@ -89,10 +89,11 @@ def _say_same(names: Sequence[str]) -> None:
 
 
 def read_names(path: str, store: Store | None = None) -> list[str]:
-    """Read class names from a text file, one a line; lines that begin with # are left out.
+    """Read class names from a text file, one per line; lines that begin with # are left out.
 
     Raises:
-        UserError: the file cannot be read, is not UTF-8, holds no name, or a blank line before one.
+        UserError: the file cannot be read, is not UTF-8, has no name, or has a blank line before
+            one.
     """
     location = Location(path, store)
     what = f"prompts.classes {location.shown}"

@@ -1,9 +1,9 @@
-"""In which order the names of labels stand: as text in the data, as numbers beside a list.
+"""The order of label names: as text in the data, as numbers when matched with a list.
 
 Every source numbers the labels that it finds as text in the order of their text, so that a label
-has the same number wherever it is read. People count otherwise: a list of names that goes with
-folders 0 to 11 begins with 0, 1, 2, where the order of text is 0, 1, 10, 11, 2. So where a list is
-matched by order, labels that are numbers are taken in the order of numbers.
+has the same number wherever it is read. A list of names for folders 0 to 11, however, begins with
+0, 1, 2, while the order of text is 0, 1, 10, 11, 2. So if a list is matched by order, labels that
+are numbers are taken in numeric order.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ _N_SHOWN = 3
 
 
 def number_labels(names: Iterable[str]) -> list[str]:
-    """The distinct names, each at the place that is its label's number: sorted as text."""
+    """Return the distinct names, sorted as text: the place of each is its label's number."""
     return sorted(set(names))
 
 
 def or_no_label(value: int | str | None) -> int | str | None:
-    """A label as it stands in the data; a blank text is none, as of images that have no label."""
+    """Return a label of the data; None if it is blank, as for images without a label."""
     return None if isinstance(value, str) and not value.strip() else value
 
 
 def match_by_order(labels: Sequence[str], listed: Sequence[str]) -> tuple[int, ...]:
-    """Which entry of a list each label is, where none of the labels' names is in it.
+    """Return the entry of a list for each label, if none of the labels' names is in it.
 
-    Warns where that is not what the order of text says, or where people may read another order.
+    Warns if that differs from the order of text, or if users may expect another order.
 
     Args:
         labels: the data's, each at the place of its number; as many as are `listed`.
@@ -83,13 +83,13 @@ def match_by_order(labels: Sequence[str], listed: Sequence[str]) -> tuple[int, .
 
 
 def check_text_order(labels: Sequence[str], listed: Sequence[str], what: str) -> None:
-    """Refuse a list that goes with labels by their numbers, where those are not in people's order.
+    """Refuse a list that is matched by label numbers, if those are not in numeric order.
 
     Args:
         what: the list's name in messages.
 
     Raises:
-        UserError: the labels are numbers that stand in the order of their text.
+        UserError: the labels are numbers in the order of their text.
     """
     places, _ = _match(labels, listed)
     if places != list(range(len(labels))):
@@ -101,7 +101,7 @@ def check_text_order(labels: Sequence[str], listed: Sequence[str], what: str) ->
 
 
 def _match(labels: Sequence[str], listed: Sequence[str]) -> tuple[list[int], str]:
-    """The entry of each label, and what is to be said of that; "" where all orders are one."""
+    """Return the entry of each label, and a warning about it; "" if all orders agree."""
     places = list(range(len(labels)))
     if any(map(_numbers_in, labels)) and all(
         _numbers_in(label) == _numbers_in(came) for label, came in zip(labels, listed, strict=True)
@@ -119,16 +119,16 @@ def _match(labels: Sequence[str], listed: Sequence[str]) -> tuple[list[int], str
 
 
 def ranks_as_numbers(names: Sequence[str]) -> list[int] | None:
-    """The place of each name among all in the order of the numbers that they are.
+    """Return the rank of each name in the order of the numbers that they stand for.
 
-    Names that differ in one number alone are such too: class_1, class_10, class_2. So are the
-    English words for 0 to 20: folders called one, two and zero beside a list 0, 1, 2.
+    Names that differ in one number alone count as numbers: class_1, class_10, class_2. So do the
+        English words for 0 to 20: folders called one, two and zero beside a list 0, 1, 2.
 
     Returns:
-        None where they are no numbers.
+        None if they are not numbers.
 
     Raises:
-        UserError: two names are one number, such as 1 and 01.
+        UserError: two names are the same number, such as 1 and 01.
     """
     numbers = _numbers(names)
     if numbers is None:
@@ -166,7 +166,7 @@ def _numbers_in(name: str) -> list[Decimal]:
 
 
 def _is_ordered_as_read(names: Sequence[str]) -> bool:
-    """Whether numbers in names come in their order: figure_2a before figure_10b."""
+    """Whether numbers in names are in numeric order: figure_2a before figure_10b."""
     keys = [
         [(Decimal(part), "") if odd % 2 else (Decimal(), part) for odd, part in enumerate(parts)]
         for parts in map(_DIGITS.split, names)

@@ -1,4 +1,4 @@
-"""Text files with one name a line, whose order counts."""
+"""Text files with one name per line, whose order counts."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def parse_names(text: str, shown: str, comments: bool = False) -> list[str]:
-    """The names of a text, stripped; blank lines behind the last name say nothing.
+    """Return the names of a text, stripped; blank lines after the last name are ignored.
 
     Args:
-        shown: the file's name, as messages say it.
+        shown: the file's name in messages.
         comments: whether lines that begin with # are left out.
 
     Raises:
-        UserError: a blank line stands before a name. Left out silently, it would give all names
-            behind it another number where it is the place of one.
+        UserError: a blank line precedes a name. If it stands for a name, skipping it silently would
+            change the numbers of all names after it.
     """
     lines = [line.strip() for line in _LINE_END.split(text)]
     kept = [

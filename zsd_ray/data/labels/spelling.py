@@ -1,6 +1,6 @@
-"""Whether a list of names is the data's own names, written otherwise and in another order.
+"""A check that a list is not the data's own names, spelled differently and in another order.
 
-Matched by order, such a list would call every image by the name of another class without a word.
+Matched by order, such a list would silently give images the names of other classes.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _SHORTEST = 3
 def check_spelling(
     listed: Sequence[str], label_names: Sequence[str], what: str = "prompts.classes"
 ) -> None:
-    """Raise UserError where a list is the data's names in other spelling and another order.
+    """Raise UserError if a list is the data's names in another spelling and another order.
 
     Spellings differ in case, accents as one character or two, signs, spaces, CamelCase, and a
-    number before the name. So does a list of which each name is like one label alone: "a dog",
-    "dogs".
+    number before the name. A list of which each name is like exactly one label also counts: "a
+    dog", "dogs".
     """
     spelled = {key for name in listed for key in _spellings(name)}
     moved = [
@@ -52,7 +52,7 @@ def check_spelling(
 
 
 def _spellings(name: str) -> set[str]:
-    """The letters and digits of a name; with and without a number before it."""
+    """Return the letters and digits of a name, with and without a number before it."""
     return {"".join(_words(text)) for text in (name, _INDEX.sub("", name, count=1))} - {""}
 
 
@@ -63,7 +63,7 @@ def _words(name: str) -> list[str]:
 
 
 def _alike(listed: Sequence[str], label_names: Sequence[str]) -> list[int]:
-    """The one name that each label is like; nothing where a label is like none, or several."""
+    """Return the one name that each label is like; None if a label is like none, or several."""
     words, found = [_words(name) for name in listed], []
     for label in map(_words, label_names):
         like = [n for n, each in enumerate(words) if _is_like(label, each)]
@@ -74,7 +74,8 @@ def _alike(listed: Sequence[str], label_names: Sequence[str]) -> list[int]:
 
 
 def _is_like(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether each word of the shorter name begins as a word of the longer one, or goes on so."""
+    """Whether each word of the shorter name is a prefix of a word of the longer one, or vice
+    versa."""
     few, many = sorted((one, other), key=len)
     return bool(few) and all(any(_share_a_start(a, b) for b in many) for a in few)
 

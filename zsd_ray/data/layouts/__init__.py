@@ -1,1 +1,1 @@
-"""Ways in which the files of data sets lie; one module a way."""
+"""Layouts of the files of data sets, one per module."""

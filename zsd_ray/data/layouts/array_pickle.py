@@ -1,7 +1,7 @@
-"""Pickles of arrays, read without running what a stranger may have put into them.
+"""Pickles of arrays, read without running untrusted code.
 
 Numpy's own functions trust a pickle: it may set a data type's flags, and so make pointers of bytes.
-Here nothing of numpy is called but on plain bytes of a plain type.
+Here numpy is called only on plain bytes of a plain type.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NUMBERS = re.compile(r"[biu][1248]|f[248]")
 
 
 class _Array:
-    """What `_reconstruct` promises, until its state comes."""
+    """The result of `_reconstruct` before its state is set."""
 
     def __init__(self, *_: Any) -> None:
         self.values: NDArray[Any] | None = None
@@ -33,7 +33,7 @@ class _Array:
 
 
 class _Dtype:
-    """The type of an array's numbers."""
+    """Stands for numpy's dtype while unpickling."""
 
     def __init__(self, code: Any, *_: Any) -> None:
         if not isinstance(code, str) or not _NUMBERS.fullmatch(code):
@@ -50,14 +50,14 @@ class _Dtype:
 
 
 def _bytes(text: Any, encoding: Any) -> bytes:
-    """How Python 3 writes bytes where a pickle must be readable by Python 2."""
+    """Return bytes that Python 3 pickled for Python 2."""
     if not isinstance(text, str) or encoding != "latin1":
         raise pickle.UnpicklingError(f"bytes of the pickle are in {encoding!r:.40}")
     return text.encode("latin1")
 
 
 def _no_bytes() -> bytes:
-    """How it writes none there."""
+    """Return empty bytes that Python 3 pickled for Python 2."""
     return b""
 
 
@@ -99,7 +99,7 @@ def load_arrays(opened: IO[bytes]) -> dict[str | bytes, Any]:
     """Unpickle a mapping of arrays of numbers and plain values, also of Python 2.
 
     Raises:
-        UnpicklingError: it asks for anything else, of which nothing has run; or is no mapping.
+        UnpicklingError: it asks for anything else, none of which has run; or is not a mapping.
     """
     found = _ArrayUnpickler(opened, encoding="latin1").load()
     if not isinstance(found, dict):

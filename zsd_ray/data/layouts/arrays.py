@@ -1,4 +1,4 @@
-"""Images that are rows of arrays in a few files."""
+"""Images stored as rows of arrays in a few files."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class ImageRows(Protocol):
 
     @property
     def path(self) -> str:
-        """In full, as the location's filesystem writes it."""
+        """Return the full path, as the location's filesystem writes it."""
 
     def read(self, location: Location, row: int) -> Pixels:
-        """(H, W) or (H, W, 3) uint8."""
+        """Return the image, (H, W) or (H, W, 3) uint8."""
 
 
 @dataclass(frozen=True)
 class RawRows:
     """Images of one size without compression: each is read by its byte range.
 
-    start: where the first one's pixels begin.
+    start: the offset of the first image's pixels.
     step: bytes from one image to the next.
     shape: of an image as it is stored, C order.
     axes: the stored axes in the order (H, W) or (H, W, 3).
@@ -84,7 +84,7 @@ class WholeRows:
         self._keep_nothing()
 
     def pixels(self, location: Location) -> Pixels:
-        """All images: (N, H, W) or (N, H, W, 3)."""
+        """Return all images: (N, H, W) or (N, H, W, 3)."""
         with self._lock:  # threads wait for each other: none reads twice
             if self._kept is None:
                 self._kept = location.read(self._path, self._load)
@@ -97,14 +97,15 @@ class WholeRows:
 
 @dataclass(frozen=True)
 class LabelledRows:
-    """A file of images with their labels, one an image."""
+    """A file of images with their labels, one per image."""
 
     rows: ImageRows
     labels: Sequence[int]
 
     @classmethod
     def matched(cls, rows: ImageRows, n_images: int, labels: Sequence[int]) -> LabelledRows:
-        """Raises ValueError where there are not as many of both, or a label is no whole number."""
+        """Pair images and labels; raises ValueError if their numbers differ or a label is no
+        integer."""
         if n_images != len(labels):
             raise ValueError(
                 f"it holds {n_images} images for {len(labels)} labels; take both from one archive"
@@ -116,7 +117,7 @@ class ArrayDataset:
     """Images of one split in files of arrays; an image's id is SPLIT/NUMBER.
 
     Raises:
-        UserError: a label that is none of the classes.
+        UserError: a label is not one of the classes.
     """
 
     records: RecordTable
@@ -152,7 +153,7 @@ class ArrayDataset:
 
 
 def whole_numbers(values: Iterable[Any]) -> list[int]:
-    """Labels as integers; raises ValueError where one is none, such as 1.5, NaN or text."""
+    """Return labels as integers; raises ValueError if one is not, such as 1.5, NaN or text."""
     found = list(values)
     odd = next((each for each in found if not _is_whole(each)), None)
     if odd is not None:
@@ -173,6 +174,6 @@ def _check_labels(labels: Sequence[int], names: Sequence[str] | None, shown: str
 
 
 def find_folder(location: Location, folders: Sequence[str], name: str) -> str | None:
-    """The first of some folders of a location that holds something of this name."""
+    """Return the first of some folders of a location that contains this name."""
     there = (each for each in folders if location.exists(posixpath.join(each, name)))
     return next(there, None)

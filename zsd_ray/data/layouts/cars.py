@@ -26,10 +26,10 @@ def read(
         annotations: split -> its MATLAB file, in one of `folders` or in devkit below it.
 
     Returns:
-        None where that file is in none of them.
+        None if that file is in none of them.
 
     Raises:
-        UserError: the file has no classes, a class is unknown, or an image is not there.
+        UserError: the file has no classes, a class is unknown, or an image is missing.
     """
     for folder, devkit in product(folders, ("", "devkit")):
         base = location.below(folder)

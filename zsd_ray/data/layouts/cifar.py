@@ -36,13 +36,13 @@ def read(
     label_key: str,
     label_bytes: int,
 ) -> ArrayDataset | None:
-    """Read the batches of a split, binary where they are there.
+    """Read the batches of a split; binary ones are preferred.
 
     Args:
-        folders: where the batches may lie.
-        files: the batches of each split; binary ones have .bin behind these names.
+        folders: possible folders of the batches.
+        files: the batches of each split; binary ones have .bin after these names.
         label_key: of the labels in a pickled batch.
-        label_bytes: before each image of a binary batch; the last of them is the label.
+        label_bytes: their number before each image of a binary batch; the last is the label.
 
     Raises:
         UserError: a batch is missing, damaged, or holds something else.
@@ -99,7 +99,7 @@ def _pixels(opened: IO[bytes]) -> Pixels:
 
 
 def _part(batch: Mapping[str | bytes, Any], key: str) -> Any:
-    """Of a batch, whose keys are text, or bytes where a program has kept Python 2's."""
+    """Return a value of a batch, whose keys are text, or bytes if kept from Python 2."""
     for name in (key, key.encode()):
         if name in batch:
             return batch[name]

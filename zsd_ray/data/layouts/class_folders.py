@@ -1,4 +1,4 @@
-"""A folder with one subfolder of images a class."""
+"""A folder with one subfolder of images per class."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def read(
 ) -> ImageFiles | None:
     """Read the images of SPLIT'S FOLDER/CLASS/....
 
-    Classes whose folder is not there have no images, and stay classes: subsets are common.
+    Classes without a folder have no images, but remain classes: subsets are common.
 
     Args:
         folders: the folders in which a split's class folders may be, best first; "" is the
             location itself.
         numbered: class folders are named after the label's number, and not its `spec.labels`.
-        others: whether there may be folders of other classes, which are left out.
+        others: whether folders of other classes are allowed, and left out.
         border: as ImageFiles takes it.
 
     Returns:
-        None where none of `folders` holds a folder of a class with an image in it.
+        None if none of `folders` holds a folder of a class with an image in it.
 
     Raises:
-        UserError: a folder holds images and is of no class.
+        UserError: a folder holds images but is not of a class.
     """
     names = [str(label) for label in range(spec.n_classes)] if numbered else spec.labels
     label_of = {name: label for label, name in enumerate(names)}

@@ -15,10 +15,10 @@ _NAME = re.compile(r"([a-z]+)\d+-([a-z]+)\d+\.png")
 
 
 def cues(image_id: str) -> tuple[str, str]:
-    """The classes of an image's shape and of its texture, from its name SHAPEn-TEXTUREm.png.
+    """Return the classes of an image's shape and texture, from its name SHAPEn-TEXTUREm.png.
 
-    The two are the same where the image is no conflict. What stands before the name is left out:
-    folders, and in the recorded decisions the number of a trial.
+    The two are the same if the image has no conflict. A prefix of the name is ignored: folders, and
+    in the recorded decisions the number of a trial.
 
     Raises:
         UserError: the name has another form.
@@ -38,11 +38,11 @@ def read(
     """Read FOLDER/SHAPE/SHAPEn-TEXTUREm.png; an image's label is its shape.
 
     Returns:
-        None where there are no such folders.
+        None if there are no such folders.
 
     Raises:
-        UserError: an image whose name tells no cues, an unknown texture or another shape than
-            its folder.
+        UserError: an image whose name has no cues, an unknown texture or another shape than its
+            folder.
     """
     dataset = class_folders.read(location, split, spec, folders=folders)
     if dataset is None:

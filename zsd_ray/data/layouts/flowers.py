@@ -23,10 +23,10 @@ def read(
     """Read jpg/image_NNNNN.jpg of a split, numbered from 1, as setid.mat and imagelabels.mat say.
 
     Returns:
-        None where there is no setid.mat in any of `folders`.
+        None if there is no setid.mat in any of `folders`.
 
     Raises:
-        UserError: a file that is not there or does not fit, or a number without a label.
+        UserError: a file is missing or does not fit, or a number has no label.
     """
     folder = find_folder(location, folders, "setid.mat")
     if folder is None:

@@ -28,7 +28,7 @@ _STEM = "camelyonpatch_level_2_split_"
 
 @dataclass(frozen=True)
 class Hdf5Rows:
-    """Images that are the rows of one data set of a file, read one at a time."""
+    """Images stored as rows of one data set of a file, read one at a time."""
 
     path: str
     name: str
@@ -94,7 +94,7 @@ def _count(location: Location, path: str) -> int:
 
 
 def _dataset(file: Any, name: str) -> Any:
-    """A data set of a file, and of no other file that this one names: links are not followed."""
+    """Return a data set of this file itself: links to other files are not followed."""
     import h5py
 
     if name not in file:

@@ -34,7 +34,7 @@ _MOST_UNZIPPED = 2**31  # of the literature's sets the largest has a fortieth
 def read(
     location: Location, split: str, spec: DatasetSpec, *, folders: Sequence[str]
 ) -> ArrayDataset | None:
-    """Read the images and labels of a split, with .gz where they are not there without.
+    """Read the images and labels of a split; uncompressed files are preferred to .gz.
 
     Raises:
         UserError: a file is missing or damaged.
@@ -77,7 +77,7 @@ def _unzipped(opened: IO[bytes]) -> Pixels:
         n_bytes = start + math.prod(sizes)
         if n_bytes > _MOST_UNZIPPED:
             raise ValueError(f"its header says {n_bytes} bytes; unpack so large a file")
-        # One byte more than there may be, so that what goes on behind is seen.
+        # One byte more than allowed, so that surplus data is noticed.
         return _array(head + file.read(max(0, n_bytes + 1 - len(head))))
 
 
@@ -88,7 +88,7 @@ def _array(data: bytes) -> Pixels:
 
 
 def _header(data: bytes) -> tuple[int, tuple[int, ...]]:
-    """How long the header is, and the sizes of the array behind it."""
+    """Return the length of the header, and the sizes of the array after it."""
     if len(data) < 4 or data[:3] != bytes((0, 0, _UNSIGNED_BYTES)) or not 1 <= data[3] <= 3:
         raise ValueError(
             f"it begins with {data[:4].hex(' ')}, but an idx file of bytes with 00 00 08 and the "

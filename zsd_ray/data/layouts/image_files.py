@@ -1,4 +1,4 @@
-"""Images that are files of their own below one folder, their labels known from elsewhere."""
+"""Images in files of their own below one folder, with labels from another source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ImageFiles:
 
     Args:
         labels: id -> label number.
-        border: pixels that are cut off each side of an image when it is read.
+        border: pixels to cut off each side of an image when it is read.
         flat: ids begin with a folder of the class as they do in other layouts of the same images,
             and all files are in `location` itself.
     """
@@ -55,7 +55,8 @@ class ImageFiles:
 
 
 def image_names(location: Location) -> list[str]:
-    """Paths of the image files below a folder, relative to it, sorted; none without a folder."""
+    """Return paths of the image files below a folder, relative to it, sorted; none without a
+    folder."""
     if location.kind() != "directory":
         return []
     return [name for name in location.files() if name.lower().endswith(_SUFFIXES)]
@@ -64,7 +65,7 @@ def image_names(location: Location) -> list[str]:
 def check_present(location: Location, listed: Collection[str], by: str) -> None:
     """Raise UserError unless every image that the file `by` lists is below `location`.
 
-    Left out silently, or found only when they are read, lost images would change the data set.
+    Missing images, if skipped silently or noticed only when read, would change the data set.
     """
     missing = sorted(set(listed) - set(image_names(location)))
     if missing:

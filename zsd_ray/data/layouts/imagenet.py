@@ -1,6 +1,6 @@
-"""ImageNet where no folder tells the class: the challenge's archives, and names with a WNID.
+"""ImageNet without class folders: the challenge's archives, and names with a WNID.
 
-Ids are WNID/NAME all the same, as where there are folders: so the same image has the same noise.
+Ids are still WNID/NAME, as with folders, so that the same image has the same noise.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def read_validation(
     The devkit numbers classes in its own way (ILSVRC2012_ID); meta.mat gives the WNID of each.
 
     Args:
-        images: where the images may lie; devkits: where the unpacked devkit may; best first.
+        images: possible folders of the images; devkits: of the unpacked devkit; best first.
 
     Returns:
-        None where images or devkit are not there.
+        None if images or devkit are missing.
 
     Raises:
         UserError: the devkit's files do not fit each other or the images.
@@ -63,7 +63,7 @@ def read_validation(
 
 
 def _labels(kit: Location, spec: DatasetSpec, number_of: dict[str, int]) -> dict[str, int]:
-    """WNID/NAME -> label of each image by the devkit; images are numbered from 1."""
+    """Return WNID/NAME -> label of each image by the devkit; images are numbered from 1."""
     truth, meta = kit.below(_TRUTH), kit.below(_META)
     with kit.user_errors(truth.shown):
         ids = np.array(truth.read_bytes(truth.root).split(), dtype=int)
@@ -94,13 +94,13 @@ def _labels(kit: Location, spec: DatasetSpec, number_of: dict[str, int]) -> dict
 def read_named(location: Location, _split: str, spec: DatasetSpec) -> ImageFiles | None:
     """Read WNID_ANYTHING.JPEG in one folder, as the training images are named.
 
-    Whatever split is asked for: the folder does not say which it is.
+    Reads them for any split: the folder does not say which it is.
 
     Returns:
-        None where no image is named so.
+        None if no image is named so.
 
     Raises:
-        UserError: a WNID is of no class.
+        UserError: a WNID belongs to no class.
     """
     matches = [match for name in image_names(location) if (match := _WNID.fullmatch(name))]
     if not matches:

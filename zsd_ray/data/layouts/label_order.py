@@ -1,4 +1,4 @@
-"""From the labels that somebody else's files have to the label numbers of a spec."""
+"""Mapping the labels of third-party files to the label numbers of a spec."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def order_labels(
     """Number the labels of a data set as `spec` does, and give them its names.
 
     Names are matched, in any spelling of space, "_", "-" and case, with the class names and with
-    what the archive calls the classes. Where none is known and there are as many, they are taken
-    in their order, if they are `ordered` and no numbers sorted as text. That order, and numbers
+    the archive's names of the classes. If none is known and there are as many, they are taken in
+    their order, if they are `ordered` and not numbers sorted as text. That order, and numbers
     without names, are those of the set's copies (`spec.of_number`).
 
     Raises:
-        UserError: a label is no class of the set.
+        UserError: a label is not a class of the set.
     """
     names = dataset.label_names
     numbers = [record.label for record in dataset.records]
@@ -69,7 +69,7 @@ def _numbers_of(
 
 
 def _known(spec: DatasetSpec) -> Mapping[str, int]:
-    """The number of each name that means one class only."""
+    """Return the number of each name that means only one class."""
     classes = () if spec.classes == "imagenet" else spec.classes
     pairs = {
         (_plain(name), number)

@@ -1,4 +1,4 @@
-"""A text file lists the images of a split and their classes, one a line."""
+"""A text file that lists the images of a split and their classes, one per line."""
 
 from __future__ import annotations
 
@@ -32,11 +32,10 @@ def read(
         images: the folder of the images, below the same.
 
     Returns:
-        None where the list is in none of the folders.
+        None if the list is in none of the folders.
 
     Raises:
-        UserError: a line that does not match, a label that is unknown, or an image that is not
-            there.
+        UserError: a line that does not match, an unknown label, or a missing image.
     """
     folder = find_folder(location, folders, lists[split])
     if folder is None:

@@ -1,4 +1,4 @@
-"""MATLAB files, as older data sets keep their labels in."""
+"""MATLAB files, in which older data sets keep their labels."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from zsd_ray.records.errors import UserError
 
 
 def column(location: Location, *path: str) -> NDArray[Any]:
-    """One variable of a MATLAB file, or one field of a struct array in it, as (N,) values.
+    """Return one variable of a MATLAB file, or one field of a struct array in it, as (N,) values.
 
     Args:
         path: the variable's name, then perhaps the field's.
 
     Raises:
-        UserError: the file is not there, is no MATLAB file, or has no such variable or field.
+        UserError: the file is missing, is not a MATLAB file, or has no such variable or field.
     """
     from scipy.io import loadmat
 
@@ -37,7 +37,7 @@ def column(location: Location, *path: str) -> NDArray[Any]:
 
 
 def numbers(location: Location, *path: str) -> NDArray[np.int64]:
-    """As `column`, of whole numbers; raises UserError where there are none or others."""
+    """Like `column`, for integers; raises UserError if there are none, or other values."""
     found = column(location, *path)
     with location.user_errors(f"{location.shown}: its {'.'.join(path)}"):
         values = whole_numbers(found.ravel().tolist())

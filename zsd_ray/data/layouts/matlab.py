@@ -24,7 +24,7 @@ _ZERO = 10  # what the archive has for the digit 0
 def read(
     location: Location, split: str, spec: DatasetSpec, *, folders: Sequence[str]
 ) -> ArrayDataset | None:
-    """Read SPLIT_32x32.mat; raises UserError where it is damaged or holds something else."""
+    """Read SPLIT_32x32.mat; raises UserError if it is damaged or has other content."""
     name = f"{split}_32x32.mat"
     folder = find_folder(location, folders, name)
     if folder is None:

@@ -25,12 +25,12 @@ def read(
     folder: str = "",
     splits: Mapping[str, Sequence[str]] | None = None,
 ) -> ParquetDataset | None:
-    """Read the files whose names say the split, or all where none says any.
+    """Read the files whose names contain the split, or all if none contains any.
 
     Args:
-        image_column, label_column: where they may be, best first; no label column: no labels.
+        image_column, label_column: possible names, best first; no label column: no labels.
         folder: of the files, in a repository that has other variants beside it.
-        splits: what the files may call a split, best first, where it is not its own name.
+        splits: the files' names for a split, best first, if they differ from its own name.
 
     Raises:
         UserError: the files are damaged, have none of these columns, or other classes.
@@ -57,5 +57,5 @@ def _schema(opened: IO[bytes]) -> pa.Schema:
 
 
 def _present(columns: Sequence[str], schema: pa.Schema) -> str | None:
-    """The first that there is; where there is none, the first, about which the reader complains."""
+    """Return the first existing column; if there is none, the first, which the reader reports."""
     return next((name for name in columns if name in schema.names), columns[0] if columns else None)

@@ -1,4 +1,4 @@
-"""STL-10's binary files: 3 planes of 96x96 bytes an image, each plane column by column."""
+"""STL-10's binary files: 3 planes of 96x96 bytes per image, each plane column by column."""
 
 from __future__ import annotations
 

@@ -19,11 +19,11 @@ def read(
     label_column: Sequence[str],
     splits: Mapping[str, Sequence[str]] | None = None,
 ) -> WebDataset | None:
-    """Read the tars whose names say the split, or all where none says any.
+    """Read the tars whose names contain the split, or all if none contains any.
 
     Args:
-        label_column: the first is a key of each .json, as WebDataset takes it; none: no labels.
-        splits: what the tars may call a split, best first, where it is not its own name.
+        label_column: the first is a key of each .json, as for WebDataset; none: no labels.
+        splits: the tars' names for a split, best first, if they differ from its own name.
 
     Raises:
         UserError: a tar is damaged, or holds samples without image or label, or other classes.

@@ -1,1 +1,1 @@
-"""From the bytes of a picture to the array that a model takes."""
+"""Converting the bytes of a picture to the input array of a model."""

@@ -1,4 +1,4 @@
-"""A data set whose pictures are changed as they are read; all else is as it is there."""
+"""A data set whose pictures are changed when they are read, and is otherwise the same."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zsd_ray.records.scores import ImageRecord
 
 
 class ChangedDataset(ABC):
-    """What a change of pictures has in common with others; a subclass says which it is."""
+    """The base of data sets with changed pictures; a subclass defines the change."""
 
     records: RecordTable
     label_names: Sequence[str] | None
@@ -31,9 +31,9 @@ class ChangedDataset(ABC):
             self.true_captions = dataset.true_captions
 
     def read(self, index: int) -> Image.Image:
-        """As `ImageDataset.read`, changed."""
+        """Read a picture like `ImageDataset.read`, and change it."""
         return self._change(self._dataset.read(index), self.records[index])
 
     @abstractmethod
     def _change(self, picture: Image.Image, record: ImageRecord) -> Image.Image:
-        """The changed picture, a function of its arguments; raises ImageError."""
+        """Return the changed picture, a function of the arguments only; raises ImageError."""

@@ -38,7 +38,7 @@ MOST_PIXELS = 1 << 22
 
 
 class CorruptedDataset(ChangedDataset):
-    """A data set whose pictures are corrupted: RGB, or grey where a picture has no colour."""
+    """A data set whose pictures are corrupted: RGB, or grey if a picture has no colour."""
 
     def __init__(self, dataset: ImageDataset, corruption: CorruptionConfig) -> None:
         super().__init__(dataset)
@@ -49,7 +49,8 @@ class CorruptedDataset(ChangedDataset):
 
 
 def corrupt(picture: Image.Image, image_id: str, corruption: CorruptionConfig) -> Image.Image:
-    """The corrupted picture, mode RGB, or L of a mode without colour; a function of its arguments.
+    """Return the corrupted picture, mode RGB, or L without colour; a function of its arguments
+    only.
 
     Transparency is laid over white, and a large picture is cut to its middle SIDE x SIDE pixels.
 
@@ -79,7 +80,8 @@ def corrupt(picture: Image.Image, image_id: str, corruption: CorruptionConfig) -
 
 
 def _gaussian_noise(levels_HWC: Levels, scale: float, image_id: str) -> Shares:
-    """The same noise at every strength, up to its scale, on any machine and in any order."""
+    """Add noise that is the same at every strength up to its scale, on any machine, in any
+    order."""
     # The name keeps it apart from the noise that a diffusion model is shown this image in.
     eps = draws.noise(0, f"gaussian-noise\0{image_id}", range(1), levels_HWC.shape)[0]
     noisy: Shares = levels_HWC / 255 + scale * eps.astype(np.float64)
@@ -105,8 +107,8 @@ def _jpeg(levels_HWC: Levels, quality: float, _: str) -> Shares:
 
 
 def _brightness(levels_HWC: Levels, more: float, _: str) -> Shares:
-    """Value (of HSV) is a pixel's largest channel. With hue and saturation kept, the channels stay
-    in proportion, and black becomes grey."""
+    """Raise the value (of HSV), a pixel's largest channel. With hue and saturation kept, the
+    channels stay in proportion, and black becomes grey."""
     shares = levels_HWC / 255
     value = shares.max(axis=-1, keepdims=True)
     brighter = np.minimum(value + more, 1)
@@ -116,7 +118,7 @@ def _brightness(levels_HWC: Levels, more: float, _: str) -> Shares:
 
 
 def _contrast(levels_HWC: Levels, factor: float, _: str) -> Shares:
-    """Towards each channel's mean, which is summed in integers: alike on any machine."""
+    """Move pixels towards each channel's mean, summed in integers: the same on any machine."""
     n_pixels = levels_HWC.shape[0] * levels_HWC.shape[1]
     means = levels_HWC.sum(axis=(0, 1), dtype=np.int64) / (n_pixels * 255)
     flatter: Shares = (levels_HWC / 255 - means) * factor + means

@@ -1,4 +1,4 @@
-"""From the bytes of an image file to a decoded picture."""
+"""Decoding the bytes of an image file to a picture."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def decode(data: bytes, source: str) -> Image.Image:
     """Decode the first frame, all of it.
 
     Raises:
-        ImageError: one line, with `source`, on why the bytes are no whole image.
+        ImageError: one line, with `source`, on why the bytes are not a whole image.
     """
     if not data:
         raise ImageError(f"{source}: the image is empty (0 bytes)")
@@ -75,15 +75,15 @@ def _what_it_is(data: bytes) -> str:
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """How a PNG's pixels are packed, "L;4" for one; "" where nothing says."""
+    """Return how a PNG's pixels are packed, such as "L;4"; "" if unknown."""
     tile = getattr(image, "tile", None)
     return str(tile[0].args) if image.format == "PNG" and tile else ""
 
 
 def _scale_transparency(image: Image.Image, raw_mode: str) -> None:
-    """Bring the transparent colour of a PNG to the levels that its pixels are decoded to.
+    """Scale the transparent colour of a PNG to the levels that its pixels are decoded to.
 
-    Pillow compares it with these as it stands in the file. Colours of 16 bits are decoded to their
+    Pillow compares it with these unscaled. Colours of 16 bits are decoded to their
     upper 8, so those that differ in the lower ones alone are transparent together.
     """
     colour = image.info.get("transparency")

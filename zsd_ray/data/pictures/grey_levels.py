@@ -1,8 +1,8 @@
-"""Grey pictures of more than 8 bits: which of their levels is white.
+"""Grey pictures of more than 8 bits: finding the level of white.
 
-A file of 16 bits says so. One of 32 bits or of floats does not, so the range is the least of the
-customary ones that holds all its levels. A guess that would show next to nothing is none: such a
-picture is refused, and never becomes black or white in silence.
+It is known for 16 bits. For 32 bits or floats it is not, so the range is the least of the customary
+ones that holds all levels. If a picture would show almost nothing in it, the picture is refused,
+and does not silently become black or white.
 Shapes: H, W pixels.
 """
 
@@ -38,7 +38,7 @@ def to_grey(image: Image.Image) -> Image.Image:
     """Scale a deep picture to 8 bits, mode L; its transparent level, if any, becomes white.
 
     Raises:
-        ImageError: a level is not finite, or it is not known which level is white.
+        ImageError: a level is not finite, or the level of white is unknown.
     """
     levels = np.asarray(image)
     _check_finite(levels)
@@ -60,7 +60,7 @@ def to_grey(image: Image.Image) -> Image.Image:
 
 
 def check_finite(image: Image.Image) -> None:
-    """Raise ImageError where a level is infinite or no number."""
+    """Raise ImageError if a level is infinite or NaN."""
     if image.mode == "F":
         _check_finite(np.asarray(image))
 
@@ -71,7 +71,7 @@ def _check_finite(levels: Levels) -> None:
 
 
 def _declared_top(image: Image.Image) -> int | None:
-    """The level that is white by what the file says; None where it says nothing."""
+    """Return the level of white that the file declares; None if it declares none."""
     bits = _tags(image).get(_BITS)
     if bits == (12,):
         return 4095
@@ -98,7 +98,8 @@ def _guessed_top(levels: Levels) -> int:
 
 
 def _shows_something(highest: float, top: int) -> bool:
-    """A picture that is black all over is black in every range."""
+    """Whether a picture has visible content in a range; an all-black one is black in every
+    range."""
     return highest <= 0 or highest * _DARKEST >= top
 
 

@@ -1,4 +1,4 @@
-"""Files that declare more pixels than they hold: Pillow would leave the rest black in silence."""
+"""Files that declare more pixels than they hold: Pillow would silently leave the rest black."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _AT_ONCE = 1 << 20
 
 
 def missing_from_tiff(image: Image.Image) -> str | None:
-    """What is wrong with the strips or tiles of a TIFF that is not loaded yet; None: nothing."""
+    """Return the error in the strips or tiles of a TIFF that is not loaded yet; None: none."""
     if image.format != "TIFF":
         return None
     width, height = image.size
@@ -37,10 +37,10 @@ def missing_from_tiff(image: Image.Image) -> str | None:
 
 
 def missing_from_jpeg(image: Image.Image, data: bytes) -> str | None:
-    """What is wrong with the end of a loaded JPEG; None: nothing.
+    """Return the error at the end of a loaded JPEG; None: none.
 
-    Its decoder makes grey of the zeros that a broken download leaves. In pixel data the mark of
-    the end cannot stand (ITU-T T.81, B.1.1.5), so that it stands behind the first scan's start.
+    Its decoder turns the zeros of a broken download into grey. The end marker cannot occur in pixel
+    data (ITU-T T.81, B.1.1.5), so it must occur after the start of the first scan.
     """
     if image.format not in ("JPEG", "MPO"):
         return None
@@ -57,9 +57,9 @@ def missing_from_jpeg(image: Image.Image, data: bytes) -> str | None:
 
 
 def missing_from_png(image: Image.Image, data: bytes) -> str | None:
-    """What is wrong with the data of a loaded PNG; None: nothing.
+    """Return the error in the data of a loaded PNG; None: none.
 
-    Only where the last row is 0 or rows come interlaced, as counting means to inflate once more.
+    Checked only if the last row is 0 or rows are interlaced, as counting means to inflate again.
     """
     width, height = image.size
     interlaced = data[28:29] == b"\x01"
@@ -85,7 +85,7 @@ def _ends_in_zeros(image: Image.Image) -> bool:
 
 
 def _inflated(data: bytes, enough: int) -> int:
-    """How many bytes the pixel data of a PNG inflate to, counted up to `enough`."""
+    """Return the inflated size of the pixel data of a PNG in bytes, counted up to `enough`."""
     stream, n, place = zlib.decompressobj(), 0, 8
     while place + 8 <= len(data) and n < enough:
         length = int.from_bytes(data[place : place + 4])

@@ -1,7 +1,8 @@
 """Pictures as torchvision reads them, for comparison with programs that use it.
 
 Its `pil_loader` is `Image.open(file).convert("RGB")`: alpha is dropped, a picture that is stored
-turned stays so, and grey of more than 8 bits is cut off at 255. CLIP_benchmark and timm do alike.
+turned stays so, and grey of more than 8 bits is cut off at 255. CLIP_benchmark and timm do the
+same.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ class TorchvisionDataset(ChangedDataset):
 
 
 def as_torchvision(picture: Image.Image) -> Image.Image:
-    """RGB without anything that would change it again.
+    """Convert to RGB, in a form that later conversions leave unchanged.
 
     Raises:
-        ImageError: a level is not finite, which has no reading at all.
+        ImageError: a level is not finite.
     """
     check_finite(picture)
     picture.info.pop("transparency", None)  # changes no pixel of RGB, and Pillow warns of some

@@ -1,4 +1,4 @@
-"""From a decoded picture of any kind to the square, three-channel array that a model takes."""
+"""Converting any decoded picture to the square, three-channel input array of a model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     (`grey_levels`), and all other modes of Pillow are converted as docs/reference/datasets.md says.
 
     Raises:
-        ImageError: it is not known which colours are meant; the message does not say the file.
+        ImageError: the colours are not known; the message does not name the file.
     """
     turn = _TO_UPRIGHT.get(_orientation(image))
     try:
@@ -51,7 +51,7 @@ def _orientation(image: Image.Image) -> Any:
 
 
 def _colours(image: Image.Image) -> Image.Image:
-    """RGB, as stored."""
+    """Return RGB, as stored."""
     if is_deep(image):
         return to_grey(image).convert("RGB")
     if image.mode == "P" and image.palette is None:

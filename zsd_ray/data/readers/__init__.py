@@ -1,1 +1,1 @@
-"""One file a way in which a user's images lie, and what these read."""
+"""Readers of users' images, one per file, and their common parts."""

@@ -1,4 +1,4 @@
-"""The types of Arrow that hold text, bytes and whole numbers, in whatever way they are stored."""
+"""Arrow's types for text, bytes and integers, however they are stored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LISTS = (
 
 
 def plain(kind: pa.DataType) -> pa.DataType:
-    """The type of the values, where a dictionary stands between."""
+    """Return the type of the values, also of a dictionary."""
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 

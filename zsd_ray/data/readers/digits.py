@@ -14,7 +14,8 @@ N_TEST = 500
 
 
 class Digits:
-    """The test split holds 500 images, stratified by class and fixed; the rest is for training."""
+    """The test split holds 500 images, stratified by class and fixed; the others are for
+    training."""
 
     label_names = NAMES
 

@@ -1,4 +1,4 @@
-"""A folder with one subfolder of images a class."""
+"""A folder with one subfolder of images per class."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class FolderDataset:
 
 
 def _check_names(shown: str, names: Sequence[str]) -> None:
-    """Refuse folders that are splits, and two that people read as one name."""
+    """Refuse folders that are splits, and two whose names look the same."""
     if {name.casefold() for name in names} <= _SPLITS:
         raise UserError(
             f"data.path {shown} holds {', '.join(names)}, which are splits and no classes; set "
@@ -101,7 +101,7 @@ def _check_names(shown: str, names: Sequence[str]) -> None:
 
 
 def _say_left_out(shown: str, names: Sequence[str]) -> None:
-    """Warn of pictures that are not read: they would be missing from the figures in silence."""
+    """Warn of pictures that are not read: they would silently be missing from the results."""
     left_out = [name for name in names if "/" in name and _extension(name) in _OTHER_PICTURES]
     if left_out:
         warnings.warn(

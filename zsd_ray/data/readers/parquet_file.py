@@ -1,4 +1,4 @@
-"""A Parquet file that a stranger has made, opened."""
+"""Opening an untrusted Parquet file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _FEW = 1_000_000
 
 
 def open_file(opened: IO[bytes]) -> pq.ParquetFile:
-    """Open a Parquet file whose numbers of rows can be those of a file of its size.
+    """Open a Parquet file, and check that its numbers of rows are possible for its size.
 
     Raises:
-        ValueError: they cannot, or it is a pointer of git-LFS.
-        ArrowException: it is no Parquet, or damaged.
+        ValueError: they are not, or it is a pointer of git-LFS.
+        ArrowException: it is not Parquet, or damaged.
     """
     size = opened.seek(0, io.SEEK_END)
     opened.seek(0)
@@ -34,5 +34,5 @@ def open_file(opened: IO[bytes]) -> pq.ParquetFile:
 
 
 def rows_of_groups(file: pq.ParquetFile) -> list[int]:
-    """How many rows each row group has."""
+    """Return the number of rows of each row group."""
     return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]

@@ -1,4 +1,4 @@
-"""The group column of Parquet files: shares of the images whose accuracy is told apart."""
+"""The group column of Parquet files: groups of images whose accuracies are reported separately."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zsd_ray.records.errors import UserError
 
 
 def read_groups(column: str, opened: IO[bytes]) -> list[str | None]:
-    """The group of each row of one file, by its name; a number is its own name.
+    """Return the name of the group of each row of one file; a number is its own name.
 
     Raises:
         UserError: the column is missing, or neither ints nor strings.

@@ -1,4 +1,4 @@
-"""The image column of Parquet files: encoded images, or where files of images lie."""
+"""The image column of Parquet files: encoded images, or paths of image files."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from zsd_ray.storage.inside import is_inside
 
 @dataclass(frozen=True)
 class RowGroup:
-    """The image cells of one row group: bytes, and paths where the column has some."""
+    """The image cells of one row group: bytes, and paths if the column has any."""
 
     encoded: pa.ChunkedArray
     paths: pa.ChunkedArray | None
 
     def cell(self, row: int) -> tuple[bytes | None, str | None]:
-        """Raises IndexError where the group has fewer rows than its file says."""
+        """Return a cell; raises IndexError if the group has fewer rows than its file declares."""
         path = None if self.paths is None else self.paths[row].as_py()
         return self.encoded[row].as_py(), path
 
@@ -32,16 +32,16 @@ class RowGroup:
 class ImageColumn:
     """A column of binary or struct<bytes, path>, as Hugging Face's `datasets` writes.
 
-    Where bytes are null, the path says where the image lies: below the folder of the Parquet file,
-    or, of a local one, an absolute path. What leads elsewhere, or to another store, is not
-    followed: whoever wrote the file need not be who reads it.
+    If bytes are null, the path locates the image: below the folder of the Parquet file or, for a
+        local one, an absolute path. Other paths, or those to another store, are not followed: the
+        file may be untrusted.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def check(self, schema: pa.Schema, file: str) -> None:
-        """Raise UserError where there is no such column, or it holds no images."""
+        """Raise UserError if there is no such column, or it holds no images."""
         if self.name not in schema.names:
             raise UserError(
                 f"data.image_column {self.name!r} is no column of {file}; it has: "
@@ -57,7 +57,7 @@ class ImageColumn:
             )
 
     def first_path(self, file: pq.ParquetFile) -> tuple[int, str | None]:
-        """How many rows are in row groups of nothing but paths, and the first such path."""
+        """Return the number of rows in row groups with only paths, and the first such path."""
         if not _has_paths(file.schema_arrow.field(self.name).type):
             return 0, None
         n_rows, first = 0, None
@@ -73,7 +73,8 @@ class ImageColumn:
         return (n_rows, first) if first is not None else (0, None)
 
     def _is_without_bytes(self, group: pq.RowGroupMetaData) -> bool:
-        """By the statistics that writers keep; where there are none, each image will tell."""
+        """Whether a row group has only paths, by its statistics; without them, images are checked
+        when read."""
         for number in range(group.num_columns):
             column = group.column(number)
             if column.path_in_schema == f"{self.name}.bytes":
@@ -82,7 +83,7 @@ class ImageColumn:
         return False
 
     def read(self, opened: IO[bytes], number: int) -> RowGroup:
-        """One row group, and nothing but this column."""
+        """Read only this column of one row group."""
         with open_file(opened) as file:
             kind = file.schema_arrow.field(self.name).type
             if not pa.types.is_struct(kind):
@@ -96,7 +97,8 @@ class ImageColumn:
 
 
 def place_of(path: str, location: Location, file_path: str) -> str:
-    """Where a path in the Parquet file at `file_path` leads; raises ImageError if not below it."""
+    """Return the location of a path in the Parquet file at `file_path`; raises ImageError if not
+    below it."""
     if is_inside(path):
         return posixpath.join(posixpath.dirname(file_path), path)
     if path.startswith("/") and "\0" not in path and location.is_local:

@@ -23,7 +23,7 @@ class LabelColumn:
         self._class_label: list[str] | None = None
 
     def read(self, file: pq.ParquetFile, name: str) -> None:
-        """Add one file, and read nothing of it but this column; adds nothing where that fails.
+        """Add one file, reading only this column; adds nothing if that fails.
 
         Raises:
             UserError: the column is missing, of another type than the files before, or neither
@@ -66,7 +66,7 @@ class LabelColumn:
         self._class_label = names or self._class_label
 
     def number(self, n_images: int, shown: str) -> tuple[list[int | None], Sequence[str] | None]:
-        """Return each image's label and the labels' names; None where they are bare numbers.
+        """Return each image's label and the labels' names; None if they are bare numbers.
 
         Raises:
             UserError: a number has no name in the schema.
@@ -90,7 +90,7 @@ class LabelColumn:
 
 
 def _class_label(schema: pa.Schema, column: str) -> list[str] | None:
-    """The names that Hugging Face's `datasets` writes beside a ClassLabel column."""
+    """Return the names that Hugging Face's `datasets` stores with a ClassLabel column."""
     written = (schema.metadata or {}).get(b"huggingface")
     if written is None:
         return None

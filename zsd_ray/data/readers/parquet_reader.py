@@ -1,4 +1,4 @@
-"""Parquet files with a column of encoded images, as data sets on the Hugging Face hub have."""
+"""Parquet files with a column of encoded images, as in data sets on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ T = TypeVar("T")
 class ParquetDataset:
     """One Parquet file, a folder of them, a pattern or a range; local or at any fsspec URL.
 
-    `image_column` is binary or struct<bytes, path>, of which paths are followed as ImageColumn
-    says; `label_column` holds ints or strings, or is None for images without labels. A null or
-    negative label is no label. An image's id is FILE:ROW. Listing reads no images; reading one
+    `image_column` is binary or struct<bytes, path>, whose paths are followed as described in
+    ImageColumn; `label_column` holds ints or strings, or is None for images without labels. A null
+    or negative label is no label. An image's id is FILE:ROW. Listing reads no images; reading one
     reads its row group, of which two are kept.
 
     Args:
-        files: which of those at `path` are read; None: all.
+        files: those at `path` to read; None: all.
 
     Raises:
-        UserError: nothing there, not Parquet, a column that is missing or of the wrong type; or
-            paths instead of images, and the first of them leads nowhere.
+        UserError: nothing found, not Parquet, a column that is missing or of the wrong type; or
+            paths instead of images, the first of which is not found.
     """
 
     records: RecordTable
@@ -102,7 +102,7 @@ class ParquetDataset:
         self._kept: OrderedDict[int, RowGroup] = OrderedDict()
 
     def _check_first(self, path: str, file_path: str) -> None:
-        """Raise UserError where the first of nothing but paths leads nowhere."""
+        """Raise UserError if there are only paths and the first is not found."""
         try:
             there = self._location.size(place_of(path, self._location, file_path)) is not None
         except ImageError:
@@ -116,7 +116,7 @@ class ParquetDataset:
             )
 
     def column(self, parse: Callable[[IO[bytes]], list[T]], what: str) -> list[T]:
-        """What `parse` makes of each file, one value a row, in order of the records.
+        """Return the results of `parse` on each file, one value per row, in order of the records.
 
         Raises:
             UserError: as `parse` does, or the files have other rows than before.
@@ -146,7 +146,8 @@ class ParquetDataset:
         return decode(data, record.source)
 
     def _row_group(self, group: int) -> RowGroup:
-        """The images of one row group. Threads wait for each other: none reads twice."""
+        """Return the images of one row group. Threads wait for each other, so that none reads
+        twice."""
         with self._lock:
             if group not in self._kept:
                 file_path, number = self._groups[group]
@@ -164,7 +165,7 @@ def _look_into(
     """Check a file and add its labels.
 
     Returns:
-        The rows of each of its row groups; how many are nothing but paths; the first of those.
+        The rows of each of its row groups; the number of those with only paths; the first path.
     """
     with open_file(opened) as file:
         images.check(file.schema_arrow, name)

@@ -1,4 +1,4 @@
-"""A file that is read piece by piece, wherever it lies."""
+"""A local or remote file that is read in byte ranges."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class _Ranges(io.RawIOBase):
 
 
 def open_ranges(location: Location, path: str) -> io.BufferedReader:
-    """Open the file at a full path for reading here and there.
+    """Open the file at a full path for random access.
 
-    Each read is a request of its own for a byte range, patient as all are, so nothing is read that
-    is not needed, and no connection is held.
+    Each read is a separate request for a byte range, with retries, so only the needed bytes are
+    read, and no connection is held.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is no file.
     """
     return io.BufferedReader(_Ranges(location, path), _BLOCK)

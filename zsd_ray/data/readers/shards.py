@@ -1,4 +1,4 @@
-"""The files of a data set that is cut into pieces: one file, a folder, a pattern, or a range."""
+"""The files of a sharded data set: one file, a folder, a pattern, or a range."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _SPLITS = ("train", "test", "validation", "valid", "val", "extra", "unlabeled", 
 
 
 class Shard(NamedTuple):
-    """path: in full; name: relative to the folder, or to that of the pattern."""
+    """path: the full path; name: relative to the folder, or to that of the pattern."""
 
     path: str
     name: str
 
 
 def find_shards(location: Location, suffixes: Sequence[str]) -> list[Shard]:
-    """The files with these suffixes at a location, in order of their names.
+    """Return the files with these suffixes at a location, in order of their names.
 
     One file, its folder, a pattern in its folder, and a range such as part-{000..063}.tar give it
-    the same name. Only a folder is searched for suffixes; a warning says where it holds several
+    the same name. Only a folder is searched for suffixes, with a warning if it holds several
     splits.
 
     Raises:
-        UserError: there is nothing; or, in a folder, nothing with these suffixes.
+        UserError: there is no file or, in a folder, none with these suffixes.
     """
     kind = location.kind()
     if kind == "directory":
@@ -57,14 +57,14 @@ def find_shards(location: Location, suffixes: Sequence[str]) -> list[Shard]:
 
 
 def find_split(location: Location, suffixes: Sequence[str], words: Sequence[str]) -> list[Shard]:
-    """Those files of a folder whose names say the split, or all where no name says any.
+    """Return those files of a folder whose names contain the split, or all if no name contains any.
 
     Args:
-        words: what names may call the split; the first that one does counts.
+        words: names of the split; the first that occurs counts.
 
     Returns:
-        Those not more than two folders below: deeper ones are somebody else's. One file, a pattern
-        and a range are taken as they are. None where there are none.
+        Files up to two folders below: deeper ones are taken to be unrelated. One file, a pattern
+            and a range are not filtered. None if there are none.
     """
     if location.kind() != "directory":
         named = location.root.lower().endswith(tuple(suffixes))
@@ -78,7 +78,7 @@ def find_split(location: Location, suffixes: Sequence[str], words: Sequence[str]
 
 
 def _say_splits(location: Location, found: Sequence[Shard]) -> None:
-    """Warn where the names of a folder's files say that they are of several splits."""
+    """Warn if the names of a folder's files contain several splits."""
     said = sorted(set().union(*(splits_in(shard.name) for shard in found)))
     if len(said) > 1:
         warnings.warn(
@@ -96,7 +96,8 @@ def _below(location: Location, suffixes: Sequence[str]) -> list[Shard]:
 
 
 def _several(location: Location) -> tuple[list[str], str]:
-    """What a pattern or a range names, and the text before its first sign."""
+    """Return the files that a pattern or a range names, and the text before its first special
+    character."""
     found = _RANGE.search(location.root)
     if found:
         return sorted(_expanded(location.root)), location.root[: found.start()]
@@ -107,7 +108,7 @@ def _several(location: Location) -> tuple[list[str], str]:
 
 
 def _expanded(text: str) -> Iterator[str]:
-    """Every text that the ranges {first..last} stand for, as a shell would write them."""
+    """Return every text that the ranges {first..last} stand for, as a shell expands them."""
     parts = _RANGE.split(text)
     literals, firsts, lasts = parts[::3], parts[1::3], parts[2::3]
     ranges = [range(int(a), int(b) + 1) for a, b in zip(firsts, lasts, strict=True)]
@@ -127,5 +128,5 @@ def _expanded(text: str) -> Iterator[str]:
 
 
 def splits_in(name: str) -> set[str]:
-    """The words for splits that a name holds."""
+    """Return the words for splits in a name."""
     return set(re.split(r"[/._-]", name.lower())) & set(_SPLITS)

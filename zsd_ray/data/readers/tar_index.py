@@ -1,4 +1,4 @@
-"""What a tar of samples holds and where, found by reading its headers and no images.
+"""An index of a tar of samples, from its headers, without reading images.
 
 A sample is all files of one key: the path up to the first dot of its last part (Aizman et al.,
 High Performance I/O For Large Scale Deep Learning, 2019, section V: the WebDataset format).
@@ -32,7 +32,7 @@ _COMPRESSED = {
 
 
 class Place(NamedTuple):
-    """extension: of its file; its bytes are `start` to before `end` of the tar."""
+    """extension: that of the file, whose bytes are `start` to before `end` of the tar."""
 
     extension: str
     start: int
@@ -41,10 +41,10 @@ class Place(NamedTuple):
 
 @dataclass
 class Sample:
-    """One key's files.
+    """The files of one key.
 
-    number: what its .cls says.
-    named: whether its .json has the key that was asked for, with `value`.
+    number: the number in its .cls.
+    named: whether its .json has the requested key, with `value`.
     """
 
     key: str
@@ -59,15 +59,15 @@ class Sample:
 
 
 def index_tar(location: Location, path: str, label_key: str | None) -> list[Sample]:
-    """The samples of one tar, in the order in which they begin.
+    """Return the samples of one tar, in the order in which they begin.
 
     Args:
-        label_key: of each .json; None: no labels are read, of .cls neither.
+        label_key: of each .json; None: no labels are read, not even from .cls.
 
     Raises:
-        ValueError: it is compressed, damaged, or holds a sample without one image.
-        tarfile.TarError: it is no tar.
-        UserError: a .json is none.
+        ValueError: it is compressed, damaged, or has a sample without exactly one image.
+        tarfile.TarError: it is not a tar.
+        UserError: a .json is invalid.
     """
     shown = location.show(path)
     with open_ranges(location, path) as opened:
@@ -95,7 +95,8 @@ def index_tar(location: Location, path: str, label_key: str | None) -> list[Samp
 
 
 def _files(members: Iterable[tarfile.TarInfo]) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
-    """The key and extension of each file; hidden files and notes on the whole tar are left out."""
+    """Return the key and extension of a file; hidden files and metadata of the whole tar are left
+    out."""
     seen = set()
     for member in members:
         if "\0" in member.name or not is_utf8(member.name):

@@ -1,4 +1,4 @@
-"""The members of a tar that a stranger has made: found by its headers, each checked."""
+"""The members of an untrusted tar, found by its headers and checked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_ZEROS = 16 * _PIECE  # between two archives; tar itself fills up to 10,240
 
 
 class _Headers:
-    """A file that hands out headers alone, and so none whose size is a lie."""
+    """A file that returns only headers, and so none with a false size."""
 
     def __init__(self, opened: IO[bytes]) -> None:
         self._opened = opened
@@ -32,13 +32,13 @@ class _Headers:
 
 
 def read_members(opened: IO[bytes], size: int) -> Iterator[tarfile.TarInfo]:
-    """Every member of a tar of `size` bytes, or of several that were put one after the other.
+    """Yield every member of a tar of `size` bytes, or of several concatenated ones.
 
     tarfile alone stops at the first archive's end, and at the first header that it cannot read.
 
     Raises:
-        ValueError: it has been cut, is damaged, or goes on with something else.
-        tarfile.TarError: it is no tar.
+        ValueError: it is truncated, damaged, or followed by other data.
+        tarfile.TarError: it is not a tar.
     """
     start: int | None = 0
     while start is not None:
@@ -57,7 +57,7 @@ def read_members(opened: IO[bytes], size: int) -> Iterator[tarfile.TarInfo]:
 
 
 def _next_start(opened: IO[bytes], end: int) -> int | None:
-    """Where the next archive begins behind one whose end is due; None where nothing follows."""
+    """Return the start of the archive that follows one whose end is due; None if none follows."""
     opened.seek(end)
     block = opened.read(BLOCK)
     if len(block) < BLOCK or any(block):

@@ -31,20 +31,21 @@ Label = int | str | None
 class WebDataset:
     """One .tar, a folder of them, a pattern or a range; local or at any fsspec URL.
 
-    `label_column` is a key of each sample's .json. Where no sample has the key "label", which is
-    the default, labels are the numbers in .cls; None: images without labels. A null or negative
-    label is no label. Numbers have the names in classnames.txt, one a line, beside the tars or in
-    the folder above. An image's id is TAR:KEY. Listing reads headers and labels; reading an image
-    reads its bytes alone.
+    `label_column` is a key of each sample's .json. If no sample has the key "label", the default,
+    labels are the numbers in .cls; None: images without labels. A null or negative label is no
+    label. Numbers have the names in classnames.txt, one per line, beside the tars or in the folder
+    above. An image's id is TAR:KEY. Listing reads headers and labels; reading an image reads only
+    its bytes.
 
     Args:
-        tars: which of those at `path` are read; None: all.
+        tars: those at `path` to read; None: all.
 
     Attributes:
-        has_listed_names: whether `label_names` is classnames.txt, and not what labels there were.
+        has_listed_names: whether `label_names` is from classnames.txt, and not from the labels
+            found.
 
     Raises:
-        UserError: nothing there; a tar that is compressed, damaged or holds samples without an
+        UserError: nothing found; a tar that is compressed, damaged or holds samples without an
             image; a sample without a label.
     """
 
@@ -135,7 +136,8 @@ def _labels(samples: Sequence[tuple[Shard, Sample]], column: str | None, shown: 
 def _numbered(
     labels: Sequence[Label], class_names: Callable[[], list[str] | None], shown: str
 ) -> tuple[list[int | None], Sequence[str] | None]:
-    """Each image's label as a number, and the labels' names; None where they are bare numbers."""
+    """Return each image's label as a number, and the labels' names; None if they are bare
+    numbers."""
     texts = number_labels(label for label in labels if isinstance(label, str))
     numbers = [label for label in labels if isinstance(label, int)]
     if texts and numbers:

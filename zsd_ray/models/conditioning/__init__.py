@@ -1,1 +1,1 @@
-"""Prompts and labels as networks take them."""
+"""Prompts and labels in the form that networks take."""

@@ -24,7 +24,7 @@ _SLOT = "{}"
 class ClipPromptEncoder:
     """A `PromptEncoder` over a CLIPTextModel, in float32, and its CLIPTokenizer.
 
-    Shapes: B and N prompts, K names, L tokens that the encoder reads, D numbers a token.
+    Shapes: B and N prompts, K names, L tokens that the encoder reads, D numbers per token.
     """
 
     def __init__(self, folder: Path, config: ModelConfig, device: torch.device) -> None:
@@ -47,8 +47,8 @@ class ClipPromptEncoder:
         return {"hidden": torch.cat(parts)}
 
     def places(self, prompt: str, spans: Sequence[tuple[int, int]]) -> list[list[int]] | None:
-        """The token that begins a prompt is number 0. A token that is partly in a span, as
-        punctuation may be that the prompt goes on with, is."""
+        """Token 0 is the start of the prompt. A token that is only partly in a span (it may include
+        the punctuation that follows) counts as in it."""
         tokens = self._tokenizer(prompt, return_offsets_mapping=True, verbose=False)
         if len(tokens.input_ids) > self._length:
             return None
@@ -63,15 +63,15 @@ class ClipPromptEncoder:
 
     @torch.no_grad()
     def name_embeddings(self, names: Sequence[str]) -> torch.Tensor:
-        """The input embeddings of each name's tokens, averaged, (K, D) float32."""
+        """Return the mean input embedding of each name's tokens, (K, D) float32."""
         weight = self._encoder.get_input_embeddings().weight
         means = [weight[self._tokens(name)].mean(dim=0) for name in names]
         return torch.stack(means).to(self.device)
 
     @torch.no_grad()
     def name_outputs(self, names: Sequence[str]) -> torch.Tensor:
-        """Last hidden states of each name's tokens, averaged, (K, D) float32; of what is read of a
-        longer one."""
+        """Return the mean last hidden state of each name's tokens, (K, D) float32; a name that is
+        too long is cut."""
         hidden = self.encode(names)["hidden"]
         lengths = [min(len(self._tokens(name)), self._length - 2) for name in names]
         return torch.stack(
@@ -80,11 +80,12 @@ class ClipPromptEncoder:
 
     @torch.no_grad()
     def learned_outputs(self, embedding_BD: torch.Tensor) -> torch.Tensor:
-        """Last hidden states of tokens that follow the beginning of a prompt, (B, D) float32."""
+        """Return the last hidden states of tokens that follow the start of a prompt, (B, D)
+        float32."""
         return self.encode_learned(_SLOT, embedding_BD)["hidden"][:, 1]
 
     def encode_learned(self, template: str, embedding_BD: torch.Tensor) -> dict[str, torch.Tensor]:
-        """`hidden` of B copies of a template, (B, L, D), whose `{}` is a token of its own.
+        """Return `hidden`, (B, L, D), of B copies of a template whose `{}` is one given token each.
 
         Raises:
             UserError: the template is longer than the encoder reads.

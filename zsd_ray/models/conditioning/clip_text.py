@@ -27,7 +27,7 @@ def clip_outputs(
     prompts: Sequence[str],
     device: torch.device,
 ) -> Iterator[Any]:
-    """What the encoder of class `kind` says of prompts cut or padded to its length, in float32.
+    """Run the encoder of class `kind` on prompts cut or padded to its length, in float32.
 
     Yields:
         transformers' output for some prompts at a time, with the hidden states of every layer.

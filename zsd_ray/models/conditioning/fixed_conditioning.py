@@ -1,4 +1,4 @@
-"""What a denoiser is told of classes when it is not asked about one: the same for all images."""
+"""Fixed conditioning (a text, a label or none), for uses that do not iterate over classes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from zsd_ray.records.errors import UserError
 
 
 def check_told(model: ResolvedModel, prompt: str) -> None:
-    """Check that a model can be told `prompt`: a text, a label of its own, or "" for nothing.
+    """Check that a model can be conditioned on `prompt`: a text, one of its labels, or "" for
+    nothing.
 
     Raises:
         UserError: it cannot.
@@ -27,7 +28,7 @@ def check_told(model: ResolvedModel, prompt: str) -> None:
 
 
 def told(model: ResolvedModel, prompt: str) -> Conditioning:
-    """One row of what `encode_prompts` gives; empty for a model that takes nothing."""
+    """Return one row of `encode_prompts`; empty for an unconditional model."""
     return {} if _takes_nothing(model) else model.encode_prompts([prompt])
 
 

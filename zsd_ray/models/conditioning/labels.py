@@ -1,4 +1,4 @@
-"""Class-conditional models: which of the model's own labels each class name means."""
+"""Class-conditional models: mapping class names to the model's own labels."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from zsd_ray.records.errors import UserError, some
 
 
 def label_numbers(folder: Path, config: ModelConfig, names: Sequence[str]) -> NDArray[np.int64]:
-    """The label of each name for the model in a pipeline folder, (N,) int64.
+    """Return the label of each name for the model in a pipeline folder, (N,) int64.
 
-    What the labels are called is said by `model.labels`, else by model_index.json's `id2label`.
+    The names of the labels are those of `model.labels`, else of model_index.json's `id2label`.
 
     Raises:
         UserError: the model has no such labels.
@@ -34,14 +34,14 @@ def label_numbers(folder: Path, config: ModelConfig, names: Sequence[str]) -> ND
 
 
 def match(texts: Mapping[int, str], n_labels: int, names: Sequence[str]) -> NDArray[np.int64]:
-    """The label of each name, (N,) int64.
+    """Return the label of each name, (N,) int64.
 
     A name is a label's whole text ("tench, Tinca tinca"), one of its synonyms ("Tinca tinca"),
     with or without its capitals, or its number. ImageNet calls a dog Cardigan and a garment
     cardigan, and has a maillot beside a "maillot, tank suit", so the more exact match is meant.
 
     Args:
-        texts: what labels are called; those that have no text are known by their number.
+        texts: the names of the labels; a label without a text is known by its number.
 
     Raises:
         UserError: a name means no label or several, or two names mean the same.
@@ -77,7 +77,7 @@ def _meant(name: str, tables: Sequence[Table], n_labels: int) -> set[int]:
 
 
 def _tables(texts: Mapping[int, str]) -> tuple[Table, Table, Table, Table]:
-    """Labels by whole text and by synonym, then by either in small letters."""
+    """Return labels by whole text and by synonym, then by either in lower case."""
     whole, whole_small, synonym, synonym_small = (defaultdict(set) for _ in range(4))
     for number, text in texts.items():
         whole[text.strip()].add(number)
@@ -89,7 +89,8 @@ def _tables(texts: Mapping[int, str]) -> tuple[Table, Table, Table, Table]:
 
 
 def label_count(folder: Path, config: ModelConfig) -> int:
-    """How many labels the network knows; DiT's null label is one more than it says."""
+    """Return the number of labels of the network; DiT has a null label beyond its configured
+    number."""
     transformer, unet = (_network(folder / part) for part in ("transformer", "unet"))
     if transformer.get("num_embeds_ada_norm"):
         return int(transformer["num_embeds_ada_norm"])
@@ -111,7 +112,7 @@ def label_count(folder: Path, config: ModelConfig) -> int:
 
 
 def null_label(folder: Path, config: ModelConfig) -> int | None:
-    """The label that stands for no class (Ho & Salimans 2022); None: the model has none.
+    """Return the label that stands for no class (Ho & Salimans 2022); None: the model has none.
 
     DiT has one more than its classes. So has a U-Net whose pipeline names all its labels but the
     last, as `zsd-ray train` writes it after a training with label_dropout.
@@ -124,7 +125,7 @@ def null_label(folder: Path, config: ModelConfig) -> int | None:
 
 
 def labels_or_null(folder: Path, config: ModelConfig, names: Sequence[str]) -> NDArray[np.int64]:
-    """As `label_numbers`; the empty name is the null label, which the model must have."""
+    """Like `label_numbers`, but the empty name is the null label, which the model must have."""
     numbers = np.empty(len(names), dtype=np.int64)
     told = np.array([name != "" for name in names], dtype=bool)
     numbers[told] = label_numbers(folder, config, [name for name in names if name])
@@ -136,7 +137,7 @@ def labels_or_null(folder: Path, config: ModelConfig, names: Sequence[str]) -> N
 
 
 def is_unconditional(folder: Path) -> bool:
-    """Whether the network of a pipeline folder is told nothing but the time."""
+    """Whether the network of a pipeline folder is conditioned on nothing but the time."""
     unet = _network(folder / "unet")
     return unet.get("_class_name") == "UNet2DModel" and not (
         unet.get("class_embed_type") or unet.get("num_class_embeds")
@@ -144,8 +145,8 @@ def is_unconditional(folder: Path) -> bool:
 
 
 def label_names(folder: Path, config: ModelConfig) -> list[str]:
-    """A name for each class of the model, in order of its labels: its own, or its number where that
-    is not one label's alone."""
+    """Return a name for each class of the model, in label order: its own, or its number if the name
+    is not unique."""
     n_labels = label_count(folder, config)
     named = _named_by_the_pipeline(folder, n_labels)
     n_classes = n_labels - (null_label(folder, config) == n_labels - 1)

@@ -34,7 +34,7 @@ def encode_tokens(
     length: int,
     device: torch.device,
 ) -> NDArray[Any]:
-    """Last hidden states (N, length, D) of prompts cut or padded to `length` tokens.
+    """Return the last hidden states (N, length, D) of prompts cut or padded to `length` tokens.
 
     Padding is encoded as any token: Stable Diffusion 3 and FLUX.1 use T5 without a mask. T5-XXL
     has 4.7 billion parameters: beside a half-precision network it runs in bfloat16, because its
@@ -51,7 +51,7 @@ def encode_masked_tokens(
     length: int,
     device: torch.device,
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """As `encode_tokens`, of `text_encoder` in a pipeline folder, with no token seeing padding.
+    """Like `encode_tokens`, but with padding masked, for `text_encoder` in a pipeline folder.
 
     Prompts are lowered and stripped, as PixArt and DeepFloyd IF do. (Their further cleaning, of
     links and markup, is for captions from the web, and needs packages of its own.)

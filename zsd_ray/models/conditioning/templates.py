@@ -1,4 +1,4 @@
-"""Prompt templates, and names of classes, that open_clip keeps."""
+"""The prompt templates and class names of open_clip."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ _SLOT = "{}"
 
 
 def openai_imagenet() -> list[str]:
-    """The 80 templates of OpenAI's evaluation of CLIP on ImageNet (Radford et al. 2021)."""
+    """Return the 80 templates of OpenAI's evaluation of CLIP on ImageNet (Radford et al. 2021)."""
     return [template(_SLOT) for template in _open_clip().OPENAI_IMAGENET_TEMPLATES]
 
 
 def imagenet_names() -> list[str]:
-    """CLIP's names of ImageNet's 1,000 classes, in the order of their label numbers."""
+    """Return CLIP's names of ImageNet's 1,000 classes, in the order of their label numbers."""
     return list(_open_clip().IMAGENET_CLASSNAMES)
 
 

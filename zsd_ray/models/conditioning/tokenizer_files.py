@@ -1,7 +1,7 @@
-"""Tokenizers of pipeline folders, looked at before anything loads them: are they there, and whole.
+"""Checks that the tokenizers of pipeline folders are present and whole, before they are loaded.
 
 transformers makes a tokenizer of three tokens where the vocabulary is missing, and a cut list of
-merges splits words otherwise: both score, and wrongly. No model library here.
+merges splits words differently: both give scores, but wrong ones. No model library here.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def check_t5(folder: Path, n_embeddings: int | None) -> None:
 
 
 def _check_options(folder: Path) -> None:
-    """Check the settings of a tokenizer; without them its padding and length are others."""
+    """Check the settings of a tokenizer; without them it pads and cuts differently."""
     for name in _OPTIONS:
         path = folder / name
         if not path.exists() and name != SETTINGS:
@@ -106,7 +106,7 @@ def _model(path: Path) -> dict[str, Any]:
 
 
 def _numbered(vocabulary: Any, n_embeddings: int | None, path: Path) -> Mapping[str, int]:
-    """The number of each token of a vocabulary, checked."""
+    """Return the number of each token of a vocabulary, checked."""
     if not isinstance(vocabulary, dict) or not vocabulary:
         raise UserError(f"{path} holds no vocabulary: tokens with their numbers are expected")
     numbers = list(vocabulary.values())
@@ -147,13 +147,13 @@ def _check_merges(
 
 
 def _is_single(token: str) -> bool:
-    """Whether a token is one letter, or of no text: `<|endoftext|>`."""
+    """Whether a token is one letter, or stands for no text: `<|endoftext|>`."""
     special = token.startswith("<") and token.endswith(">")
     return len(token.removesuffix(_END_OF_WORD)) <= 1 or special
 
 
 def _pairs(merges: Any, path: Path) -> list[tuple[str, ...]]:
-    """Merges of tokenizer.json: pairs, or, as older versions wrote them, texts with a space."""
+    """Return the merges of tokenizer.json: pairs or, in older versions, texts with a space."""
     if not isinstance(merges, list):
         raise UserError(f"{path}: model.merges must be a list; take another copy of the model")
     pairs = [tuple(pair.split(" ") if isinstance(pair, str) else pair or ()) for pair in merges]
@@ -161,7 +161,7 @@ def _pairs(merges: Any, path: Path) -> list[tuple[str, ...]]:
 
 
 def _lines(path: Path) -> list[tuple[str, ...]]:
-    """Merges of merges.txt, one a line behind a first line with a version."""
+    """Return the merges of merges.txt, one per line after a first line with a version."""
     check_file(path)
     try:
         lines = path.read_text(encoding="utf-8").split("\n")

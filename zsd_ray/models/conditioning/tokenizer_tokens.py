@@ -1,8 +1,8 @@
-"""The tokens of a tokenizer beside its vocabulary: ends, padding, and those that were added.
+"""The tokens of a tokenizer outside its vocabulary: ends, padding, and added tokens.
 
 transformers gives a token that the vocabulary lacks the next number, whatever number a file names.
-Beyond the text encoder's embeddings that ends in an index error, once prompts are encoded. No
-model library here.
+A number beyond the text encoder's embeddings is an index error when prompts are encoded. No model
+library here.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def check_tokens(
         defaults: `OF_CLIP` or `OF_T5`.
 
     Raises:
-        UserError: it does not know one, or a file names something else in the place of tokens.
+        UserError: it does not know one, or a file has other values in the place of tokens.
     """
     settings = _settings(folder)
     added = list(_added(folder, settings))
@@ -79,7 +79,7 @@ def special_token(folder: Path, key: str, defaults: Mapping[str, str]) -> str | 
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    """What a tokenizer is made with: settings with `added_tokens_decoder` stand alone."""
+    """Return the settings of a tokenizer; those with `added_tokens_decoder` stand alone."""
     settings = read_object(folder / SETTINGS)
     if _DECODER not in settings and (folder / SPECIAL).exists():
         settings |= read_object(folder / SPECIAL)
@@ -87,7 +87,7 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 
 def _added(folder: Path, settings: Mapping[str, Any]) -> Iterator[tuple[Path, str, Any]]:
-    """The file, text and number of each token that a file adds."""
+    """Yield the file, text and number of each token that a file adds."""
     path = folder / SETTINGS
     if _DECODER in settings:
         decoder = settings[_DECODER]
@@ -110,7 +110,7 @@ def _added(folder: Path, settings: Mapping[str, Any]) -> Iterator[tuple[Path, st
 
 
 def _listed(folder: Path, settings: Mapping[str, Any]) -> Iterator[str]:
-    """The texts of further special tokens."""
+    """Return the texts of additional special tokens."""
     for key in _LISTS:
         tokens = settings.get(key) or []
         if not isinstance(tokens, list | dict):
@@ -120,7 +120,7 @@ def _listed(folder: Path, settings: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _text(token: Any, path: Path, key: str) -> str:
-    """The text of a token, which may come with how it is found in prompts."""
+    """Return the text of a token, which may be an object with matching options."""
     text = token.get("content") if isinstance(token, dict) else token
     if not isinstance(text, str):
         raise _refusal(path, key, token, "the text of a token")

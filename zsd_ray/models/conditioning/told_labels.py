@@ -1,4 +1,4 @@
-"""Adapters of models in pipeline folders that are told labels of their own."""
+"""Adapters of models in pipeline folders that are conditioned on labels."""
 
 from __future__ import annotations
 
@@ -19,5 +19,6 @@ class ToldLabels(Adapter):
     def encode_prompts(
         self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
     ) -> Conditioning:
-        """`labels`: the label of each name, (N,) int64; the empty name is the null label's."""
+        """Return `labels`: the label of each name, (N,) int64; the empty name means the null
+        label."""
         return {"labels": labels_or_null(folder, config, prompts)}

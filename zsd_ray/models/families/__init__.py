@@ -1,1 +1,1 @@
-"""One file a model family: its adapter."""
+"""The adapters of the model families, one per file."""

@@ -57,7 +57,7 @@ class Clip:
         return self._preprocess(image)
 
     def classes(self, conditioning: Mapping[str, torch.Tensor], n_templates: int) -> torch.Tensor:
-        """Class embeddings, (K, D) float32."""
+        """Return the class embeddings, (K, D) float32."""
         text = conditioning["text"].float()
         mean = text.reshape(-1, n_templates, text.shape[-1]).mean(dim=1)
         return torch.nn.functional.normalize(mean, dim=-1)
@@ -82,7 +82,7 @@ class ClipAdapter(Adapter):
     def encode_prompts(
         self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
     ) -> Conditioning:
-        """`text`: normalised embeddings of the prompts, (N, D)."""
+        """Return `text`: normalised embeddings of the prompts, (N, D)."""
         tokenizer = _tokenizer(folder, config)
         network = _network(folder, config)
         del network.visual
@@ -99,7 +99,7 @@ class ClipAdapter(Adapter):
 def _check_texts(
     rows: torch.Tensor, prompts: Sequence[str], n_dims: int, config: ModelConfig
 ) -> None:
-    """Refuse embeddings that could not tell prompts apart: the text tower is not what it says."""
+    """Refuse embeddings that do not distinguish prompts: the text tower's weights are wrong."""
     what = None
     if tuple(rows.shape) != (len(prompts), n_dims):
         what = f"embeddings of {' x '.join(map(str, rows.shape))} for {len(prompts)} prompts"
@@ -118,7 +118,8 @@ def _check_texts(
 def load_image_tower(
     folder: Path, config: ModelConfig, device: torch.device
 ) -> tuple[Any, tuple[int, int], Sequence[float], Sequence[float]]:
-    """The image tower in float32, the size that it takes, and its input's mean and deviation."""
+    """Return the image tower in float32, its input size, and the mean and deviation of its
+    input."""
     model = _network(folder, config)
     wanted = model.visual.preprocess_cfg
     size = wanted["size"]
@@ -152,7 +153,7 @@ _SCALES = ("logit_scale", "logit_bias")
 
 
 def _tokenizer(folder: Path, config: ModelConfig) -> Any:
-    """What reads prompts; a folder's runs no code that comes with it, and fetches nothing."""
+    """Return the tokenizer; one from a folder runs no code of its own and fetches nothing."""
     options: dict[str, Any] = {}
     if folder.is_dir() and reads_text_by_transformers(folder):
         options = {"trust_remote_code": False, "local_files_only": True}
@@ -165,7 +166,7 @@ def _name(folder: Path, config: ModelConfig) -> str:
 
 
 def _image_tower(network: Any) -> Any:
-    """The network without its other towers, which `encode_image` does not run."""
+    """Return the network without its other towers, which `encode_image` does not run."""
     for name, _ in list(network.named_children()):
         if name != "visual":
             delattr(network, name)

@@ -30,7 +30,7 @@ class Custom:
     """A `Denoiser` over a user's module.
 
     The module keeps its own weights' dtype, and `model.dtype` is that of torch.autocast around its
-    `forward`: a foreign module is free to take its time in float32, or to hold a VAE.
+    `forward`: a user's module may need its time in float32, or hold a VAE.
     """
 
     def __init__(self, module: Any, config: ModelConfig, device: torch.device) -> None:
@@ -107,7 +107,7 @@ class Custom:
         return schedule
 
     def _try(self, config: ModelConfig) -> None:
-        """Run everything once on two rows, so that a mistake is told here and in one line."""
+        """Run everything once on two rows, so that a mistake is reported here, in one line."""
         step = "encode_images"
         try:
             x = self.encode_images(torch.zeros(2, 3, self.image_size, self.image_size))
@@ -156,9 +156,10 @@ class CustomAdapter(Adapter):
     def encode_prompts(
         self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
     ) -> Conditioning:
-        """What the module's own `encode_prompts` gives; or `labels`: label numbers, (N,) int64.
+        """Return the result of the module's own `encode_prompts`, or `labels`: label numbers, (N,)
+        int64.
 
-        The module is made anew: the network that scores stays as it is.
+        A new module is made for this: the network that scores is left unchanged.
         """
         module = custom_class.make(config)
         if _labels(module, config) is None:
@@ -167,7 +168,7 @@ class CustomAdapter(Adapter):
 
 
 def _labels(module: Any, config: ModelConfig) -> Sequence[str] | None:
-    """The labels of a module that has no `encode_prompts`."""
+    """Return the labels of a module that has no `encode_prompts`."""
     if hasattr(module, "encode_prompts"):
         return None
     labels = getattr(module, "labels", None)
@@ -214,7 +215,7 @@ def _encode_some(module: Any, config: ModelConfig, prompts: list[str]) -> dict[s
 
 
 def _rows(name: str, of: torch.Tensor, config: ModelConfig) -> NDArray[Any]:
-    """One tensor of a conditioning; its floats may be too large for the dtype that they get."""
+    """Convert a conditioning tensor; its floats may be too large for the new dtype."""
     if of.dtype is torch.bool:
         return of.cpu().numpy()
     if not of.is_floating_point():

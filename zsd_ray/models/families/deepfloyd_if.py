@@ -52,7 +52,7 @@ class DeepFloydIFAdapter(Adapter):
     def encode_prompts(
         self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
     ) -> Conditioning:
-        """`hidden` (N, 77, 4096): T5's last hidden states.
+        """Return `hidden` (N, 77, 4096): T5's last hidden states.
 
         T5 does not see padding, but the U-Net does: it was trained on all 77, and takes no mask.
         """

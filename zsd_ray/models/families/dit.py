@@ -1,4 +1,4 @@
-"""DiT (Peebles & Xie 2023), behind the convention: a transformer over latents, told a label."""
+"""DiT (Peebles & Xie 2023): a transformer over latents, conditioned on a label."""
 
 from __future__ import annotations
 

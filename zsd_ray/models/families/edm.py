@@ -28,7 +28,7 @@ from zsd_ray.models.samplers import scheduler_file
 class EDM(PixelUNet):
     """A `Denoiser` that returns the denoised image.
 
-    The schedule is the ramp of Karras et al., eq. 5, also where the pipeline's sampler steps
+    The schedule is the ramp of Karras et al., eq. 5, even if the pipeline's sampler steps
     through the same noise levels on a ramp of its own (`sigma_schedule: exponential`).
     """
 

@@ -31,9 +31,9 @@ _LATENT_SIDE = 128
 _PATCH_SIZE = 2
 
 _GUIDANCE = 1.0
-"""What dev is told of guidance. It was distilled to imitate classifier-free guidance at the scale
-that it is told (as in Meng et al. 2023), and scale 1 is the conditional prediction alone, which a
-diffusion classifier compares. Sampling's 3.5 would score a sharpened distribution."""
+"""The guidance input of dev. It was distilled to imitate classifier-free guidance at this scale (as
+in Meng et al. 2023), and scale 1 is the conditional prediction alone, which a diffusion classifier
+compares. Sampling's 3.5 would score a sharpened distribution."""
 
 
 class Flux(LatentDenoiser):
@@ -94,7 +94,8 @@ class FluxAdapter(Adapter):
     def encode_prompts(
         self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
     ) -> Conditioning:
-        """`pooled` (N, 768) is CLIP's end of text, not projected; `t5` (N, L, 4096) T5's states.
+        """Return `pooled` (N, 768), CLIP's end of text, not projected, and `t5` (N, L, 4096), T5's
+        states.
 
         L is `model.max_prompt_tokens`; by default 512 with a guidance input (dev) and 256 without
         (schnell), as each was published. 1,000 prompts of 512 tokens take 4.2 GB in half precision
@@ -115,7 +116,8 @@ class FluxAdapter(Adapter):
 
 
 def pack(x_BCHW: torch.Tensor) -> torch.Tensor:
-    """Lay latents out as a row of patches, (B, H/2 * W/2, C * 4), channels outermost in each."""
+    """Arrange latents as a sequence of patches, (B, H/2 * W/2, C * 4), channels outermost in
+    each."""
     patches = torch.nn.functional.unfold(x_BCHW, _PATCH_SIZE, stride=_PATCH_SIZE)
     return patches.transpose(1, 2)
 
@@ -127,7 +129,8 @@ def unpack(patches_BND: torch.Tensor, width: int) -> torch.Tensor:
 
 
 def _positions(side: int, device: torch.device) -> torch.Tensor:
-    """(0, row, column) of each patch of an image, (side * side, 3); all of a text's are zero."""
+    """Return (0, row, column) of each patch of an image, (side * side, 3); those of text are all
+    zero."""
     rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     grid = torch.stack([torch.zeros_like(rows), rows, columns], dim=-1)
     return grid.reshape(-1, 3).float().to(device)

@@ -35,7 +35,8 @@ class PixArt(LatentDenoiser):
         device: torch.device,
     ) -> None:
         super().__init__(transformer, vae, folder, config, device)
-        # Chen et al. 2023, app.: models of 1,024 pixels are told the size and shape of the image.
+        # Chen et al. 2023, app.: models of 1,024 pixels are conditioned on the size and shape of
+        # the image.
         self._sized = bool(transformer.use_additional_conditions)
         self._size_2 = torch.full((2,), float(self.image_size), device=device)
         self._aspect_1 = torch.ones(1, device=device)
@@ -72,11 +73,12 @@ class PixArtAdapter(Adapter):
     def encode_prompts(
         self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
     ) -> Conditioning:
-        """`hidden` (N, L, 4096): T5's last states; `mask` (N, L): 1 for a token, 0 for padding.
+        """Return `hidden` (N, L, 4096), T5's last states; `mask` (N, L), 1 for a token, 0 for
+        padding.
 
-        L is what the model was trained with, or `model.max_prompt_tokens` where that is less. The
-        network does not see padding, so a smaller L changes no number while every prompt fits:
-        1,000 prompts of 300 tokens take 2.5 GB in half precision.
+        L is the length that the model was trained with, or `model.max_prompt_tokens` if that is
+        less. The network does not see padding, so a smaller L changes no number while every prompt
+        fits: 1,000 prompts of 300 tokens take 2.5 GB in half precision.
         """
         length = _PROMPT_TOKENS[read_object(folder / "model_index.json")["_class_name"]]
         length = min(length, config.max_prompt_tokens or length)

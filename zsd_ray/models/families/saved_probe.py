@@ -1,6 +1,6 @@
 """A linear probe of a diffusion model's block, as a classifier ("SD features" of Li et al. 2023).
 
-Its score is minus the log-probability of a class, among all of the probe's.
+Its score is minus the log-probability of a class, among all classes of the probe.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Probe:
         return torch.from_numpy(np.ascontiguousarray(scaled_HW3.transpose(2, 0, 1)))
 
     def classes(self, conditioning: Mapping[str, torch.Tensor], n_templates: int) -> torch.Tensor:
-        """Numbers of labels, (K,) int64; prompts of one class mean the same label."""
+        """Return label numbers, (K,) int64; prompts of one class mean the same label."""
         return conditioning["label"][::n_templates]
 
     def trial_classes(self) -> torch.Tensor:
@@ -78,11 +78,11 @@ class ProbeAdapter(Adapter):
     """Loads saved probes."""
 
     def load(self, folder: Path, config: ModelConfig, device: torch.device) -> Probe:
-        """Load a checked folder (see `probe_files.check`), and the model under it."""
+        """Load a checked folder (see `probe_files.check`), and its diffusion model."""
         return Probe(folder, config, device)
 
     def encode_prompts(
         self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
     ) -> Conditioning:
-        """`label`: numbers of the probe's labels, (N,) int64."""
+        """Return `label`: numbers of the probe's labels, (N,) int64."""
         return {"label": label_numbers(folder, config, prompts)}

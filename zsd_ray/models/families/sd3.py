@@ -77,7 +77,7 @@ class StableDiffusion3(LatentDenoiser):
         return cast(torch.Tensor, output.float())
 
     def _text(self, conditioning: Mapping[str, torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
-        """The CLIPs' tokens, widened with zeros to T5's width, and then T5's tokens."""
+        """Return the CLIPs' tokens, padded with zeros to T5's width, followed by T5's tokens."""
         clip = conditioning["clip"].to(dtype)
         clip = torch.nn.functional.pad(clip, (0, self._text_width - clip.shape[-1]))
         if "t5" in conditioning:
@@ -97,12 +97,12 @@ class StableDiffusion3Adapter(Adapter):
     def encode_prompts(
         self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
     ) -> Conditioning:
-        """`clip` and `pooled` of both CLIPs, side by side, and T5's tokens where the folder has T5.
+        """Return `clip` and `pooled` of both CLIPs, concatenated, and `t5` if the folder has T5.
 
         `clip` (N, 77, 2048) are their last but one hidden states, without a final norm; `pooled`
         (N, 2048) their projected ends of text; `t5` (N, L, 4096) T5's last hidden states. L is
         `model.max_prompt_tokens`, 256 by default; 1,000 prompts then take 2.4 GB in half precision,
-        2.1 of them T5's, which a smaller L bounds.
+        2.1 of them for T5, which a smaller L reduces.
 
         Raises:
             UserError: the folder has only half of T5.

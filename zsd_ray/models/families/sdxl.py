@@ -61,7 +61,7 @@ class StableDiffusionXLAdapter(Adapter):
     def encode_prompts(
         self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
     ) -> Conditioning:
-        """`hidden` (N, L, D1 + D2) of both text encoders, `pooled` (N, P) of the second.
+        """Return `hidden` (N, L, D1 + D2) of both text encoders, `pooled` (N, P) of the second.
 
         An empty prompt is all zeros where model_index.json says so (by default it does): the model
         learned "no prompt" as zeros and never saw the encoders' view of an empty text.
@@ -84,9 +84,10 @@ def _encode(
     prompts: Sequence[str],
     device: torch.device,
 ) -> tuple[NDArray[Any], list[torch.Tensor]]:
-    """Hidden states (N, L, D) before the last layer, and the ends of text, projected, (n, P) each.
+    """Return hidden states (N, L, D) before the last layer, and projected ends of text, (n, P)
+    each.
 
-    There are none of an encoder that has no projection.
+    An encoder without a projection has no ends of text.
     """
     encoder, tokenizer = folder / f"text_encoder{suffix}", folder / f"tokenizer{suffix}"
     hidden, ends = [], []

@@ -53,7 +53,7 @@ class StableDiffusion(LatentDenoiser):
     def attention(
         self, x_BCHW: torch.Tensor, time_B: torch.Tensor, conditioning: Mapping[str, torch.Tensor]
     ) -> list[torch.Tensor]:
-        """The maps of one `predict`, as models/denoiser.py's `Attends` has them."""
+        """Return the attention maps of one `predict`; see `Attends` in models/denoiser.py."""
         height, width = x_BCHW.shape[2:]
         with attention_maps(self._network, (height, width)) as maps:
             self.predict(x_BCHW, time_B, conditioning)
@@ -62,7 +62,8 @@ class StableDiffusion(LatentDenoiser):
     def row_network(
         self, conditioning: Mapping[str, torch.Tensor], wrap: Compiled
     ) -> RowNetwork | None:
-        """The same for rows that share their draws; None where the U-Net is of another kind."""
+        """Return a network for rows that share their draws; None if the U-Net is of another
+        kind."""
         if not is_plain(self._network):
             return None
         return UNetRows(self._network, conditioning["hidden"], wrap)
@@ -79,7 +80,8 @@ class StableDiffusionAdapter(EncoderAdapter):
     def encode_prompts(
         self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
     ) -> Conditioning:
-        """`hidden`: last hidden states (N, L, D) of the text encoder, padded to its length L."""
+        """Return `hidden`: last hidden states (N, L, D) of the text encoder, padded to its length
+        L."""
         encoder, tokenizer = folder / "text_encoder", folder / "tokenizer"
         outputs = clip_outputs("CLIPTextModel", encoder, tokenizer, config, prompts, device)
         return {"hidden": as_rows([output.last_hidden_state.cpu() for output in outputs], config)}
@@ -87,13 +89,13 @@ class StableDiffusionAdapter(EncoderAdapter):
     def load_prompt_encoder(
         self, folder: Path, config: ModelConfig, device: torch.device
     ) -> ClipPromptEncoder:
-        """What encodes prompts, kept; its `encode` says the same as `encode_prompts`."""
+        """Load the prompt encoder, to keep it; its `encode` agrees with `encode_prompts`."""
         return ClipPromptEncoder(folder, config, device)
 
 
 @dataclass
 class Components:
-    """The five parts of a Stable Diffusion pipeline, as the libraries' own objects: to train."""
+    """The five parts of a Stable Diffusion pipeline as the libraries' own objects, for training."""
 
     vae: Any
     unet: Any

@@ -1,9 +1,9 @@
-"""Supervised image classifiers, by timm: how far zero-shot ones are from trained ones.
+"""Supervised image classifiers of timm, to compare zero-shot classifiers with.
 
-The score of a class is minus the log-probability of its label, among all labels of the model: which
-classes a run asks about changes no score. A class that is several labels has that of the likeliest,
-so that the least score is that of the class which the first label among theirs belongs to: how
-ObjectNet is scored (Barbu et al. 2019).
+The score of a class is minus the log-probability of its label, among all labels of the model: the
+choice of classes of a run changes no score. A class of several labels has the score of the
+likeliest, so that the predicted class is the one that the most likely of all their labels belongs
+to, as ObjectNet is scored (Barbu et al. 2019).
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class TimmClassifier:
         return self._preprocess(image)
 
     def classes(self, conditioning: Mapping[str, torch.Tensor], n_templates: int) -> torch.Tensor:
-        """Numbers of labels, (K, M) int64, -1 behind the last of a class; prompts of one class mean
-        the same labels."""
+        """Return label numbers, (K, M) int64, padded with -1; prompts of one class mean the same
+        labels."""
         return conditioning["label"][::n_templates]
 
     def trial_classes(self) -> torch.Tensor:
@@ -64,7 +64,7 @@ class TimmClassifier:
 
     @torch.inference_mode()
     def pooled(self, images_B3HW: torch.Tensor) -> torch.Tensor:
-        """What the head would be given, (B, D) float32: the features, pooled."""
+        """Return the pooled features, which are the input of the head, (B, D) float32."""
         features = self._network.forward_features(images_B3HW.to(self._dtype))
         vectors = self._network.forward_head(features, pre_logits=True)
         return cast(torch.Tensor, vectors.flatten(1).float())
@@ -102,12 +102,13 @@ class TimmAdapter(Adapter):
     def encode_prompts(
         self, folder: Path, config: ModelConfig, prompts: Sequence[str], device: torch.device
     ) -> Conditioning:
-        """`label`: numbers of the model's labels, (N, M) int64; -1 behind the last of a prompt."""
+        """Return `label`: numbers of the model's labels, (N, M) int64, padded with -1."""
         return {"label": label_numbers(folder, config, prompts)}
 
 
 def _with_background(network: Any) -> list[str]:
-    """The tensors of a head whose file has a class more, of no object, which the library drops."""
+    """Return the tensors of a head whose file has an extra background class, which the library
+    drops."""
     about = network.pretrained_cfg
     heads = about.get("classifier") if about.get("label_offset") else None
     names = [heads] if isinstance(heads, str) else list(heads or ())

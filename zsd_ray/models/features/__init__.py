@@ -1,1 +1,1 @@
-"""What parts of a network make of an image."""
+"""Features and attention maps inside networks."""

@@ -1,4 +1,4 @@
-"""What the blocks of a network make of an image, taken as they leave them in one forward.
+"""The outputs of the blocks of a network, collected during one forward.
 
 Shapes: B rows, C channels of a block, h x w its places, n = h * w its tokens.
 """
@@ -16,15 +16,15 @@ import torch
 
 @contextmanager
 def block_features(network: Any) -> Iterator[dict[str, torch.Tensor]]:
-    """Collect what the blocks of a diffusers network return, in the forwards inside the `with`.
+    """Collect the block outputs of a diffusers network during the forwards inside the `with`.
 
-    The forward is the one that it would be, and nothing stays on the network, which others use.
+    The forward itself is unchanged, and no hook stays on the network, which is shared.
 
     Yields:
         A dictionary, filled by the forward in the order in which blocks run, (B, C, h, w) float32
-        each. A U-Net's blocks are `down.0` and on, `mid`, `up.0` and on: of a block's outputs, the
-        one that goes on to the next, and not its skip connections. A transformer's are `layer.0`
-        and on: the tokens of the image, in their places; those of text are left out.
+        each. A U-Net's blocks are `down.0` and following, `mid`, `up.0` and following: the output
+        that is passed to the next block, without its skip connections. A transformer's are
+        `layer.0` and following: the image tokens, in their places; text tokens are left out.
     """
     found: dict[str, torch.Tensor] = {}
     hooks = []

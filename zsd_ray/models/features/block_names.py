@@ -1,4 +1,4 @@
-"""What the blocks of a network are called, from its configuration alone: nothing is loaded."""
+"""The names of the blocks of a network, from its configuration alone: nothing is loaded."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from zsd_ray.models.files.model_json import read_object
 
 
 def block_names(folder: Path) -> list[str]:
-    """The blocks of the network of a checked pipeline folder, in the order in which they run: what
-    `features` (models/denoiser.py) gives."""
+    """Return the block names of a checked pipeline folder's network, in running order: the keys of
+    `features` (models/denoiser.py)."""
     unet = folder / "unet" / "config.json"
     if unet.is_file():
         config = read_object(unet)

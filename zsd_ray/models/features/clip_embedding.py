@@ -19,13 +19,13 @@ def load_embedding(
     """Load a model's image tower.
 
     Args:
-        path, pretrained: as model.path and model.pretrained of family clip.
+        path, pretrained: like model.path and model.pretrained of family clip.
         store: how a URL is reached.
 
     Returns:
         A function of images, (B, 3, S, S) in [-1, 1], to embeddings of length 1, (B, D) float32.
-        Images are resized to the model's size as tensors (bicubic, antialiased), so that what a
-        denoiser made need not become a picture first.
+        Images are resized to the model's size as tensors (bicubic, antialiased), so that a
+        denoiser's output need not be converted to a picture first.
 
     Raises:
         UserError: there is no such model.

@@ -32,10 +32,10 @@ _LONGEST = 300
 
 
 def check_weights(path: str) -> str:
-    """The SHA-256 of a file of weights.
+    """Check a weights file and return its SHA-256.
 
     Raises:
-        UserError: there is none, or it is damaged.
+        UserError: it is missing or damaged.
     """
     file = Path(os.path.expanduser(path))
     if not file.exists():

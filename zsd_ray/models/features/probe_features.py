@@ -1,4 +1,4 @@
-"""Pooled features of images: what a probe is fitted to, and what it reads when it classifies.
+"""Pooled features of images, which a probe is fitted to and later classifies by.
 
 Shapes: B images, D numbers of a cell, C channels, h x w places of a block's output.
 """
@@ -21,16 +21,16 @@ from zsd_ray.models.registry import ResolvedModel
 
 
 class FeatureExtractor:
-    """A denoiser that is asked for the features of some cells.
+    """Computes the features of some cells with a denoiser.
 
     Args:
         conditioning: one row, the same for every image; may be empty.
-        blocks: of those that block_names.py names; None for all.
-        n_rows: of every forward, where fewer images come, the rest is padding; so that an image's
-            numbers do not depend on its company.
+        blocks: names as of block_names.py; None for all.
+        n_rows: the batch size of every forward, padded where there are fewer images, so that an
+            image's numbers do not depend on its batch.
 
     Attributes:
-        image_size: of the images that it takes.
+        image_size: side of the input images.
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class FeatureExtractor:
         seed: int,
         n_rows: int = 1,
     ) -> FeatureExtractor:
-        """Load a checked model, and encode the prompt that it is told."""
+        """Load a checked model, and encode the prompt that it is conditioned on."""
         conditioning = told(model, prompt)
         denoiser = cast(Denoiser, model.load())
         return cls(denoiser, conditioning, timesteps, blocks, poolings, seed, n_rows)
 
     @torch.inference_mode()
     def __call__(self, images_B3HW: torch.Tensor) -> dict[Cell, torch.Tensor]:
-        """One forward an (image, t) for all blocks and poolings.
+        """Compute features, with one forward per (image, t) for all blocks and poolings.
 
         Args:
             images_B3HW: float32 in [-1, 1] on the CPU, of `image_size`.
@@ -113,16 +113,16 @@ class FeatureExtractor:
         return {block: features[block] for block in self._blocks}
 
     def _noise(self, image_3HW: torch.Tensor) -> torch.Tensor:
-        """eps of an image, one for all t, as draws have it, addressed by the image's content: a
-        saved probe sees an image and no id, and must see the features that it was fitted to."""
+        """Return eps of each image, the same for all t, seeded by the image's content: a saved
+        probe gets an image without an id, and must see the features that it was fitted to."""
         content = hashlib.blake2b(image_3HW.numpy().tobytes(), digest_size=16).hexdigest()
         shape = self._denoiser.sample_shape
         return torch.from_numpy(noise(self._seed, content, range(1), shape)[0])
 
 
 def pool(x_BChw: torch.Tensor, pooling: Pooling) -> torch.Tensor:
-    """The numbers of each image, (B, D): the mean or the largest value of each channel, or, of a
-    grid, the means of n x n parts of it, channels outermost.
+    """Pool each image's features to (B, D): the mean or maximum of each channel or, for a grid, the
+    means of its n x n parts, channels outermost.
 
     A side of fewer places than n is taken as it is.
     """

@@ -1,4 +1,4 @@
-"""What the places of an image attend to in a U-Net's cross-attentions.
+"""The attention maps of a U-Net's cross-attentions.
 
 Shapes: B rows, h x w places of a map, L tokens of a prompt, D numbers of all heads.
 """
@@ -18,11 +18,11 @@ import torch
 def attention_maps(unet: Any, size: tuple[int, int]) -> Iterator[list[torch.Tensor]]:
     """Collect the maps of the forwards of a UNet2DConditionModel inside the `with`.
 
-    Queries and keys are read as they leave their projections, so that the forward is the one that
-    it would be, whatever computes its attention; and nothing stays on the U-Net, which others use.
+    Queries and keys are read at the outputs of their projections, so that the forward is unchanged,
+    whatever computes its attention; no hook stays on the U-Net, which is shared.
 
     Args:
-        size: (H, W) of the x that it is given.
+        size: (H, W) of the U-Net's input x.
 
     Yields:
         A list, filled by the forward: one (B, h, w, L) float32 for each cross-attention, in the
@@ -53,7 +53,8 @@ def _take(
     inputs: Any,
     output: torch.Tensor,
 ) -> None:
-    """A forward hook on a projection: once both have spoken, in whichever order, a map is made."""
+    """Handle a projection's output (a forward hook); make a map once query and key are both
+    known."""
     parts[name] = output
     if len(parts) < 2:
         return
@@ -66,13 +67,14 @@ def _take(
 
 
 def _attention(query_Bnd: torch.Tensor, keys_BLd: torch.Tensor) -> torch.Tensor:
-    """That of one head, (B, n, L) float32."""
+    """Return the attention of one head, (B, n, L) float32."""
     query, keys = query_Bnd.float(), keys_BLd.float()
     return torch.softmax(query @ keys.transpose(1, 2) / math.sqrt(query.shape[-1]), dim=-1)
 
 
 def _size(n_places: int, size: tuple[int, int]) -> tuple[int, int]:
-    """The height and width that a U-Net halves to, rounding up, for so many places."""
+    """Return the height and width, halved from the input's and rounded up, that have so many
+    places."""
     height, width = size
     while height * width > n_places:
         height, width = -(-height // 2), -(-width // 2)

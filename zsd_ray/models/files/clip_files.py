@@ -1,4 +1,4 @@
-"""Which files an open_clip model is: a folder, or an architecture with a tag or file of weights."""
+"""The files of an open_clip model: a folder, or an architecture with a tag or weights file."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class ClipFiles(ModelFiles):
     """A folder, or an architecture with weights."""
 
     def check(self, config: ModelConfig, store: Store) -> Path:
-        """The folder of a model, or the file of an architecture's weights.
+        """Return the folder of a model, or the weights file of an architecture.
 
-        A published tag is fetched here, so that a network that is away is found out at once.
+        A published tag is fetched here, so that a missing network connection is noticed at once.
 
         Raises:
             UserError: there is no such model, or its weights may not be loaded.
@@ -80,7 +80,7 @@ class ClipFiles(ModelFiles):
         return checkpoint.check_file(file, config)
 
     def fingerprint(self, folder: Path, config: ModelConfig, store: Store) -> str:
-        """Hash the weights, and what they do not say: the architecture and the tag's input."""
+        """Hash the weights, the architecture, and the input format of the tag."""
         if folder.is_dir():
             return source.fingerprint(folder)
         library = open_clip()
@@ -97,20 +97,20 @@ def reads_text_by_transformers(folder: Path) -> bool:
 
 
 def embedding_size(folder: Path, config: ModelConfig) -> int:
-    """How many numbers a checked model's embeddings of images and of texts have."""
+    """Return the length of a checked model's embeddings of images and texts."""
     if folder.is_dir():
         return int(read_object(folder / LAYOUT.config)["model_cfg"]["embed_dim"])
     return int(open_clip().get_model_config(config.path)["embed_dim"])
 
 
 def _check_architecture(path: Path, shapes: Shapes) -> None:
-    """Refuse a configuration by which the library would fetch or run what it names.
+    """Refuse a configuration that makes the library fetch files or run code.
 
     Args:
         shapes: of the tensors of its weights; none: they are not known.
 
     Raises:
-        UserError: it is such a one, or damaged.
+        UserError: it does so, or is damaged.
     """
     content = read_object(path)
     model = part_of(content, "model_cfg", path)
@@ -157,7 +157,7 @@ def _check_architecture(path: Path, shapes: Shapes) -> None:
 
 
 def _check_tokenizer(folder: Path) -> None:
-    """Refuse a tokenizer of transformers' without a vocabulary: the library would make one up."""
+    """Refuse a tokenizer of transformers' without a vocabulary: the library would invent one."""
     there = [folder / name for name in _VOCABULARIES if (folder / name).exists()]
     if not there:
         raise UserError(
@@ -186,7 +186,7 @@ _PLAIN_NAME = re.compile(r"[\w.]*")
 
 
 def open_clip() -> Any:
-    """The library; it imports torch."""
+    """Import the library, and with it torch."""
     from zsd_ray.models.torchvision_ops import declare_missing_operators
 
     declare_missing_operators()

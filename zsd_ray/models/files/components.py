@@ -1,4 +1,4 @@
-"""The parts of a diffusers pipeline folder, each loaded as users' folders hold them."""
+"""Loading the parts of a diffusers pipeline folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PROMPTS_AT_ONCE = 64
 def load_network(kind: str, folder: Path, config: ModelConfig, dtype: torch.dtype) -> Any:
     """Load a diffusers model, by the name of its class, from one folder of a pipeline.
 
-    The host holds it once, and beside it the pages of one of its files; a GPU's, not at all.
+    Host memory holds it once, plus the pages of one file; a network on a GPU takes none.
 
     Raises:
         UserError: its files are damaged, or not all of its tensors are there.
@@ -82,7 +82,8 @@ def load_tokenizer(kind: str, folder: Path) -> Any:
 
 
 def tokenized(tokenizer: Any, prompts: list[str], length: int) -> Any:
-    """Tokens and mask of prompts, cut or padded to `length`; cutting is said, for it loses text."""
+    """Return tokens and mask of prompts, cut or padded to `length`; warns of cutting, which loses
+    text."""
     tokens = tokenizer(
         prompts, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
     )
@@ -97,35 +98,35 @@ def tokenized(tokenizer: Any, prompts: list[str], length: int) -> Any:
 
 
 def network_dtype(config: ModelConfig) -> torch.dtype:
-    """The dtype that the network runs in."""
+    """Return the dtype that the network runs in."""
     dtype: torch.dtype = getattr(torch, _name(config))
     return dtype
 
 
 def as_rows(hidden: Sequence[torch.Tensor], config: ModelConfig) -> NDArray[Any]:
-    """Join encoded prompts on the CPU, in the dtype that a Conditioning has."""
+    """Concatenate encoded prompts on the CPU, in the dtype of a Conditioning."""
     dtype = row_dtype(config)
     return np.concatenate([part.float().cpu().numpy().astype(dtype) for part in hidden])
 
 
 def row_dtype(config: ModelConfig) -> np.dtype[Any]:
-    """The dtype of floats in a Conditioning."""
+    """Return the dtype of floats in a Conditioning."""
     return np.dtype("float32" if _name(config) == "float32" else "float16")
 
 
 def _name(config: ModelConfig) -> str:
-    """The dtype's name; a model that belongs to no configuration of workers is in float32."""
+    """Return the dtype's name; float32 for a model that is not configured for workers."""
     return "float32" if config.dtype == "auto" else config.dtype
 
 
 def chunks(prompts: Sequence[str], at_once: int = _PROMPTS_AT_ONCE) -> Iterator[list[str]]:
-    """Cut prompts into what an encoder takes at once; where there are none, none."""
+    """Split prompts into batches for the encoder; no prompts give no batches."""
     for start in range(0, len(prompts), at_once):
         yield list(prompts[start : start + at_once])
 
 
 def placed(network: Any, device: torch.device) -> Any:
-    """Move a text encoder to the device, or leave it on the CPU where it would not fit there."""
+    """Move a text encoder to the device, or leave it on the CPU if it does not fit there."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         if sum(p.numel() * p.element_size() for p in network.parameters()) * 1.3 > free:

@@ -1,4 +1,4 @@
-"""Where a user's own model class is: found, checked and hashed before anything is loaded.
+"""A user's own model class: found, checked and hashed before anything is loaded.
 
 `model.path` is `package.module:Class` or `file.py:Class`. Nothing here imports torch, except
 through the user's own module.
@@ -57,10 +57,11 @@ class CustomFiles(ModelFiles):
         return Path(spec.origin)
 
     def label_numbers(self, folder: Path, config: ModelConfig, prompts: Sequence[str]) -> list[int]:
-        """The label of each prompt; none where it takes text, or has its labels once it is made.
+        """Return the label of each prompt; none if the class takes text, or has labels only as an
+        object.
 
         Raises:
-            UserError: the class is not there, or has no such labels.
+            UserError: the class is missing, or has no such labels.
         """
         if self.takes_null_prompt(folder, config):
             return []
@@ -89,11 +90,12 @@ class CustomFiles(ModelFiles):
         return digest.hexdigest()
 
     def hashed(self, folder: Path, config: ModelConfig) -> list[str]:
-        """Say what `fingerprint` reads, and which of the kwargs' texts name files that it does not.
+        """Describe what `fingerprint` reads, and which of the kwargs' texts name files that it does
+        not.
 
         Returns:
-            One line each: the class's file, files and folders that kwargs name, texts that are only
-            the beginning of a file's name, and those that name files elsewhere.
+            One line each for the class's file, files and folders that kwargs name, texts that only
+            begin a file's name, and those that name files elsewhere.
         """
         lines = [str(folder)]
         for key, value in _texts(config.kwargs):
@@ -114,7 +116,7 @@ def names_of(labels: object, config: ModelConfig) -> Sequence[str]:
     """The `labels` of a class or a module, if they are a list of names.
 
     Raises:
-        UserError: they are something else.
+        UserError: they are not a list of names.
     """
     if isinstance(labels, str) or not isinstance(labels, Sequence):
         raise UserError(
@@ -131,7 +133,7 @@ def names_of(labels: object, config: ModelConfig) -> Sequence[str]:
 
 
 def _named(value: str) -> Path | None:
-    """The file or folder that a text among the kwargs names, if it names one."""
+    """Return the file or folder that a text among the kwargs names, if any."""
     try:
         for path in _paths(value):
             if path.is_file() or path.is_dir():
@@ -142,7 +144,8 @@ def _named(value: str) -> Path | None:
 
 
 def _paths(value: str) -> list[Path]:
-    """What a text may name: as it is, or in a home, which the class may look up."""
+    """Return the paths that a text may name: as it is, or with `~` expanded, as the class may
+    do."""
     if not value:
         return []
     paths = [Path(value)]
@@ -154,7 +157,8 @@ def _paths(value: str) -> list[Path]:
 
 
 def _begun(value: str) -> list[Path]:
-    """Files whose names are a text and an ending: "weights/best" of weights/best.pth."""
+    """Return files whose names are a text plus an extension: weights/best.pth for
+    "weights/best"."""
     try:
         for path in _paths(value):
             if path.name and path.parent.is_dir():
@@ -226,7 +230,7 @@ def _import(module: str, path: Path) -> ModuleType:
 
 
 def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """The texts in nested kwargs, each with where it is, in an order that is always the same."""
+    """Yield the texts in nested kwargs, each with its location, in a fixed order."""
     if isinstance(value, str):
         yield key, value
     elif isinstance(value, dict):

@@ -1,8 +1,7 @@
-"""What a classifier's configuration says of its input: numbers by which no picture could be made.
+"""Checks of the numbers in a classifier's configuration that describe its input.
 
-The libraries believe all of them. A mean of NaN makes every score NaN, a negative deviation a
-negative of the picture, and a size of one channel an error for each image of a run. No library
-here.
+The libraries accept any numbers. A mean of NaN makes every score NaN, a negative deviation a
+negative of the picture, and one channel an error for each image of a run. No library here.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ _LARGEST_CROP = 2.0
 
 
 def check_input(path: Path, section: str, about: Mapping[str, Any]) -> None:
-    """Check the numbers by which pictures become a model's input; what is null is the library's.
+    """Check the numbers of a model's preprocessing; null stands for the library's default.
 
     Args:
-        path: of the configuration; section: where in it, as messages say it.
+        path: the configuration; section: the place in it, for messages.
         about: with `mean` and `std`, of open_clip `size`, of timm `input_size` and `crop_pct`.
 
     Raises:
-        UserError: one could not be so.
+        UserError: one is impossible.
     """
 
     def check(key: str, right: bool, wanted: str) -> None:

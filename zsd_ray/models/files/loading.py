@@ -1,4 +1,4 @@
-"""Loading networks that strangers wrote: whole, or refused in one line."""
+"""Loading networks from untrusted files: whole, or refused with one line."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ None of them may be missing where a network has it."""
 
 @contextmanager
 def loading(what: str) -> Iterator[None]:
-    """Turn whatever a library raises while it loads `what` into a UserError.
+    """Turn any exception of a library that loads `what` into a UserError.
 
-    Too little memory and a failing device are no fault of the files, and stay what they are:
-    another attempt, or another worker, may succeed.
+    Out of memory and device errors are not the files' fault and pass unchanged: another attempt, or
+    another worker, may succeed.
 
     Raises:
         UserError: what failed, and why, in one line.
@@ -60,8 +60,8 @@ def refuse_incomplete(where: Path, info: Mapping[str, Any], of_transformers: boo
     The libraries give those random values, and only warn.
 
     Args:
-        where: the file of weights, or the folder of several.
-        info: what the library says of a loading (`output_loading_info`).
+        where: the weights file, or the folder of several.
+        info: the library's report (`output_loading_info`).
         of_transformers: whether transformers loaded it, else diffusers.
 
     Raises:
@@ -107,10 +107,10 @@ def refuse_tensors(
 
 
 def refuse_not_finite(where: Path, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Refuse weights with a number that is none: everything that such a network says is NaN.
+    """Refuse weights that are not finite: every output of such a network is NaN.
 
     Args:
-        where: the file of weights, or the folder of several.
+        where: the weights file, or the folder of several.
         tensors: of the loaded network (`state_dict()`), so without its masks, which hold -inf.
 
     Raises:
@@ -134,11 +134,11 @@ def refuse_not_finite(where: Path, tensors: Mapping[str, torch.Tensor]) -> None:
 def refuse_other_shapes(
     path: Path, network: torch.nn.Module, shapes: Shapes, but: Collection[str] = ()
 ) -> None:
-    """Refuse weights that a library resized in silence to fit its network.
+    """Refuse weights that a library silently resized to fit its network.
 
     Args:
-        shapes: of the tensors of the file `path`. Those under names that the network does not have
-            are none of this check's: the library has renamed them, or refused the file.
+        shapes: of the tensors of the file `path`. Names that the network does not have are ignored:
+            the library has renamed them, or refused the file.
         but: tensors that may differ.
     """
     own = network.state_dict()
@@ -158,8 +158,8 @@ def refuse_larger(
     """Refuse a configuration of a network that is far larger than its weights, before it is made.
 
     Args:
-        make: makes the network, without its weights; here without memory, too.
-        what: the configuration, as messages say it.
+        make: makes the network, without its weights; called here without allocating memory.
+        what: the configuration's name in messages.
     """
     if not shapes:
         return

@@ -1,7 +1,7 @@
-"""The JSON files of model folders, which strangers wrote: read as objects, and searched for code.
+"""The untrusted JSON files of model folders: read as objects, and searched for code.
 
-The libraries below run code that comes with a model, or fetch what its files name, where a JSON
-file asks for it. No family lets them: what would is refused before a library sees the folder.
+The libraries run code that comes with a model, or fetch other files, if a JSON file asks for it. No
+family allows this: such a folder is refused before a library sees it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """Return the object of a JSON file.
 
     Raises:
-        UserError: there is no such file, or it holds something else.
+        UserError: the file is missing, or holds no object.
     """
     return parse_json_object(_content(path), str(path))
 
@@ -36,7 +36,7 @@ def read_value(path: Path) -> Any:
 
 
 def part_of(content: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
-    """Return the object under a key of an object; raises UserError where it is none."""
+    """Return the object under a key of an object; raises UserError if it is not one."""
     part = content.get(key)
     if not isinstance(part, dict):
         raise UserError(f"{path}: {key} must be a JSON object, but came {_shown(part)}")
@@ -44,15 +44,15 @@ def part_of(content: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
 
 
 def refuse_code(folder: Path) -> None:
-    """Refuse a folder with a JSON file that asks for code, or for a model elsewhere.
+    """Refuse a folder with a JSON file that asks for code or for another model.
 
-    Asked for by `auto_map` (classes in Python files beside it, or in another's repository),
+    These are `auto_map` (classes in Python files beside it, or in another's repository),
     `trust_remote_code`, kernels of attention by the name of a repository, `transformers_weights`
     and `fast_tokenizer_files` (other files than those that are checked, perhaps elsewhere), and an
     adapter, which names its base model.
 
     Raises:
-        UserError: one does.
+        UserError: there is one.
     """
     for path in sorted(folder.rglob("*.json")):
         if path.name in _ONLY_VOCABULARY or not path.is_file():
@@ -84,7 +84,7 @@ def _asks_for_code(key: str, value: Any) -> bool:
 
 
 def _pairs(content: Any) -> Iterator[tuple[str, Any]]:
-    """Every key of every object, however deep."""
+    """Yield every key and value of nested objects."""
     left = [content]
     while left:
         value = left.pop()

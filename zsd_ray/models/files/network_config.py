@@ -1,7 +1,7 @@
-"""What config.json says of a network, against its tensors: numbers that could not be so.
+"""Checks of the numbers in a network's config.json, also against its tensors.
 
-The libraries build whatever a configuration says before they look at the weights: a text in place
-of a number ends in their traceback, a size of billions in all of the memory. No library here.
+The libraries build the configured network before they look at the weights: a text in place of a
+    number ends in a traceback, a size of billions exhausts the memory. No library here.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ _COUNTS = {
 
 @dataclass(frozen=True)
 class Range:
-    """Which numbers a key may have; an end that is open is no such number itself."""
+    """The allowed numbers of a key; an open end is excluded."""
 
     least: float = -math.inf
     most: float = math.inf
@@ -92,7 +92,7 @@ class Range:
         return _is_finite(number) and above and below
 
     def __str__(self) -> str:
-        """As a message goes on after "a number"."""
+        """Return the end of a message that begins "a number"."""
         parts = []
         if math.isfinite(self.least):
             parts.append(f"{'above' if self.open_below else 'from'} {self.least:g}")
@@ -129,10 +129,10 @@ def check_network(path: Path, config: Mapping[str, Any], shapes: Shapes) -> None
     """Check the numbers of a config.json.
 
     Args:
-        shapes: of all tensors of its network; none: they are not known.
+        shapes: of all tensors of its network; none: unknown.
 
     Raises:
-        UserError: one could not be so.
+        UserError: one is impossible.
     """
     most = _FACTOR * max((side for shape in shapes.values() for side in shape), default=1 << 20)
     most = max(most, 1 << 16)
@@ -156,7 +156,7 @@ def check_network(path: Path, config: Mapping[str, Any], shapes: Shapes) -> None
 def check_reals(
     path: Path, key: str, value: Any, allowed: Range = _ANY, nullable: bool = True
 ) -> None:
-    """Check that a value is a finite number in a range, a list of such, or, if it may be, null."""
+    """Check that a value is a finite number in a range, a list of them or, where allowed, null."""
     for number in _leaves(value):
         if number is None and nullable:
             continue
@@ -166,7 +166,7 @@ def check_reals(
 
 
 def _check_each_channel(path: Path, config: Mapping[str, Any]) -> None:
-    """Check that what scales latents has a number for each of their channels."""
+    """Check that the scaling of latents has a number for each of their channels."""
     n_channels = config.get("latent_channels", _LATENT_CHANNELS)
     for key in _EACH_CHANNEL:
         value = config.get(key)
@@ -196,7 +196,7 @@ def _refusal(path: Path, key: str, came: Any, expected: str) -> UserError:
 
 
 def _is_finite(number: float) -> bool:
-    """Whether a float holds a number, which may be an integer of hundreds of digits."""
+    """Whether a number is finite as a float; it may be an integer of hundreds of digits."""
     return -sys.float_info.max <= number <= sys.float_info.max
 
 

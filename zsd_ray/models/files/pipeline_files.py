@@ -1,4 +1,4 @@
-"""The files of models in pipeline folders, as their families' entries describe them."""
+"""The files of models in pipeline folders, as the entries of their families describe them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zsd_ray.storage.store import Store
 
 
 class PipelineFiles(ModelFiles):
-    """Reads a folder that a diffusers pipeline was saved to."""
+    """Finds, checks and hashes a diffusers pipeline folder."""
 
     def check(self, config: ModelConfig, store: Store) -> Path:
         family = FAMILIES[config.family]

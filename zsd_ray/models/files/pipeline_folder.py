@@ -1,7 +1,7 @@
-"""diffusers pipeline folders, looked at before anything loads them: whole, and of their family.
+"""Checks, before loading, that a diffusers pipeline folder is whole and of its family.
 
-Headers and configurations only: what is wrong with a folder is said in milliseconds, at the driver,
-and not after a cluster has started.
+Only headers and configurations are read: an error is reported in milliseconds, at the driver, and
+    not after a cluster has started.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ _whole: set[int] = set()
 
 
 def _state(folder: Path, parts: Sequence[str], config: ModelConfig) -> int:
-    """What a check depends on: the files, by size and time, and the keys that choose among them."""
+    """Return what a check depends on: the files, by size and time, and the settings that select
+    them."""
     files = sorted(path for part in parts for path in (folder / part).rglob("*"))
     seen = [(path, path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.exists()]
     keys = (config.family, config.variant, config.pickle, config.image_size)
@@ -72,7 +73,7 @@ def _state(folder: Path, parts: Sequence[str], config: ModelConfig) -> int:
 
 
 def _check_index(folder: Path, family: Family, config: ModelConfig) -> None:
-    """Check what model_index.json says of the pipeline and its parts."""
+    """Check the pipeline and its parts in model_index.json."""
     index = folder / source.INDEX
     if not index.is_file():
         raise UserError(
@@ -121,12 +122,12 @@ def _check_network(folder: Path, config: ModelConfig) -> dict[str, Any]:
 def _check_end(folder: Path, vocabulary: Mapping[str, int], encoder: Mapping[str, Any]) -> None:
     """Refuse a CLIP that reads another token than its tokenizer's end of text.
 
-    What it says of a whole prompt is its state there; where there is no such token, that of the
-    first, which is the same for all prompts. transformers takes the largest number for
+    The embedding of a whole prompt is the state at that token; without it, the state at the first
+    token, which is the same for all prompts. transformers takes the largest number for
     `_LARGEST_IS_END`, as the configurations of its first years have it.
 
     Args:
-        folder: the tokenizer's; vocabulary: the number of each of its tokens.
+        folder: of the tokenizer; vocabulary: the number of each of its tokens.
         encoder: the text encoder's configuration; one of a whole CLIP has its own inside.
     """
     text = special_token(folder, "eos_token", OF_CLIP)
@@ -146,7 +147,7 @@ def _check_end(folder: Path, vocabulary: Mapping[str, int], encoder: Mapping[str
 
 
 def _check_channels(folder: Path, config: ModelConfig, configs: _Configs) -> None:
-    """Refuse parts that are not of one model: a network for other latents than the VAE's."""
+    """Refuse parts of different models: a network for other latents than the VAE's."""
     network = "transformer" if "transformer" in configs else "unet"
     takes = configs[network].get("in_channels")
     gives = configs.get("vae", {}).get("latent_channels")
@@ -162,7 +163,7 @@ def _check_channels(folder: Path, config: ModelConfig, configs: _Configs) -> Non
 
 
 def _check_image_size(folder: Path, config: ModelConfig, configs: _Configs) -> None:
-    """Refuse a size without whole latents, or patches of them."""
+    """Refuse an image size without a whole number of latents or patches."""
     if config.image_size is None or "vae" not in configs:
         return
     step = 2 ** (len(configs["vae"].get("block_out_channels") or [1]) - 1)
@@ -180,7 +181,7 @@ def _check_image_size(folder: Path, config: ModelConfig, configs: _Configs) -> N
 
 
 def _check_schedule(path: Path, family: Family) -> None:
-    """Refuse a schedule that would be read wrongly: the library fills in defaults in silence."""
+    """Refuse a schedule that would be read wrongly: the library silently fills in defaults."""
     config = read_object(path)
     check_numbers(path, config)
     if not family.predictions:

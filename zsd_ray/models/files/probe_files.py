@@ -30,12 +30,12 @@ INDEX, WEIGHTS = "probe.json", "probe.safetensors"
 
 @dataclass(frozen=True)
 class ProbeFile:
-    """What probe.json says.
+    """The content of probe.json.
 
     model: the keys of the `model` section that were set; a relative path stays as it was given.
-    t, block, pooling, prompt, seed: what its features are.
+    t, block, pooling, prompt, seed: define its features.
     labels: a name for each row of the weights.
-    fitted: how it was fitted and how it did, as in the row of probes.parquet.
+    fitted: its fit and accuracy, as in its row of probes.parquet.
     """
 
     model: dict[str, Any]
@@ -71,10 +71,10 @@ class ProbeFiles(ModelFiles):
     """A folder as `zsd-ray probe` saves it."""
 
     def check(self, config: ModelConfig, store: Store) -> Path:
-        """The folder of a saved probe.
+        """Return the folder of a saved probe.
 
         Raises:
-            UserError: it is none, or the model under it is not there.
+            UserError: it is not one, or the model under it is missing.
         """
         folder = source.resolve(config, (), store)
         try:
@@ -97,7 +97,7 @@ class ProbeFiles(ModelFiles):
 
 
 def label_numbers(folder: Path, config: ModelConfig, names: Sequence[str]) -> NDArray[np.int64]:
-    """The label of each name, (N,) int64: as `model.labels` calls them, else the probe itself.
+    """Return the label of each name, (N,) int64, by the names of `model.labels`, else of the probe.
 
     Raises:
         UserError: the probe has no such labels.
@@ -110,11 +110,11 @@ def label_numbers(folder: Path, config: ModelConfig, names: Sequence[str]) -> ND
 
 
 def under(folder: Path, config: ModelConfig) -> ModelConfig:
-    """The model under a probe, on the device of `config`; in its dtype, where that is set.
+    """Return the model under a probe, on the device of `config`; in its dtype, if that is set.
 
     Raises:
-        UserError: it is one that could run code, or is elsewhere and not named by `config`, too: a
-            probe's folder may be a stranger's.
+        UserError: it could run code, or is remote and not also named by `config`: a probe's folder
+            may be untrusted.
     """
     own = {
         key: getattr(config, key) for key in ("device", "dtype") if key in config.model_fields_set
@@ -136,7 +136,8 @@ def under(folder: Path, config: ModelConfig) -> ModelConfig:
 
 
 def under_here(folder: Path, config: ModelConfig) -> ModelConfig:
-    """The same of a checked probe, at the local folder that `check` fetched a URL to."""
+    """Like `under`, for a checked probe, with a URL replaced by the folder that `check` fetched it
+    to."""
     model = under(folder, config)
     if "://" not in model.path:
         return model
@@ -163,7 +164,7 @@ def read(folder: Path) -> ProbeFile:
 
 
 def _typed(path: Path, content: dict[str, Any]) -> ProbeFile:
-    """What a probe.json says, each value of its kind."""
+    """Return the content of a probe.json, with the types of its values checked."""
     from pydantic import TypeAdapter, ValidationError
 
     try:
@@ -181,7 +182,7 @@ def _typed(path: Path, content: dict[str, Any]) -> ProbeFile:
 
 
 def _check_weights(path: Path, n_labels: int) -> None:
-    """Refuse weights that are not those of so many labels."""
+    """Refuse weights for another number of labels."""
     shapes = check_whole([path], whole_numbers=True)  # `_check_kinds` knows which
     width = (shapes.get("weight", ()) or (0,))[-1]
     wanted = {"classes": (n_labels,), "weight": (n_labels, width), "bias": (n_labels,)}
@@ -201,7 +202,7 @@ _KINDS = {"classes": "I64", "weight": "F64", "bias": "F64"}
 
 
 def _check_kinds(path: Path) -> None:
-    """Refuse tensors of other kinds of numbers than a saved probe has."""
+    """Refuse tensors of other dtypes than a saved probe has."""
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:

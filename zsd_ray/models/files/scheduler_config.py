@@ -1,7 +1,7 @@
-"""What scheduler_config.json says of a noise schedule: numbers that no schedule can have.
+"""Checks of the numbers of a noise schedule in scheduler_config.json.
 
-The libraries make a schedule of whatever is there: of betas that fall, or of one step, a model that
-scores, and wrongly. No library here.
+The libraries accept any numbers: betas that fall, or one step, make a model that gives wrong
+    scores. No library here.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def check_numbers(path: Path, config: Mapping[str, Any]) -> None:
     """Check the numbers that a schedule is made from.
 
     Args:
-        path: of the file; config: what it holds.
+        path: of the file; config: its content.
 
     Raises:
-        UserError: one could not be so.
+        UserError: one is impossible.
     """
     steps = config.get("num_train_timesteps", _STEPS)
     if type(steps) is not int or not _SHORTEST_CHAIN <= steps <= _LONGEST_CHAIN:
@@ -56,7 +56,7 @@ def check_numbers(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def _check_trained(path: Path, betas: Any, steps: int) -> None:
-    """Check a list of betas, one a step."""
+    """Check a list of betas, one per step."""
     if not isinstance(betas, list) or len(betas) != steps:
         came = f"{len(betas):,} numbers" if isinstance(betas, list) else repr(betas)[:80]
         raise UserError(
@@ -80,7 +80,7 @@ def _check_schedule(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def _check_order(path: Path, config: Mapping[str, Any], low: str, high: str) -> None:
-    """Check that the noise at the end is more than at the start, where both are known."""
+    """Check that there is more noise at the end than at the start, if both are known."""
     start, end = config.get(low), config.get(high)
     if not isinstance(start, int | float) or not isinstance(end, int | float):
         return  # nothing is said of it

@@ -1,4 +1,4 @@
-"""Models that are one file of weights: where it is, and whether it may be loaded."""
+"""Models that are one weights file: finding it, and checking that it may be loaded."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TEXTS = ("*.json", "*.txt", "*.model")
 
 @dataclass(frozen=True)
 class Layout:
-    """The folder that a library writes: its configuration, and its weights by preference."""
+    """The layout of a library's folder: its configuration, and its weights by preference."""
 
     config: str
     weights: tuple[str, ...]
@@ -33,10 +33,10 @@ class Layout:
 
 
 def folder(config: ModelConfig, layout: Layout, store: Store) -> Path | None:
-    """The checked local folder that `model.path` means; None: it is the name of an architecture.
+    """Return the checked local folder of `model.path`; None: it is the name of an architecture.
 
     Raises:
-        UserError: there is no such folder, or it is not whole.
+        UserError: the folder is missing or incomplete.
     """
     path = config.path
     hub_name = path.removeprefix(_PREFIX)
@@ -66,7 +66,7 @@ def folder(config: ModelConfig, layout: Layout, store: Store) -> Path | None:
 
 
 def weights_in(found: Path, config: ModelConfig, layout: Layout) -> Path:
-    """The weights of a folder; raises UserError."""
+    """Return the weights file of a folder; raises UserError."""
     for name in _accepted(config, layout):
         if (found / name).exists():
             check_whole([found / name])
@@ -76,7 +76,7 @@ def weights_in(found: Path, config: ModelConfig, layout: Layout) -> Path:
 
 
 def file(config: ModelConfig) -> Path | None:
-    """The file that `model.pretrained` names, if it is one; raises UserError."""
+    """Return the file that `model.pretrained` names, if it is one; raises UserError."""
     path = Path(os.path.expanduser(config.pretrained or ""))
     return check_file(path, config) if config.pretrained and path.is_file() else None
 
@@ -93,12 +93,12 @@ def check_file(path: Path, config: ModelConfig) -> Path:
 
 
 def hub_weights(name: str, config: ModelConfig, layout: Layout) -> Path:
-    """Fetch the weights alone of a model on the hub; raises UserError."""
+    """Fetch only the weights of a model on the hub; raises UserError."""
     return weights_in(_of_hub(name, config, layout), config, layout)
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
-    """The end of a message about a name that is not among a library's."""
+    """Return the end of a message about an unknown name: the nearest known one."""
     near = difflib.get_close_matches(name, names, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 

@@ -1,4 +1,4 @@
-"""Where a model's files are: built in, a folder, an fsspec URL, or the model hub.
+"""The location of a model's files: built in, a folder, an fsspec URL, or the model hub.
 
 Nothing heavy is imported here, so that a bad path is refused in milliseconds.
 """
@@ -29,10 +29,10 @@ _READ_WHOLE, _STRIDE, _SAMPLE = 64 << 20, 1 << 20, 1 << 16
 
 
 def resolve(config: ModelConfig, components: tuple[str, ...], store: Store) -> Path:
-    """Return a local folder with the model's files, fetching them where they are elsewhere.
+    """Return a local folder with the model's files, fetched if they are remote.
 
     Args:
-        components: the subfolders that are wanted of a model on the hub.
+        components: the subfolders to fetch of a model on the hub.
         store: how a URL is reached.
 
     Raises:
@@ -63,7 +63,7 @@ def is_elsewhere(path: str) -> bool:
 def fingerprint(folder: Path) -> str:
     """Hash the model's files: names, sizes, and content.
 
-    Files up to 64 MiB are read whole; of larger ones, 64 KiB of each MiB and the end. Training
+    Files up to 64 MiB are read whole; larger ones, 64 KiB of each MiB and the end. Training
     changes every tensor, so this tells models apart without reading gigabytes.
     """
     return _hash_of(folder, [path for path in _walk(folder) if _is_of_model(path)])
@@ -72,19 +72,19 @@ def fingerprint(folder: Path) -> str:
 def whole_fingerprint(folder: Path) -> str:
     """Hash every file of a folder that a user's own class reads, whatever kind it is.
 
-    Left out are hidden files and what Python compiles. A folder of the kinds that `fingerprint`
+    Hidden files and compiled Python files are left out. A folder of the kinds that `fingerprint`
     knows has the same hash as there.
     """
     return _hash_of(folder, files_of(folder))
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The files that `whole_fingerprint` reads, also those in folders that are linked to."""
+    """Return the files that `whole_fingerprint` reads, including those in linked folders."""
     return [path for path in _walk(folder) if _is_of_model(path) or _is_plain(path, folder)]
 
 
 def _walk(folder: Path) -> list[Path]:
-    """Everything in a folder that is no folder, also behind links, which `rglob` passes by."""
+    """Yield all files in a folder, also behind links, which `rglob` does not follow."""
     found: list[Path] = []
     seen: set[str] = set()
     for root, folders, names in os.walk(folder, followlinks=True):
@@ -114,7 +114,7 @@ def _hash_of(folder: Path, files: Iterable[Path]) -> str:
 
 
 def file_fingerprint(name: str, path: Path) -> str:
-    """Hash one file in the same way, under a name of the caller's."""
+    """Hash one file like `fingerprint`, under a given name."""
     digest = hashlib.blake2b(digest_size=16)
     _add(digest, name, path)
     return digest.hexdigest()
@@ -144,7 +144,7 @@ def _built_in(path: str) -> Path:
 
 
 def fetched_to(url: str) -> Path:
-    """The local folder that `resolve` fetches the model at a URL to."""
+    """Return the local folder that `resolve` fetches the model at a URL to."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "zsd_ray" / "models"
     return cache / hashlib.blake2b(url.encode(), digest_size=12).hexdigest()
 
@@ -172,7 +172,8 @@ def _fetch_url(url: str, pickle: bool, store: Store) -> Path:
 
 
 def _drop_others(target: Path, places: Iterable[Path], suffixes: tuple[str, ...]) -> None:
-    """Remove what was fetched before and is gone: an old index of shards would still be read."""
+    """Remove fetched files that no longer exist at the source: an old shard index would still be
+    read."""
     kept = set(places)
     for path in target.rglob("*"):
         if path.suffix in suffixes and path.is_file() and path not in kept:
@@ -180,7 +181,7 @@ def _drop_others(target: Path, places: Iterable[Path], suffixes: tuple[str, ...]
 
 
 def _fetch_file(fs: Any, name: str, local: Path) -> None:
-    """Fetch a file, whole or not at all, where the one that is here is not of its version."""
+    """Fetch a file atomically, unless the local copy is of the same version."""
     # The store's own mark of a version: retrained weights have the same size.
     mark = local.with_name(f".{local.name}.version")
     version = str(fs.ukey(name))

@@ -1,4 +1,4 @@
-"""Which files a timm model is, and what its labels are called."""
+"""The files of a timm model, and the names of its labels."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TimmFiles(ModelFiles):
     """A folder, or a name of timm's."""
 
     def check(self, config: ModelConfig, store: Store) -> Path:
-        """The folder of a model, or the file of an architecture's weights.
+        """Return the folder of a model, or the weights file of an architecture.
 
         Raises:
             UserError: there is no such model, or its weights may not be loaded.
@@ -82,7 +82,7 @@ class TimmFiles(ModelFiles):
         return checkpoint.hub_weights(published.hf_hub_id, config, LAYOUT)
 
     def fingerprint(self, folder: Path, config: ModelConfig, store: Store) -> str:
-        """Hash the weights, and what they do not say: the architecture and the input of its tag."""
+        """Hash the weights, the architecture, and the input format of its tag."""
         if folder.is_dir():
             return source.fingerprint(folder)
         return source.file_fingerprint(config.path, folder)
@@ -96,13 +96,13 @@ class TimmFiles(ModelFiles):
 
 
 def _check_architecture(path: Path, shapes: Shapes) -> None:
-    """Refuse a configuration by which the library would load other weights than the checked ones.
+    """Refuse a configuration that makes the library load other weights than the checked ones.
 
     Args:
         shapes: of the tensors of its weights; none: they are not known.
 
     Raises:
-        UserError: it is such a one, or damaged, or names no architecture.
+        UserError: it does so, is damaged, or names no architecture.
     """
     content = read_object(path)
     check_network(path, content, shapes)
@@ -131,12 +131,11 @@ def _check_architecture(path: Path, shapes: Shapes) -> None:
 
 
 def label_numbers(folder: Path, config: ModelConfig, names: Sequence[str]) -> NDArray[np.int64]:
-    """The labels of each name, (N, M) int64; -1 behind the last.
+    """Return the labels of each name, (N, M) int64, padded with -1.
 
     A name may be several labels, with ` | ` between them: a class of ObjectNet is up to three of
-    ImageNet's. Labels are called what `model.labels` says, else the model's configuration, else,
-    where there are as many as in a version of ImageNet, what those are called by WordNet, timm or
-    open_clip.
+    ImageNet's. The names of labels are those of `model.labels`, else of the model's configuration,
+    else, if there are as many as in a version of ImageNet, its names by WordNet, timm or open_clip.
 
     Raises:
         UserError: the model has no such labels.
@@ -167,7 +166,7 @@ def _numbers(folder: Path, config: ModelConfig, names: Sequence[str]) -> NDArray
 
 
 def n_labels(folder: Path, config: ModelConfig) -> int:
-    """How many labels the model tells apart."""
+    """Return the number of labels of the model."""
     if folder.is_dir():
         content = _content(folder)
         count = content.get("num_classes") or _published(content).get("num_classes")
@@ -191,7 +190,7 @@ def n_labels(folder: Path, config: ModelConfig) -> int:
 
 
 def timm() -> Any:
-    """The library; it imports torch."""
+    """Import the library, and with it torch."""
     from zsd_ray.models.torchvision_ops import declare_missing_operators
 
     declare_missing_operators()
@@ -201,7 +200,7 @@ def timm() -> Any:
 
 
 def _namings(folder: Path, config: ModelConfig, n: int) -> Iterator[dict[int, str]]:
-    """The model's labels in each of the ways that they are called."""
+    """Return the model's labels in each of their naming schemes."""
     if config.labels is not None:
         yield dict(enumerate(config.labels))
         return
@@ -230,7 +229,7 @@ def _namings(folder: Path, config: ModelConfig, n: int) -> Iterator[dict[int, st
 
 
 def _named(path: Path, names: Any, n: int) -> dict[int, str]:
-    """The labels that a configuration names: a list, or by number where numbers have gaps."""
+    """Return the labels that a configuration names: a list, or by number if numbers have gaps."""
     numbered = names if isinstance(names, dict) else {}
     if isinstance(names, list):
         numbered = {str(number): name for number, name in enumerate(names)}
@@ -245,7 +244,7 @@ def _named(path: Path, names: Any, n: int) -> dict[int, str]:
 
 
 def _described(path: Path, own: Mapping[str, Any]) -> dict[str, str]:
-    """What a configuration says of the labels that it names, by their names."""
+    """Return the descriptions of labels in a configuration, by their names."""
     found = own.get("label_descriptions") or {}
     if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
         raise UserError(
@@ -260,6 +259,7 @@ def _content(folder: Path) -> dict[str, Any]:
 
 
 def _published(content: dict[str, Any]) -> dict[str, Any]:
-    """What a model's configuration says of its weights; early ones say it at the top."""
+    """Return the part of a model's configuration that describes its weights; early ones have it at
+    the top."""
     part = content.get("pretrained_cfg", content)
     return part if isinstance(part, dict) else {}

@@ -1,4 +1,4 @@
-"""Files of weights before anything loads them: which ones a library takes, and are they whole.
+"""Weights files before loading: which ones a library takes, and whether they are whole.
 
 Only headers are read, so that gigabytes are checked in milliseconds. No torch here.
 """
@@ -29,14 +29,14 @@ _NO_WEIGHTS = re.compile(
 
 
 def files_of_part(folder: Path, of_transformers: bool, config: ModelConfig) -> list[Path]:
-    """Return the files of weights that the library takes for one part of a pipeline folder.
+    """Return the weights files that the library takes for one part of a pipeline folder.
 
     Args:
         of_transformers: whether transformers loads the part, else diffusers; each prefers and names
             them in its own way.
 
     Raises:
-        UserError: there are none, or an index names files that are not there or not allowed.
+        UserError: there are none, or an index names files that are missing or not allowed.
     """
     for name in _names(of_transformers, config):
         path = folder / name
@@ -51,13 +51,13 @@ def files_of_part(folder: Path, of_transformers: bool, config: ModelConfig) -> l
 
 
 def check_whole(paths: Iterable[Path], whole_numbers: bool = False) -> Shapes:
-    """Check that files of weights are whole, by their headers; return what safetensors hold.
+    """Check by their headers that weights files are whole; return the tensors of safetensors.
 
     Args:
-        whole_numbers: whether tensors may be, as those of a network that is said to be quantised.
+        whole_numbers: whether tensors may be integers, as in a network declared as quantised.
 
     Raises:
-        UserError: one is not, or holds whole numbers as weights; which, and why.
+        UserError: which one is not, or holds integers as weights, and why.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for path in paths:
@@ -71,7 +71,7 @@ def check_whole(paths: Iterable[Path], whole_numbers: bool = False) -> Shapes:
 
 
 def _refuse_whole_numbers(path: Path, tensors: _Tensors) -> None:
-    """Refuse weights that are whole numbers: the libraries take them for weights, in silence."""
+    """Refuse weights that are integers: the libraries silently use them as weights."""
     odd = sorted(
         f"{name} ({dtype})"
         for name, (_, dtype) in tensors.items()
@@ -86,7 +86,7 @@ def _refuse_whole_numbers(path: Path, tensors: _Tensors) -> None:
 
 
 def _names(of_transformers: bool, config: ModelConfig) -> list[str]:
-    """The names that a library looks for, by preference."""
+    """Return the file names that a library looks for, by preference."""
     stem = "model" if of_transformers else "diffusion_pytorch_model"
     one, index = f"{stem}{SAFE}", f"{stem}{SAFE}.index.json"
     names = [one, index] if of_transformers else [index, one]
@@ -107,7 +107,7 @@ def _with_variant(name: str, variant: str) -> str:
 
 
 def _shards(index: Path, config: ModelConfig) -> list[Path]:
-    """The files that an index names, each with the tensors that it is said to have."""
+    """Return the files that an index names, each with the tensors listed for it."""
     places = part_of(read_object(index), "weight_map", index)
     by_file: dict[str, set[str]] = {}
     for tensor, name in places.items():
@@ -143,7 +143,7 @@ def check_file(path: Path) -> None:
 
 
 def _header(path: Path) -> _Tensors:
-    """Shapes and dtypes, by name; the library compares the header with the file's length."""
+    """Return shapes and dtypes by name; the library compares the header with the file's length."""
     from safetensors import SafetensorError, safe_open
 
     try:

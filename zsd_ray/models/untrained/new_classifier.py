@@ -1,4 +1,4 @@
-"""A new classifier of timm's with random weights: what `zsd-ray train` starts from."""
+"""A new timm classifier with random weights, from which `zsd-ray train` starts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from zsd_ray.records.errors import UserError
 
 @dataclass(frozen=True)
 class NewClassifier:
-    """A network, and what its folder says of it."""
+    """A network, and its configuration for the folder."""
 
     network: Any
     classes: Sequence[str]
     kwargs: dict[str, Any]
 
     def save(self, folder: Path) -> None:
-        """Write a folder of timm's, with the names of the labels; float32."""
+        """Write a timm folder, with the names of the labels; float32."""
         from timm.models import save_for_hf
 
         save_for_hf(
@@ -48,7 +48,7 @@ def build(config: ClassifierTraining) -> NewClassifier:
     """Build the network.
 
     Raises:
-        UserError: it does not take these `kwargs`.
+        UserError: it does not accept these `kwargs`.
     """
     torch.manual_seed(config.seed)
     n = len(config.classes)

@@ -1,4 +1,4 @@
-"""A new, small CLIP of open_clip's with random weights: what `zsd-ray train` starts from."""
+"""A new, small open_clip model with random weights, from which `zsd-ray train` starts."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _PREPROCESSING = {
 
 @dataclass(frozen=True)
 class NewClip:
-    """A network, how it reads text, and what its folder says of it."""
+    """A network, its tokenizer, and its configuration for the folder."""
 
     network: Any
     tokenizer: Any
     config: Mapping[str, Any]
 
     def tokens(self, texts: Sequence[str]) -> torch.Tensor:
-        """Each text's row of tokens, (N, L) int64.
+        """Return each text's row of tokens, (N, L) int64.
 
         Raises:
-            UserError: one is longer than that.
+            UserError: a text has more than L tokens.
         """
         length = self.tokenizer.context_length
         # One more, which the library fills where it would otherwise cut without a word.
@@ -50,7 +50,7 @@ class NewClip:
         return tokens[:, :length]
 
     def save(self, folder: Path) -> None:
-        """Write a folder of open_clip's, float32."""
+        """Write an open_clip folder, float32."""
         from safetensors.torch import save_file
 
         weights = {name: t.detach().cpu() for name, t in self.network.state_dict().items()}

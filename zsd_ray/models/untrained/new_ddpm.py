@@ -1,4 +1,4 @@
-"""A new U-Net over pixels with random weights, and its chain: what `zsd-ray train` starts from."""
+"""A new U-Net over pixels with random weights, and its chain, from which `zsd-ray train` starts."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from zsd_ray.models.torchvision_ops import declare_missing_operators
 
 @dataclass(frozen=True)
 class NewDDPM:
-    """The two parts of a DDPM's folder, as the library's own objects: to train.
+    """The two parts of a DDPM's folder as the library's own objects, for training.
 
-    id2label: what its labels are called; None where it is told none.
+    id2label: the names of its labels; None if it is unconditional.
     """
 
     unet: Any
@@ -32,7 +32,7 @@ class NewDDPM:
         """Write a standard pipeline folder, float16."""
         from diffusers import DDPMPipeline
 
-        # A copy: training goes on in float32.
+        # A copy: training continues in float32.
         unet = copy.deepcopy(self.unet).half()
         DDPMPipeline(unet, self.scheduler).save_pretrained(str(folder), safe_serialization=True)
         if self.id2label is not None:
@@ -46,7 +46,7 @@ def build(training: DdpmTraining, null_label: bool) -> NewDDPM:
     """Build the network and its chain (Ho et al. 2020), or its straight path.
 
     Args:
-        null_label: whether the label behind those of the classes stands for no class.
+        null_label: whether an extra last label stands for no class.
     """
     declare_missing_operators()
     from diffusers import UNet2DModel

@@ -1,4 +1,4 @@
-"""A new, small Stable Diffusion with random weights: what `zsd-ray train` starts from."""
+"""A new, small Stable Diffusion with random weights, from which `zsd-ray train` starts."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def build(
 
 
 def build_tokenizer(captions: Sequence[str], length: int) -> Any:
-    """A CLIPTokenizer of 512 byte tokens, the merges of `captions`, and two specials."""
+    """Make a CLIPTokenizer of 512 byte tokens, the merges of `captions`, and two specials."""
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import CLIPTokenizer
 

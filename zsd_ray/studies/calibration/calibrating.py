@@ -1,4 +1,4 @@
-"""From the decisions of a run to probabilities, and how far they can be believed."""
+"""Converting the decisions of a run to calibrated probabilities."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def calibrate(path: str, split: float = 0.5, store: Store | None = None) -> Cali
     """Fit every method on one part of a run's labelled images, and test it on the others.
 
     Writes calibration.json, calibration.html and probabilities.parquet into the run's output. The
-    part is chosen as that of a learned weighting, by image id: with the same share, no image is
+    part is chosen by image id, like that of a learned weighting: with the same share, no image is
     tested whose label the weighting was fitted to.
 
     Args:
         path: a run's output, a folder or URL.
         split: the share of images to fit on.
-        store: how it is reached; None: as a plain `Store()` says.
+        store: how it is reached; None: by a plain `Store()`.
 
     Raises:
         UserError: there is no such run, or too little in it.
@@ -156,7 +156,7 @@ class Images:
         return correct
 
     def parts(self, split: float) -> tuple[Numbers, Numbers]:
-        """The numbers of the labelled images to fit on, and of those to test on."""
+        """Return the numbers of the labelled images to fit on, and of those to test on."""
         labelled = np.flatnonzero(self.labels != _UNLABELLED)
         inside = np.array([in_share(self.ids[i], split) for i in labelled])
         fit, test = labelled[inside], labelled[~inside]
@@ -170,7 +170,7 @@ class Images:
         return fit, test
 
     def blocks(self) -> Iterator[slice]:
-        """All images, some at a time."""
+        """Yield all images in blocks."""
         step = max(1, _BLOCK // self.evidence.n_classes)
         yield from (slice(i, i + step) for i in range(0, len(self.ids), step))
 
@@ -205,7 +205,7 @@ def _apply(model: GapPosterior | Temperature, images: Images) -> _Applied:
 def _tested(
     parameters: dict[str, float], applied: _Applied, correct: NDArray[np.bool_]
 ) -> MethodCalibration:
-    """How a method did on the images that it was not fitted on."""
+    """Return the calibration of a method on the images that it was not fitted on."""
     confidence = expit(applied.log_odds)
     width, mass = reliability.equal_width(confidence), reliability.equal_mass(confidence)
     means = {
@@ -243,7 +243,7 @@ def _probability_file(
     part: NDArray[np.object_],
     confidence: dict[str, Array],
 ) -> bytes:
-    """Every image with a prediction: its part, the methods' confidences, the posterior."""
+    """Write every image with a prediction: its part, the methods' confidences, the posterior."""
     buffer = io.BytesIO()
     writer = None
     for block in images.blocks():

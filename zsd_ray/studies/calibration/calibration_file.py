@@ -1,4 +1,4 @@
-"""OUTPUT/calibration.json: how far a run's probabilities can be believed."""
+"""OUTPUT/calibration.json: the calibration of a run's probabilities."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zsd_ray.stats.reliability import Bin, Measured
 
 @dataclass(frozen=True)
 class MethodCalibration:
-    """One way to probabilities: what was fitted, and how it did on the images kept for testing.
+    """One calibration method: its fitted parameters, and its results on the test images.
 
     Of the confidence, the probability of the prediction:
         confidence: its mean, which should be the accuracy.
@@ -36,7 +36,7 @@ class MethodCalibration:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a calibration found.
+    """The results of a calibration.
 
     run: the output, without passwords. split: the share of images whose labels it was fitted on.
     n_fit, n_test: labelled images of both parts.

@@ -1,4 +1,4 @@
-"""What a calibration found: a table for the terminal, and a page with reliability diagrams."""
+"""The results of a calibration: a table for the terminal, and a page with reliability diagrams."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NAMES = (
 
 
 def calibration_lines(found: Calibration, methods: Sequence[str]) -> str:
-    """What was fitted and tested, and a table of these methods."""
+    """Return the numbers of images, and a table of the methods."""
     rows = [
         ("run", found.run),
         ("fitted on", f"{found.n_fit:,} labelled images"),
@@ -43,7 +43,7 @@ def calibration_lines(found: Calibration, methods: Sequence[str]) -> str:
 
 
 def render_calibration(found: Calibration) -> str:
-    """The page."""
+    """Render the page."""
     cards = []
     for name, method in found.methods.items():
         caption = (
@@ -102,7 +102,7 @@ def reliability(bins: Sequence[Bin]) -> Figure:
 
 
 def _table(found: Calibration, methods: Sequence[str]) -> list[tuple[str, ...]]:
-    """A header, and a row a figure: a column a method, intervals in brackets."""
+    """Return a header and one row per figure: one column per method, intervals in brackets."""
     cells = [_cells(found.methods[name]) for name in methods]
     return [("", *methods), *zip(_NAMES, *cells, strict=True)]
 

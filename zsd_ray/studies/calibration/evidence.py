@@ -1,4 +1,4 @@
-"""What a run found out about its images, as arrays: what a calibration turns to probabilities."""
+"""The results of a run as arrays, from which a calibration computes probabilities."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Evidence:
         standard error, nan where it is not known.
     draws: (N, K) of each class.
     predictions: (N,) class numbers.
-    n_evaluations: (N,) what the image cost.
+    n_evaluations: (N,) the cost of each image.
     """
 
     mean_scores: Array
@@ -39,18 +39,19 @@ class Evidence:
 
     @property
     def scored(self) -> NDArray[np.bool_]:
-        """(N, K), which classes had draws; the prediction counts, if a screen alone chose it."""
+        """Return (N, K), which classes had draws; the prediction counts, if only a screen chose
+        it."""
         scored = self.draws > 0
         scored[np.arange(len(self)), self.predictions] = True
         return scored
 
     @property
     def others(self) -> NDArray[np.bool_]:
-        """(N, K), which classes with draws are not the prediction."""
+        """Return (N, K), which classes with draws are not the prediction."""
         others = self.draws > 0
         others[np.arange(len(self)), self.predictions] = False
         return others
 
     def select(self, images: NDArray[np.intp] | slice) -> Self:
-        """Some of the images."""
+        """Return some of the images."""
         return type(self)(**{f.name: getattr(self, f.name)[images] for f in fields(self)})

@@ -1,9 +1,9 @@
 """Probabilities from the paired gaps between classes and the prediction, right under elimination.
 
-A gap is the mean of a class's score less the prediction's over the draws that both had, so what a
-draw does to all classes cancels, however many draws a class was given. It is known with an error,
-which is large for a class that fell after a few draws. The model of both is Fisher's linear
-discriminant (1936) with errors of measurement that differ: the gap x_k of class k is
+A gap is the mean of a class's score less the prediction's over the draws that both had, so the
+common effect of a draw on all classes cancels, whatever number of draws a class had. It is known
+with an error, which is large for a class that fell after a few draws. The model of both is Fisher's
+linear discriminant (1936) with errors of measurement that differ: the gap x_k of class k is
 
     x_k = m_k + e_k,   e_k ~ N(0, v_k),   m_k ~ N(mu, tau^2),   or N(mu - D, tau^2) of the label.
 
@@ -62,7 +62,7 @@ class GapPosterior:
 
     @classmethod
     def fit(cls, evidence: Evidence, labels: NDArray[np.int64]) -> Self:
-        """By maximum likelihood on images with labels, (N,)."""
+        """Fit by maximum likelihood on images with labels, (N,)."""
         seen = evidence.others & np.isfinite(evidence.gap_errors)
         draws = evidence.draws[seen].astype(np.float64)
         prior = moderation.fit(evidence.gap_errors[seen] ** 2 * draws, draws - 1)
@@ -73,7 +73,7 @@ class GapPosterior:
         return cls(prior, spread, fit(measures, labels, evidence.scored))
 
     def log_probabilities(self, evidence: Evidence) -> Array:
-        """(N, K)."""
+        """Return log probabilities, (N, K)."""
         measures = _measures(evidence, self.prior, self.spread)
         return self.softmax.log_probabilities(measures, evidence.scored)
 

@@ -1,7 +1,7 @@
 """Platt scaling on the number of evaluations: Clark & Jaini 2023; Platt 1999.
 
-An image that took many evaluations was hard. This tells how sure a prediction is, and nothing of
-the other classes.
+An image that took many evaluations was hard. This gives the confidence of a prediction, and no
+probabilities of the other classes.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Platt:
 
     @classmethod
     def fit(cls, n_evaluations: ArrayLike, correct: ArrayLike) -> Self:
-        """By maximum likelihood from (N,) numbers and (N,) bool, with the targets of Platt 1999,
-        section 2.2: (N+ + 1)/(N+ + 2) for a right prediction and 1/(N- + 2) for a wrong one, so
-        that it ends where all are right. Where all images cost the same, the slope is 0.
+        """Fit by maximum likelihood from (N,) numbers and (N,) bool, with the targets of Platt
+        1999, section 2.2: (N+ + 1)/(N+ + 2) for a right prediction and 1/(N- + 2) for a wrong one,
+        so that it ends where all are right. Where all images cost the same, the slope is 0.
         """
         logs = _logs(n_evaluations)
         right = np.asarray(correct, dtype=bool)
@@ -61,5 +61,6 @@ class Platt:
 
 
 def _logs(n_evaluations: ArrayLike) -> Array:
-    """An image that a screen alone decided took none: as one."""
+    """Return logarithms of evaluations; an image decided by a screen alone has none, and counts as
+    one."""
     return np.log(np.maximum(np.asarray(n_evaluations, dtype=np.float64), 1))

@@ -25,11 +25,11 @@ class Temperature:
 
     @classmethod
     def fit(cls, evidence: Evidence, labels: NDArray[np.int64]) -> Self:
-        """By maximum likelihood on images with labels, (N,)."""
+        """Fit by maximum likelihood on images with labels, (N,)."""
         return cls(fit(_means(evidence), labels, evidence.scored))
 
     def log_probabilities(self, evidence: Evidence) -> Array:
-        """(N, K)."""
+        """Return log probabilities, (N, K)."""
         return self.softmax.log_probabilities(_means(evidence), evidence.scored)
 
     @property

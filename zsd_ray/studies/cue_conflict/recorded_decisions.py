@@ -1,8 +1,9 @@
-"""What people and networks answered to cue-conflict images, from the files of Geirhos et al. 2019.
+"""Answers of people and networks to cue-conflict images, from the files of Geirhos et al. 2019.
 
-One CSV holds a session of one subject: a row an image, in the columns object_response (the answer),
-category (the shape) and imagename, which ends in SHAPEn-TEXTUREm.png. Its own name is
-EXPERIMENT_SUBJECT_session_N.csv, where people are called subject-NN; further columns are not read.
+One CSV holds a session of one subject: one row per image, in the columns object_response (the
+    answer), category (the shape) and imagename, which ends in SHAPEn-TEXTUREm.png. Its own name is
+    EXPERIMENT_SUBJECT_session_N.csv, where people are called subject-NN; further columns are not
+    read.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Answers:
 
     @classmethod
     def together(cls, subject: str, parts: Sequence[Answers]) -> Self:
-        """All answers of several, one after the other."""
+        """Return all answers of several subjects, concatenated."""
         columns = ("shapes", "textures", "answers")
         return cls(subject, *(tuple(chain(*(getattr(p, c) for p in parts))) for c in columns))
 
@@ -56,10 +57,10 @@ def read_recorded(paths: Iterable[str], store: Store) -> list[Answers]:
     """Read files, or those that glob patterns match; a subject's sessions are put together.
 
     Returns:
-        One entry a subject, by name.
+        One entry per subject, by name.
 
     Raises:
-        UserError: there is no such file, or it is none of these; or a subject has answered an
+        UserError: there is no such file, or it has another form; or a subject has answered an
             image twice, so that a file is read twice or two subjects have one name.
     """
     sessions: dict[str, list[Answers]] = {}

@@ -34,7 +34,7 @@ class CueDecisions:
 
     @classmethod
     def of(cls, n: int, shape: int, texture: int) -> Self:
-        """From the counts."""
+        """Make it from the counts."""
         return cls(
             n, shape, texture, _share(shape, n), _share(texture, n), _share(shape, shape + texture)
         )

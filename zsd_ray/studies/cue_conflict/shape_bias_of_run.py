@@ -1,4 +1,4 @@
-"""Shape or texture: what a run on cue-conflict images decides by, beside people and networks.
+"""The shape bias of a run on cue-conflict images, compared with people and networks.
 
 Geirhos et al. 2019; zsd_ray/studies/cue_conflict/shape_bias_counts.py has what is counted.
 """
@@ -22,7 +22,7 @@ PEOPLE = "people"
 
 @dataclass(frozen=True)
 class CueConflict:
-    """What `zsd-ray shape-bias` finds.
+    """The results of `zsd-ray shape-bias`.
 
     n_images: that the run should decide; n_errors: that it could not classify, n_open: that it has
         not decided yet; they are in no figure.
@@ -43,10 +43,10 @@ def cue_conflict(
 
     Args:
         decisions: CSVs of recorded decisions, or glob patterns of them.
-        store: how all of them are reached; None: as a plain `Store()` says.
+        store: how all of them are reached; None: by a plain `Store()`.
 
     Raises:
-        UserError: there is no such run or file, or it is none of cue-conflict images.
+        UserError: there is no such run or file, or it is not about cue-conflict images.
     """
     run = open_run(path, store)
     recorded = read_recorded(decisions, run.output.store)

@@ -1,4 +1,4 @@
-"""What `zsd-ray shape-bias` shows: two tables, and a page with them and a figure."""
+"""The output of `zsd-ray shape-bias`: two tables, and a page with them and a figure."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _SPREAD = 0.62  # of a class's row is for the markers of its observers
 
 
 def shape_bias_lines(observers: Sequence[Observer], n_errors: int, n_open: int) -> str:
-    """Both tables, and what must be known before they are believed."""
+    """Return both tables, and caveats."""
     parts = [columns([_HEADER, *overall_rows(observers)]), columns(class_table(observers))]
     return "\n\n".join([*parts, "\n".join(notes(observers, n_errors, n_open))]).rstrip()
 
 
 def render_shape_bias(run: str, observers: Sequence[Observer], n_errors: int, n_open: int) -> str:
-    """The page."""
+    """Render the page."""
     drawn = [each for each in observers if each.bias.overall.shape_bias is not None]
     header, *rows = class_table(observers)
     return render(
@@ -48,7 +48,7 @@ def render_shape_bias(run: str, observers: Sequence[Observer], n_errors: int, n_
 
 
 def overall_rows(observers: Sequence[Observer]) -> list[tuple[str, ...]]:
-    """A row an observer, all conflicts together."""
+    """Return one row per observer, for all conflicts together."""
     rows = []
     for each in observers:
         found = each.bias.overall
@@ -58,7 +58,8 @@ def overall_rows(observers: Sequence[Observer]) -> list[tuple[str, ...]]:
 
 
 def class_table(observers: Sequence[Observer]) -> list[tuple[str, ...]]:
-    """A header, and the shape bias of each class: a column an observer, as the figure has them."""
+    """Return a header, and the shape bias of each class: one column per observer, as in the
+    figure."""
     return [
         ("shape bias", *(each.name for each in observers)),
         *((name, *(_class_bias(each, name) for each in observers)) for name in classes(observers)),
@@ -66,14 +67,14 @@ def class_table(observers: Sequence[Observer]) -> list[tuple[str, ...]]:
 
 
 def classes(observers: Sequence[Observer]) -> list[str]:
-    """Those of any observer; by the bias of the people, or of the first, the greatest first."""
+    """Return the classes of all observers, by descending bias of the people, or of the first."""
     guide = next((each for each in observers if each.n_people), observers[0]).bias.of_class
     names = {name for each in observers for name in each.bias.of_class}
     return sorted(names, key=lambda name: (-_value(guide, name), name))
 
 
 def notes(observers: Sequence[Observer], n_errors: int, n_open: int) -> list[str]:
-    """One sentence each."""
+    """Return the caveats, one sentence each."""
     said = []
     for each in observers:
         if each.n_people and each.n_people > 1:
@@ -94,7 +95,7 @@ def notes(observers: Sequence[Observer], n_errors: int, n_open: int) -> list[str
 
 @style
 def bias_by_class(observers: Sequence[Observer]) -> Figure:
-    """Shape bias of each class, a marker an observer; each has a bias overall."""
+    """Plot the shape bias of each class, one marker per observer; each has an overall bias."""
     names = classes(observers)
     n = len(observers)
     figure = Figure(figsize=(9, 1.5 + max(0.3, 0.13 * n) * len(names)))

@@ -1,4 +1,4 @@
-"""Which files an extractor of features is: checked and hashed before anything is loaded."""
+"""The files of a feature extractor, checked and hashed before anything is loaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OF_MODEL = ("family", "dtype", "image_size", "labels", "max_prompt_tokens", "kw
 
 
 def check_extractor(config: ExtractorConfig, store: Store) -> dict[str, Any]:
-    """Check an extractor's files; return what its numbers depend on, as plain values.
+    """Check an extractor's files; return everything that its numbers depend on, as plain values.
 
     Raises:
         UserError: what is missing or does not fit.

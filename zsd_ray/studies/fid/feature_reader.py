@@ -1,4 +1,4 @@
-"""Features of pictures of two sets, piece by piece: what FID is made of."""
+"""Features of the pictures of two sets, in pieces, for FID."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Sets:
-    """The two data sets, what sees them, and how all of it is reached; picklable."""
+    """The two data sets, the extractor, and how all of it is reached; picklable."""
 
     config: FidConfig
     real: ImageDataset
@@ -41,7 +41,7 @@ class Sets:
 
 
 class FeatureReader:
-    """An extractor, and the pictures that it is shown."""
+    """An extractor, and its input pictures."""
 
     def __init__(self, sets: Sets) -> None:
         config = sets.config
@@ -51,7 +51,7 @@ class FeatureReader:
         self._extract = load_features(config.extractor, config.seed, self._rows, sets.store)
 
     def __call__(self, piece: Piece) -> NDArray[np.float32]:
-        """A vector of each image, (n, D).
+        """Return a vector per image, (n, D).
 
         Raises:
             UserError: an image cannot be read, or not all are of one size.

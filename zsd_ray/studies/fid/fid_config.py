@@ -1,4 +1,4 @@
-"""The configuration of `zsd-ray fid`: two sets of images, and what sees them."""
+"""The configuration of `zsd-ray fid`: two sets of images, and the feature extractor."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ class TimmExtractor(Section):
 
 
 class DenoiserExtractor(Section):
-    """One block of a diffusion model, told `prompt`, with noise of time `t` on the image."""
+    """One block of a diffusion model, conditioned on `prompt`, with noise of time `t` on the
+    image."""
 
     kind: Literal["denoiser"]
     model: ModelConfig = ModelConfig()
@@ -91,6 +92,6 @@ class FidConfig(Section):
 
     @property
     def device(self) -> str:
-        """Where the extractor runs."""
+        """Return the device of the extractor."""
         extractor = self.extractor
         return extractor.model.device if extractor.kind == "denoiser" else extractor.device

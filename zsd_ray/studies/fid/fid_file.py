@@ -1,4 +1,4 @@
-"""OUTPUT/fid.json: how far generated sets are from real ones, one entry a pair; and the real
+"""OUTPUT/fid.json: distances of generated sets from real ones, one entry per pair; and the real
 images' statistics, which several pairs share."""
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class FidEntry:
 
 @dataclass(frozen=True)
 class _Entries:
-    """What is read back of fid.json: the entries of a newer version stay as they are."""
+    """The content of fid.json; entries of a newer version are left unchanged."""
 
     sets: list[dict[str, Any]]
 
@@ -87,7 +87,7 @@ class RealStatistics:
 
     @classmethod
     def read(cls, output: Output, identity: str) -> RealStatistics | None:
-        """What was kept; None: nothing yet."""
+        """Return the saved statistics; None: nothing yet."""
         content = output.read_bytes(_name(identity))
         if content is None:
             return None

@@ -1,4 +1,4 @@
-"""What `zsd-ray fid` prints."""
+"""The output of `zsd-ray fid`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from zsd_ray.studies.fid.fid_file import FidEntry
 
 
 def fid_rows(entry: FidEntry) -> Rows:
-    """The two distances, how sure they are, and of how many images."""
+    """Return the two distances, their uncertainties, and the numbers of images."""
     fid = f"{entry.fid:.4g}"
     if entry.fid_low is not None and entry.fid_high is not None:
         fid += f"  95% interval [{entry.fid_low:.4g}, {entry.fid_high:.4g}]"

@@ -1,4 +1,4 @@
-"""What sees images for FID, by the kind of an extractor's section."""
+"""Loading the feature extractor for FID, by the kind of its section."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def kernel_distance(real_ND: Features, generated_MD: Features, seed: int) -> Ker
 
     Subsets are drawn without replacement, each anew; where both sets are one subset, there is one.
     The standard error is the spread over subsets by the root of their number: they share images, so
-    it tells how well subsets tell the sets at hand apart, and not how other sets would fare.
+        it measures how well subsets separate these two sets, and not the variation over other sets.
     """
     size = min(SUBSET, len(real_ND), len(generated_MD))
     whole = size == len(real_ND) == len(generated_MD)

@@ -1,4 +1,4 @@
-"""FID and KID of two sets of images: what is settled before, and the measuring."""
+"""FID and KID of two sets of images: planning and measuring."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class FidPlan:
 
 @dataclass(frozen=True)
 class FidResult:
-    """What came out, and where it lies."""
+    """The result, and its location."""
 
     entry: FidEntry
     output: str
@@ -69,7 +69,7 @@ def plan_fid(config: FidConfig, store: Store | None = None) -> FidPlan:
         store: how everything is reached, also by what follows; None: as the storage section says.
 
     Raises:
-        UserError: what is wrong, in one line.
+        UserError: the error, in one line.
     """
     if config.cluster.batch_size == "auto":
         raise UserError("cluster.batch_size auto is for runs; set a number of images")
@@ -119,11 +119,11 @@ def fid(
 
     Args:
         local: in this process, without Ray.
-        on_images: called with how many images were seen, of how many.
+        on_images: called with the number of images seen, and of all images.
 
     Raises:
         UserError: bad input; or an image cannot be read.
-        RunBrokenError, StoreError: it cannot go on; the same call does later.
+        RunBrokenError, StoreError: it cannot continue; the same call resumes it later.
     """
     with planning(config) as store:
         planned = plan_fid(config, store)
@@ -170,7 +170,7 @@ class _Measuring(Job[FidResult | None]):
 def _features(
     plan: FidPlan, output: Output, do_all: DoAll, on_images: OnImages
 ) -> tuple[RealStatistics, NDArray[np.float32]]:
-    """The real images' statistics, kept or made, and all generated features, (n, D)."""
+    """Return the real images' statistics, saved or computed, and all generated features, (n, D)."""
     identity = hash_of(plan.real_parts)
     kept = RealStatistics.read(output, identity)
     of_real = [] if kept else pieces(True, plan.real)
@@ -252,7 +252,7 @@ def _rank_warnings(n_real: int, generated: NDArray[np.float32]) -> Iterator[str]
 def _data_parts(
     config: DataConfig, dataset: ImageDataset, numbers: Sequence[int]
 ) -> dict[str, Any]:
-    """What a set of images is, as far as it is known without reading them."""
+    """Return the identity of a set of images, as far as it is known without reading them."""
     ids = [dataset.records[number].image_id for number in numbers]
     keys = {"source", "path", "split", "image_column"}
     tree = config.model_dump(mode="json", include=keys, context={WHOLE: True})

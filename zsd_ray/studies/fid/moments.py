@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Of n vectors: their mean (D,), and their squared deviations from it, summed, (D, D).
+    """The mean (D,) of n vectors, and their summed squared deviations from it, (D, D).
 
     float64; kept about the mean, so that what is large and common to all vectors costs no digits.
     """

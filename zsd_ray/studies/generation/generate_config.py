@@ -20,8 +20,8 @@ class GenerateOutputConfig(Section):
 
 
 class GenerateConfig(Section):
-    """One generated set: `images_per_class` of each class, or `images` of a model that is told
-    nothing."""
+    """One generated set: `images_per_class` of each class, or `images` of an unconditional
+    model."""
 
     model: ModelConfig = ModelConfig()
     prompts: PromptConfig = PromptConfig()

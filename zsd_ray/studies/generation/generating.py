@@ -1,4 +1,4 @@
-"""`generate`: a set of images that a model makes."""
+"""`generate`: making a set of images with a model."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def generate(
 
     Args:
         local: in this process, without Ray.
-        on_part: called with how many of all images are done.
+        on_part: called with the number of finished images, and of all images.
 
     Raises:
         UserError: bad input; nothing was started.
-        RunBrokenError, StoreError: it cannot go on; the same call does later.
+        RunBrokenError, StoreError: it cannot continue; the same call resumes it later.
     """
     with planning(config) as store:
         planned = plan_images(config, store)
@@ -103,7 +103,7 @@ class _Making(Job[Generated]):
             metrics = {"images": self._done, "n_evaluations": n, "seconds": seconds}
             sheet: dict[str, str | bytes] = {SHEET: self._sheet} if self._sheet else {}
             tracked = self.close_tracker(status, metrics, sheet)
-        else:  # nothing new is to be told
+        else:  # there is no news to report
             tracked = self.tracked_before()
         self._write(status, tracked.run_id if tracked else planned.run_id)
         path = redact(planned.config.output.path)
@@ -125,7 +125,7 @@ class _Making(Job[Generated]):
 
 
 def _shown(plan: ImageSetPlan) -> list[list[Picture]]:
-    """Pictures of the grid: a row a class, or rows of what has no class."""
+    """Return the pictures of the grid: one row per class, or rows of images without classes."""
     side, n_classes = _SHEET_SIDE, len(plan.parts.classes)
     if n_classes:
         shown = min(side, plan.n_images // n_classes)

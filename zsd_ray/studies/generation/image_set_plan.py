@@ -1,4 +1,4 @@
-"""What a set of generated images is, settled before any is made."""
+"""The plan of a set of generated images, made before any is generated."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ RECORD = "generate.json"
 class ImageSetPlan:
     """All that the images of a set depend on; picklable.
 
-    prompts: what the model is told, K x templates of them, class-major; without classes the empty
-        one, or none where the model is told nothing.
+    prompts: the K x templates prompts, class-major; without classes the empty one, or none for an
+        unconditional model.
     """
 
     config: GenerateConfig
@@ -59,7 +59,7 @@ def plan_images(config: GenerateConfig, store: Store | None = None) -> ImageSetP
         store: how everything is reached, also by what follows; None: as the storage section says.
 
     Raises:
-        UserError: what is wrong, in one line.
+        UserError: the error, in one line.
     """
     store = store or Store(config.storage)
     output = Output(config.output.path, store)
@@ -112,7 +112,8 @@ def _identity_parts(
     prompts: Sequence[str],
     classes: Sequence[str],
 ) -> dict[str, Any]:
-    """What the images depend on. Cluster and batch size are left out, as of a run."""
+    """Return everything that the images depend on. Cluster and batch size are left out, as for a
+    run."""
     tree = config.model_dump(mode="json")
     model = {
         key: tree["model"][key]
@@ -137,7 +138,7 @@ def _previous(output: Output) -> _Previous | None:
 
 @dataclass(frozen=True)
 class _Previous:
-    """What is read back of generate.json."""
+    """The content of generate.json."""
 
     identity: str
     identity_parts: dict[str, Any]

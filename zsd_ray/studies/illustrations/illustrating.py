@@ -1,4 +1,4 @@
-"""What the model of a run makes of a few of its images: chosen from its rows, and computed."""
+"""Illustrations of a few images of a run by its model: chosen from its rows, and computed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ SETTINGS = Settings(
 
 _ROWS = 16  # of a forward: every GPU that held a run's batches holds these, each with its own x
 _ATTENTION: tuple[Capability, ...] = ("prompts", "attention", "tokens")
-_PARTS = 3  # of an image, at which progress is told
+_PARTS = 3  # of an image, at which progress is reported
 
 OnPart = Callable[[int, int], None]
 """Called with how many of all parts are done."""
@@ -112,7 +112,7 @@ def illustrate(
     store: Store,
     on_part: OnPart = lambda done, total: None,
 ) -> Illustrations:
-    """Load the model of a run, and let it show what it makes of some images.
+    """Load the model of a run, and compute illustrations of some images.
 
     Args:
         config, model, names: of the run, and of its classes.
@@ -120,7 +120,7 @@ def illustrate(
         store: how the model and the images are reached.
 
     Raises:
-        UserError: the model is no denoiser, or an image is gone or cannot be read.
+        UserError: the model is not a denoiser, or an image is missing or cannot be read.
     """
     if config.method.of_classifier:
         raise UserError(
@@ -203,7 +203,7 @@ class _Studio:
             yield "the arc between two images: there is one image"
 
     def image(self, chosen: Chosen, count: Callable[[], None]) -> ImagePictures:
-        """All of one image; `count` is called after each of its parts."""
+        """Return all parts of one image; `count` is called after each of them."""
         settings, bound, sample = self._settings, self._bound(chosen.classes), self._sample(chosen)
         found = ImagePictures(
             image_id=chosen.image_id,

@@ -1,4 +1,4 @@
-"""OUTPUT/illustrations/: what the model of a run makes of a few of its images, as arrays.
+"""OUTPUT/illustrations/: illustrations of a few images of a run by its model, as arrays.
 
 illustrations.json says what there is; the arrays are in .npz files without Python objects, which
 `numpy.load` opens as it is. Shapes: K classes of an image, S x S pixels, h x w of a map, L levels,
@@ -90,7 +90,7 @@ class Illustrations:
     left_out: list[str]
 
     def index(self) -> dict[str, object]:
-        """What there is, as plain values; `file` is in the same folder."""
+        """Return the index as plain values; `file` is in the same folder."""
         return {
             "run": self.run,
             "model": self.model,

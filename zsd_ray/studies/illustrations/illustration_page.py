@@ -1,4 +1,4 @@
-"""What a model makes of a few images of a run: lines for the terminal, and a page of figures.
+"""Illustrations of a few images of a run: lines for the terminal, and a page of figures.
 
 Shapes are those of studies/illustrations/illustration_file.py.
 """
@@ -42,7 +42,7 @@ _HEAT_SHARE = 0.65  # of an overlay; the rest is the image
 
 
 def illustration_lines(found: Illustrations) -> str:
-    """What is shown, and what is not."""
+    """Return lines on the parts that are shown, and those that are not."""
     rows = [("run", found.run), ("model", found.model)]
     for number, image in enumerate(found.images, 1):
         rows.append((f"image {number}", f"{image.image_id}: {', '.join(_roles(image))}"))
@@ -51,7 +51,7 @@ def illustration_lines(found: Illustrations) -> str:
 
 
 def render_illustrations(found: Illustrations) -> str:
-    """The page."""
+    """Render the page."""
     settings = found.settings
     return render(
         "studies/illustrations/illustrations.html",
@@ -171,7 +171,8 @@ def arc(pair: PairPictures) -> Figure:
 
 @style
 def distances(image: ImagePictures, levels: Sequence[float]) -> Figure:
-    """A line a class with its interval: the distance, and the paired difference from one class."""
+    """Plot one line per class with its interval: the distance, and the paired difference from one
+    class."""
     values = image.distances.astype(np.float64)
     own = _own(image)
     reference = own if own is not None else image.classes.index(image.prediction)
@@ -206,7 +207,7 @@ def distances(image: ImagePictures, levels: Sequence[float]) -> Figure:
 
 @style
 def attention(image: ImagePictures) -> Figure:
-    """The image, and a panel a class with its map over it, on one scale."""
+    """Draw the image, and one panel per class with its map over it, on one scale."""
     assert image.attention is not None
     maps = image.attention.astype(np.float64)
     scale = ScalarMappable(Normalize(maps.min(), maps.max()), _HEAT)

@@ -1,4 +1,4 @@
-"""`zsd-ray illustrate`: what the model of a run makes of some of its images."""
+"""`zsd-ray illustrate`: illustrations of some images of a run by its model."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def illustrate(
     storage: StorageConfig | None = None,
     on_part: Callable[[int, int], None] = lambda done, all: None,
 ) -> Illustrations:
-    """Show what the model of a run makes of some of its images, in this process.
+    """Illustrate some images of a run with its model, in this process.
 
     Writes illustrations.html and the folder illustrations/ into the run's output; the run may still
-    be going on.
+    be in progress.
 
     Args:
         path: the run's output, a folder or a URL.

@@ -1,4 +1,4 @@
-"""What `zsd-ray pairs` prints."""
+"""The output of `zsd-ray pairs`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from zsd_ray.studies.pairs.pair_scores import CHANCE, PairScores
 
 
 def pairs_lines(scores: PairScores, n_left_out: int, doubt: str | None) -> str:
-    """A table of the three scores, and what must be known before they are believed."""
+    """Return a table of the three scores, and caveats."""
     table = [("score", "right", "share", "by chance")]
     for name, chance in CHANCE.items():
         found = getattr(scores, name)

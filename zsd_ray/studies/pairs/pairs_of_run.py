@@ -1,4 +1,4 @@
-"""Winoground's scores of a run: its two images and two captions an example, from the decisions."""
+"""Winoground's scores of a run: two images and two captions per example, from the decisions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zsd_ray.studies.pairs.pair_scores import PairScores, pair_scores
 
 @dataclass(frozen=True)
 class Pairs:
-    """What `zsd-ray pairs` finds.
+    """The results of `zsd-ray pairs`.
 
     n_left_out: examples that have not all four scores: an image has an error or is not of the run.
     doubt: why errors of different images cannot be compared in this run; None where they can.
@@ -33,7 +33,7 @@ def pairs(path: str, store: Store | None = None) -> Pairs:
     """Score the run whose output is at `path`, on the examples that it has decided by now.
 
     Args:
-        store: how it is reached; None: as a plain `Store()` says.
+        store: how it is reached; None: by a plain `Store()`.
 
     Raises:
         UserError: no run, a run of other data, or no example with all four scores.
@@ -75,8 +75,8 @@ def _errors(images: dict[str, tuple[int, list[float]]]) -> NDArray[np.float64] |
 
 
 def _doubt(config: RunConfig) -> str | None:
-    """A picture that is hard to denoise has high errors whatever it is told, and a class that falls
-    early a mean over other draws than one that stays."""
+    """Return a caveat: a picture that is hard to denoise has high errors for every prompt, and a
+    class that is eliminated early has a mean over other draws than one that stays."""
     method = config.method
     if config.model.family == "clip":
         return None  # cosines

@@ -83,7 +83,7 @@ class FeatureParts:
         return list(told["cells"])
 
     def errors(self, split: str, parts: Iterable[int]) -> dict[str, str]:
-        """What is wrong with images, by image id."""
+        """Return the errors of images, by image id."""
         found: dict[str, str] = {}
         for part in parts:
             found |= self._part(split, part).told["errors"]

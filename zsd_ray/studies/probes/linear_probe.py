@@ -21,7 +21,8 @@ _GRADIENT = 1e-7  # of the mean loss, at which the optimum is reached
 class LinearProbe:
     """P(class k) = softmax_k(weight_k . x + bias_k), of features as they are.
 
-    classes: (K,) int64, the labels that it tells apart, ascending; weights and biases are float64.
+    classes: (K,) int64, the labels that it distinguishes, ascending; weights and biases are
+        float64.
     l2: the strength that it was fitted with; converged: whether that came to the optimum.
     """
 
@@ -32,7 +33,7 @@ class LinearProbe:
     converged: bool
 
     def log_probabilities(self, features_ND: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(N, K)."""
+        """Return log probabilities, (N, K)."""
         logits = torch.from_numpy(features_ND.astype(np.float64) @ self.weight_KD.T + self.bias_K)
         logs: NDArray[np.float64] = logits.log_softmax(dim=1).numpy()
         return logs
@@ -52,7 +53,7 @@ def fit(
     1989), which is the next stronger penalty's, does not change it.
 
     Args:
-        labels_N: at least two kinds. A class without an image is not told apart.
+        labels_N: at least two kinds. A class without an image is left out.
     """
     classes, targets_N = np.unique(labels_N, return_inverse=True)
     x, mean_D, scale_D = _standardised(torch.from_numpy(features_ND).to(device))
@@ -92,7 +93,7 @@ def fit(
 def _standardised(
     features_ND: torch.Tensor,
 ) -> tuple[torch.Tensor, NDArray[np.float64], NDArray[np.float64]]:
-    """Features of mean 0 and variance 1, float64; their means, and what divides them."""
+    """Return features of mean 0 and variance 1, float64; their means, and their divisors."""
     x = features_ND.double()
     mean = x.mean(dim=0)
     x -= mean

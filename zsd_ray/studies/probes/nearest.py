@@ -24,7 +24,7 @@ def votes(
     n_classes: int,
     device: torch.device,
 ) -> list[NDArray[np.int64]]:
-    """How many of the k nearest training images are of each class, (M, K), for each k.
+    """Return the number of the k nearest training images of each class, (M, K), for each k.
 
     The largest count, and of equal ones the first class, is scikit-learn's KNeighborsClassifier of
     uniform weights. Distances are float64.

@@ -1,4 +1,4 @@
-"""The configuration of probes: what `zsd-ray probe` reads (docs/reference/probes.md)."""
+"""The configuration of `zsd-ray probe` (docs/reference/probes.md)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class KnnConfig(Section):
 
 
 class ProbesConfig(Section):
-    """What is fitted to the features of every cell; null leaves one out."""
+    """The probes that are fitted to the features of every cell; null leaves one out."""
 
     linear: LinearConfig | None = LinearConfig()
     knn: KnnConfig | None = KnnConfig()

@@ -1,4 +1,4 @@
-"""The features of a part of the images at one checkpoint: one forward an (image, t)."""
+"""The features of a part of the images at one checkpoint: one forward per (image, t)."""
 
 from __future__ import annotations
 

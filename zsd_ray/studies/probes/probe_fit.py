@@ -1,4 +1,4 @@
-"""Fits the probes of a block at one noise level, and tells how well they do.
+"""Fits the probes of a block at one noise level, and measures their accuracy.
 
 Shapes: N images, D features, K labels of the data.
 """
@@ -43,7 +43,7 @@ class FitPiece:
 
     @property
     def name(self) -> str:
-        """Of the file of its rows."""
+        """Return the name of the file of its rows."""
         return f"fits/{self.checkpoint.fingerprint}/{self.cells[0].t!r}-{self.cells[0].block}.json"
 
 
@@ -105,7 +105,7 @@ class Fit:
         return about | self._result(features, validation, ranks), probe
 
     def _strength(self, features: Features, config: LinearConfig) -> tuple[float, float]:
-        """The strength that does best on the held-out images, and how well; of equals the
+        """Return the best strength on the held-out images, and its accuracy; of equals the
         strongest."""
         strengths = sorted(config.l2, reverse=True)
         probes = linear_probe.fit(*features.fitted, strengths, self._device)
@@ -214,7 +214,7 @@ def _weights_name(checkpoint: Checkpoint, cell: Cell) -> str:
 
 
 def _keys(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Of the model section: those that say something, but for the device."""
+    """Return the keys of the model section that are set, except the device."""
     model = checkpoint.model
     said = model.model_dump(mode="json", exclude_defaults=True, exclude={"device"})
     return redacted({"family": model.family, "path": model.path} | said)

@@ -47,13 +47,13 @@ def best_rows(rows: Sequence[Row]) -> list[tuple[str, ...]]:
 
 
 def probe_lines(record: ProbeRecord, rows: Sequence[Row]) -> str:
-    """The best cells, and of how many."""
+    """Return the best cells, and the number of cells."""
     table = columns([header(record), *best_rows(rows)])
     return f"{table}\n\nthe best of {record.n_cells} cells by the held-out training images"
 
 
 def render_probes(record: ProbeRecord, rows: Sequence[Row]) -> str:
-    """The page."""
+    """Render the page."""
     figures = []
     for kind, best in record.best.items():
         mine = [
@@ -100,7 +100,8 @@ def render_probes(record: ProbeRecord, rows: Sequence[Row]) -> str:
 
 @style
 def heat_map(rows: Sequence[Row], along: str, best: Row) -> Figure:
-    """Accuracy of one row a (block, `along`): blocks downwards, `along` across; best is framed."""
+    """Plot the accuracy of one row per (block, `along`): blocks downwards, `along` across; best is
+    framed."""
     blocks = list(dict.fromkeys(row["block"] for row in rows))
     values: list[Any] = list(dict.fromkeys(row[along] for row in rows))
     if along == "t":

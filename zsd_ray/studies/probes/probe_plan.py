@@ -1,4 +1,4 @@
-"""What is settled of probes before anything starts."""
+"""Planning of probes, before anything starts."""
 
 from __future__ import annotations
 
@@ -100,13 +100,13 @@ class ProbePlan:
 
 
 def make_probe_plan(config: ProbeConfig, store: Store | None = None) -> ProbePlan:
-    """Check a configuration against the world; nothing is written or started.
+    """Check a configuration against its model and data; nothing is written or started.
 
     Args:
         store: how everything is reached, also by what follows; None: as the storage section says.
 
     Raises:
-        UserError: what is wrong, in one line.
+        UserError: the error, in one line.
     """
     store = store or Store(config.storage)
     output = Output(config.output.path, store)
@@ -266,7 +266,7 @@ def _held_out(config: ProbeConfig, train: ImageSet) -> frozenset[int]:
 
 
 def _identity_parts(config: ProbeConfig, images: dict[Split, ImageSet]) -> dict[str, Any]:
-    """What the rows of a checkpoint depend on, beside the checkpoint itself."""
+    """Return everything that the rows of a checkpoint depend on, except the checkpoint itself."""
     tree = config.model_dump(mode="json", context={WHOLE: True})
     # A checkpoint's features lie under the hash of its content; so more can be added.
     for name in ("checkpoints", "save", "cluster", "output", "storage", "tracking"):

@@ -1,4 +1,4 @@
-"""OUTPUT/probe.json: what was probed, with what, and what came of it."""
+"""OUTPUT/probe.json: the settings and results of a probe run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ProbeRecord:
     config: the resolved configuration; identity: hash of what changes a number of a checkpoint's
     rows, identity_parts: what was hashed.
     checkpoints: fingerprint of each, by name.
-    errors: what is wrong with the images that were left out, by `split/image id`.
+    errors: those of the images that were left out, by `split/image id`.
     best: the row of each kind of probe that the held-out images choose; saved: that of the model
         in OUTPUT/probe.
     """

@@ -1,4 +1,4 @@
-"""OUTPUT/probes.parquet: how well each probe of each cell does, a row each."""
+"""OUTPUT/probes.parquet: the accuracy of each probe of each cell, one row each."""
 
 from __future__ import annotations
 

@@ -49,14 +49,14 @@ def probe(
     on_stage: OnStage = lambda stage, done, total: None,
     on_warning: OnWarning = print,
 ) -> ProbeResult:
-    """Probe every block, or go on with an interrupted run of the same probes.
+    """Probe every block, or resume an interrupted run of the same probes.
 
     Args:
         local: in this process, without Ray.
 
     Raises:
         UserError: bad input.
-        RunBrokenError, StoreError: it cannot go on; the same call does later.
+        RunBrokenError, StoreError: it cannot continue; the same call resumes it later.
     """
     with planning(config) as store:
         plan = make_probe_plan(config, store)
@@ -141,7 +141,7 @@ def _extract(plan: ProbePlan, do_all: DoAll, on_stage: OnStage) -> None:
 
 
 def _errors(plan: ProbePlan) -> dict[str, str]:
-    """What is wrong with the images that were left out; the same at every checkpoint or not."""
+    """Return the errors of the images that were left out, at any checkpoint."""
     found: dict[str, str] = {}
     for checkpoint in plan.checkpoints:
         parts = FeatureParts(plan.output, checkpoint.fingerprint)
@@ -222,7 +222,7 @@ def _record(plan: ProbePlan) -> ProbeRecord:
 
 
 def _write(plan: ProbePlan, record: ProbeRecord, rows: list[Row]) -> dict[str, str | bytes]:
-    """Write what it came to: the record, the rows, the report. Returns what MLflow has of it."""
+    """Write the results: the record, the rows, the report. Returns the values for MLflow."""
     import yaml
 
     from zsd_ray.studies.probes.probe_page import render_probes
@@ -239,7 +239,7 @@ def _write(plan: ProbePlan, record: ProbeRecord, rows: list[Row]) -> dict[str, s
 
 
 def _metrics(record: ProbeRecord) -> dict[str, float]:
-    """What MLflow has of it."""
+    """Return the metrics for MLflow."""
     metrics = {"seconds": record.seconds, "cells": float(record.n_cells)}
     for kind, row in record.best.items():
         for name in ("top1", "low", "high", "top_k", "validation"):

@@ -1,4 +1,4 @@
-"""What a self-check found: lines for the terminal, and a page."""
+"""The results of a self-check: lines for the terminal, and a page."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def render_self_check(found: SelfCheck, model: str, data: str, grid_png: bytes |
 
 
 def verdict(found: SelfCheck) -> str:
-    """Where the fault lies, as far as the two intervals tell."""
+    """Return the likely cause of errors, as far as the two intervals show."""
     own, data = found.own, found.data
     if own.accuracy_low is None or own.accuracy_high is None:
         return "None of the images that the model made could be classified."

@@ -1,4 +1,4 @@
-"""What `zsd-ray self-check` finds, as records."""
+"""The results of `zsd-ray self-check`, as records."""
 
 from __future__ import annotations
 

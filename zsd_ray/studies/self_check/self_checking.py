@@ -1,8 +1,8 @@
 """`zsd-ray self-check`: does a model classify the images that it makes itself?
 
-On those there is no gap between what it was trained on and what it is shown. Where it is right on
-them and wrong on the user's, the images are what it does not know; where it is wrong on its own,
-its prompts or its training are (Self-Bench: Jeong et al. 2025, arXiv 2505.17955).
+On those there is no gap between training and test images. If it is right on them and wrong on the
+user's, the cause is the images; if it is wrong on its own, its prompts or its training (Self-Bench:
+Jeong et al. 2025, arXiv 2505.17955).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def self_check(
 
     Raises:
         UserError: bad input, or a model that makes no images.
-        RunBrokenError, StoreError: it cannot go on; the same call does later.
+        RunBrokenError, StoreError: it cannot continue; the same call resumes it later.
     """
     if images_per_class < 1 or draws < 1:
         raise UserError(

@@ -1,4 +1,4 @@
-"""From a suite to its cells: which runs a sweep is, each with its whole configuration."""
+"""The cells of a suite: the runs of a sweep, each with its whole configuration."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def cell_runs(suite: SuiteConfig, limit: int | None = None) -> list[CellRun]:
         limit: of the images of each, whatever the suite says.
 
     Raises:
-        UserError: a cell whose configuration is none.
+        UserError: a cell has an invalid configuration.
     """
     base = suite.output.path.rstrip("/")
     tracking = suite.tracking.model_dump(mode="json")
@@ -174,7 +174,8 @@ def _folder(text: str) -> str:
 
 
 def chance_of(plan: Plan) -> float:
-    """What guessing among an image's classes gives; a screen's work is no guess."""
+    """Return the accuracy of guessing among an image's classes; a screen's choice is not a
+    guess."""
     candidates = plan.race.candidates
     captioned = candidates is not None and not candidates.screened
     return 1 / (plan.race.n_racing if captioned else len(plan.classes.names))
@@ -183,7 +184,7 @@ def chance_of(plan: Plan) -> float:
 def result_of(
     cell: Cell, plan: Plan, status: str, totals: Mapping[str, Any], run_id: str | None
 ) -> CellResult:
-    """What a run that has ended, or has not, came to by its totals."""
+    """Return the result of a finished or unfinished run, from its totals."""
     data = plan.config.data
     by_class = data.is_named and spec_of(data.source).metric == "mean-per-class"
     value = "class_accuracy" if by_class else "accuracy"

@@ -47,8 +47,8 @@ class BaselineLine:
 
     @classmethod
     def fit(cls, baselines: Sequence[Shifted]) -> BaselineLine:
-        """By least squares over the logits. Of an accuracy of 0 or 1, whose logit is infinite, half
-        an image is taken to be otherwise.
+        """Fit by least squares over the logits. For an accuracy of 0 or 1, whose logit is infinite,
+        half an image is counted as the opposite.
 
         Raises:
             ValueError: less than two baselines that differ in their accuracy on the usual data.

@@ -64,7 +64,7 @@ _TICKS = (
 
 
 def corruption_table(rows: Sequence[CorruptedAccuracy]) -> Table:
-    """A row a data set, name and kind of corruption, a column a strength."""
+    """Return one row per data set, name and kind of corruption, one column per strength."""
     clean = {(row.dataset, row.name): row for row in rows if row.kind is None}
     groups: dict[tuple[str, str, str], dict[int, CorruptedAccuracy]] = {}
     for row in rows:
@@ -81,7 +81,8 @@ def corruption_table(rows: Sequence[CorruptedAccuracy]) -> Table:
 
 @style
 def accuracy_by_strength(rows: Sequence[CorruptedAccuracy]) -> Figure:
-    """A panel a data set and kind of corruption, a line a name; there is a corrupted row."""
+    """Plot one panel per data set and kind of corruption, one line per name; needs a corrupted
+    row."""
     damaged = [row for row in rows if row.kind is not None]
     datasets = _distinct(row.dataset for row in damaged)
     panels = list(dict.fromkeys((row.dataset, row.kind) for row in damaged))
@@ -115,7 +116,7 @@ def accuracy_by_strength(rows: Sequence[CorruptedAccuracy]) -> Figure:
 
 
 def shift_table(rows: Sequence[ShiftedAccuracy]) -> Table:
-    """A row a shifted data set and name, baselines last."""
+    """Return one row per shifted data set and name, baselines last."""
     table: Table = [
         ("shifted data", "model", "usual", "shifted", "expected", "effective robustness")
     ]
@@ -133,7 +134,7 @@ def shift_table(rows: Sequence[ShiftedAccuracy]) -> Table:
 
 @style
 def ood_against_id(rows: Sequence[ShiftedAccuracy]) -> Figure:
-    """A panel a shifted data set; there is a row."""
+    """Plot one panel per shifted data set; needs a row."""
     datasets = _distinct(row.dataset for row in rows)
     n_across = min(_ACROSS, len(datasets))
     n_down = -(-len(datasets) // n_across)
@@ -211,7 +212,7 @@ def _ticks(low: float, high: float) -> Array:
 
 
 def _logits(correct: int, n: int) -> Array:
-    """Of the low end of Wilson's interval, the accuracy, and the high end; all of them finite."""
+    """Return finite logits of the low end of Wilson's interval, the accuracy, and the high end."""
     low, high = wilson(correct, n)
     nearest = 0.5 / n
     return np.asarray(logit(np.clip([low, correct / n, high], nearest, 1 - nearest)))

@@ -50,7 +50,7 @@ class SuitePart(Section):
 
 
 class SuiteModel(SuitePart):
-    """A model, and which of the data sets it is asked about; null: all."""
+    """A model, and the data sets that it classifies; null: all."""
 
     datasets: Annotated[list[str], Once] | None = None
 
@@ -156,7 +156,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class CellResult:
-    """What one run of a sweep came to; None where it came to nothing.
+    """The result of one run of a sweep; None where there is none.
 
     path: its output. status: of its run.json; "refused" where it could not start.
     metric: what `value` is: accuracy over images, or its mean over classes; low, high: its 95%

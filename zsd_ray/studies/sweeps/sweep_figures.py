@@ -18,7 +18,8 @@ _ACROSS = 3
 
 @style
 def accuracies(results: Sequence[CellResult]) -> Figure:
-    """A panel a data set, a row a model and method; each with its interval and its cost.
+    """Plot one panel per data set, one row per model and method; each with its interval and its
+    cost.
 
     Args:
         results: with a value each.
@@ -51,7 +52,7 @@ def accuracies(results: Sequence[CellResult]) -> Figure:
 
 @style
 def tasks(results: Sequence[CellResult]) -> Figure:
-    """A row a task of one data set, a mark a model and method, with its interval.
+    """Plot one row per task of one data set, one mark per model and method, with its interval.
 
     Args:
         results: with a value each.
@@ -88,7 +89,7 @@ def _point(axes: Any, result: CellResult, place: float, number: int) -> None:
 
 
 def _cost(axes: Any, result: CellResult, place: float) -> None:
-    """The evaluations an image above the point, inside the panel."""
+    """Write the evaluations per image above the point, inside the panel."""
     if not result.evaluations_per_image or result.value is None:
         return
     inside = "center" if 0.15 < result.value < 0.85 else "left" if result.value < 0.5 else "right"

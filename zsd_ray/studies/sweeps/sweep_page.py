@@ -1,4 +1,4 @@
-"""What a sweep shows: tables as Markdown, and a page with them and figures."""
+"""The output of a sweep: tables as Markdown, and a page with them and figures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from zsd_ray.studies.sweeps.sweep_tables import markdown, tables, tasked
 
 _CAPTION = (
     "Accuracy with its 95% interval, a panel a data set; the dotted line is chance. The number "
-    "beside a point is its evaluations an image."
+    "beside a point is its evaluations per image."
 )
 _TASKS_CAPTION = (
     "Accuracy at each task with its 95% interval; the dotted line is chance. Tasks ask "
@@ -46,7 +46,7 @@ def table_markdown(record: SweepRecord, suite: SuiteConfig) -> str:
 
 
 def render_sweep(record: SweepRecord, suite: SuiteConfig) -> str:
-    """The page."""
+    """Render the page."""
     n_open = len(record.cells) - record.n_whole
     return render(
         "studies/sweeps/sweep.html",

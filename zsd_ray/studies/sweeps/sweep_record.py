@@ -18,7 +18,7 @@ _CELL = ("model", "dataset", "task", "method", "template")
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """What a sweep came to so far.
+    """The results of a sweep so far.
 
     status: "incomplete" where cells are not whole.
     config: of the suite, as plain values.
@@ -53,7 +53,7 @@ class SweepRecord:
 
 
 def table_csv(cells: Sequence[CellResult]) -> str:
-    """One line a cell, with all that is known of it."""
+    """Return one line per cell, with all its values."""
     rows = [_plain(cell) for cell in cells]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")

@@ -9,7 +9,7 @@ from zsd_ray.studies.sweeps.suite_config import CellResult, SuiteRobustness
 
 
 def name_of(result: CellResult) -> str:
-    """Of a row or a line: the model and the method."""
+    """Return the name of a row or a line: the model and the method."""
     return f"{result.cell.model}, {result.cell.method}"
 
 

@@ -21,7 +21,7 @@ _SURE = 0.01
 """Below this p an answer is no guess: the papers' own level (Clark & Jaini 2023, table 3)."""
 
 CELL_NOTE = (
-    "Accuracy in percent with its 95% interval, and evaluations an image. A star marks the mean "
+    "Accuracy in percent with its 95% interval, and evaluations per image. A star marks the mean "
     "over classes of each class's accuracy."
 )
 _TASK_NOTE = (
@@ -64,7 +64,8 @@ def _of(title: str, lines: Sequence[tuple[str, ...]], note: str) -> Table:
 
 
 def main_table(results: Sequence[CellResult]) -> Table:
-    """A row a model and method, a column a data set: pictures as they are, all templates."""
+    """Return one row per model and method, one column per data set: pictures as they are, all
+    templates."""
     several = tasked(results)
     shown = [
         result
@@ -118,7 +119,8 @@ def _grid(
 
 
 def _task_tables(results: Sequence[CellResult]) -> list[Table]:
-    """For each data set of several tasks: a row a task, a column a model and method."""
+    """Return a table per data set of several tasks: one row per task, one column per model and
+    method."""
     found = []
     for name in tasked(results):
         own = [r for r in results if r.cell.dataset == name and r.cell.template is None]
@@ -182,12 +184,12 @@ def _open(results: Sequence[CellResult]) -> Table:
         for result in results
         if result.status != "finished"
     )
-    note = "The same command goes on with them."
+    note = "The same command resumes them."
     return Table("Not whole", ("cell", "status", "why"), rows, note)
 
 
 def markdown(table: Table) -> str:
-    """As GitHub shows it; every column as wide as its widest cell."""
+    """Return a Markdown table; every column as wide as its widest cell."""
     cells = [[cell.replace("|", "\\|") for cell in row] for row in (table.header, *table.rows)]
     widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(table.header))]
     lines = [_line(row, widths) for row in cells]

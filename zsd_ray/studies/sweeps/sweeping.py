@@ -64,8 +64,8 @@ def sweep(
 ) -> SweepResult:
     """Do every run of a suite that is not done yet, and write the table.
 
-    All cells are checked before the first starts. One that breaks off is left, and the others go
-    on; the same call takes it up again.
+    All cells are checked before the first starts. One that breaks off is left, and the others
+    continue; the same call resumes it.
 
     Args:
         limit: of the images of each cell, whatever the suite says.
@@ -75,7 +75,7 @@ def sweep(
 
     Raises:
         UserError: no cell can start, or the suite is none; nothing was started.
-        KeyboardInterrupt: what was decided is written, and the same call goes on.
+        KeyboardInterrupt: all decisions so far are written, and the same call resumes.
     """
     with planning(suite) as store:
         checked = _check(cell_runs(suite, limit), store, on_check)
@@ -145,13 +145,13 @@ class _Sweeping(Job[SweepResult]):
         return self.result(self.close_tracker(status, metrics, pages))
 
     def result(self, tracked: TrackedRun | None) -> SweepResult:
-        """What the sweep came to so far."""
+        """Return the results of the sweep so far."""
         report = redact(self.output.location("report.html"))
         return SweepResult(self._sheet.record, redact(self.output.path), report, tracked)
 
 
 def _before(output: Output) -> dict[str, object]:
-    """What an earlier sweep of this output said of itself."""
+    """Return the record of an earlier sweep of this output."""
     tree, shown = output.read_json("sweep.json") or {}, output.shown("sweep.json")
     for name in ("started", "mlflow_run_id"):
         if not isinstance(tree.get(name), str | None):
@@ -238,7 +238,7 @@ class _Sheet:
         self.table = ""
 
     def set(self, number: int, result: CellResult) -> None:
-        """Put down what a cell came to."""
+        """Record the result of a cell."""
         self._cells[number] = result
         self.update(cells=tuple(self._cells))
 
