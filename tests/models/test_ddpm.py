@@ -125,7 +125,7 @@ def test_a_schedule_without_betas_is_refused(tmp_path):
 def test_the_label_behind_those_that_have_names_is_of_no_class(tmp_path):
     ddpm(tmp_path / "ddpm", num_class_embeds=4)
     config = ModelConfig(family="ddpm", path=str(tmp_path / "ddpm"), device="cpu")
-    with pytest.raises(UserError, match="always told a label"):
+    with pytest.raises(UserError, match="always conditioned on a label"):
         check_null_prompt(config)
     edit(config, "model_index.json", id2label={"0": "zero", "1": "one", "2": "two"})
     check_null_prompt(config)

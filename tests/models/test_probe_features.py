@@ -106,7 +106,9 @@ def test_what_each_kind_of_model_is_told(model, tmp_path):
         check_told(resolve_model(model), "two")
     _, keys = ddpm(tmp_path / "labelled")
     labelled = ModelConfig(family="ddpm", path=str(tmp_path / "labelled"), device="cpu", **keys)
-    with pytest.raises(UserError, match="always told a label; set prompt: the name of one"):
+    with pytest.raises(
+        UserError, match="always conditioned on a label; set prompt: the name of one"
+    ):
         check_told(resolve_model(labelled), "")
     check_told(resolve_model(labelled), "two")
     assert told(resolve_model(labelled), "two")["labels"].tolist() == [2]

@@ -113,9 +113,9 @@ def first_stage(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("method", "message"), [
-    ("cross-attention", "needs a model that can show what it attends to and be told classes by"),
-    ("textual-inversion", "be told classes by mixtures of prompts and read tokens that are no"),
-    ("weighted-prompts", "needs a model that can be told classes by mixtures of prompts, and"),
+    ("cross-attention", "needs a model that can show what it attends to and be conditioned on"),
+    ("textual-inversion", "be conditioned on mixtures of prompts and read tokens that are no"),
+    ("weighted-prompts", "needs a model that can be conditioned on mixtures of prompts, and"),
 ])  # fmt: skip
 def test_a_model_that_cannot_is_refused_before_anything_starts(tmp_path, method, message):
     config = small(tmp_path / "run", method, **labelled(tmp_path))

@@ -75,7 +75,7 @@ def test_a_plan_counts_it(tmp_path):
 @pytest.mark.parametrize(("family", "kind"), [("ddpm", "labels"), ("edm", "epsilon")])
 def test_what_is_always_told_a_label_has_no_null_prompt(family, kind, tmp_path):
     _, keys = BUILDERS[family, kind](tmp_path / "model")
-    with pytest.raises(UserError, match=rf"family {family} is always told a label"):
+    with pytest.raises(UserError, match=rf"family {family} is always conditioned on a label"):
         check_null_prompt(ModelConfig(family=family, path=str(tmp_path / "model"), **keys))
 
 

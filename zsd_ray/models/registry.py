@@ -109,8 +109,9 @@ class ResolvedModel:
         """
         if not files_of(self.family).takes_null_prompt(self.folder, self.config):
             raise UserError(
-                f"{wanted} needs a model that can be told no class, and this one of model.family "
-                f"{self.config.family} is always told a label; set {wanted.split()[0]}: {instead}"
+                f"{wanted} needs a model that can work without a class, and this one of "
+                f"model.family {self.config.family} is always conditioned on a label; "
+                f"set {wanted.split()[0]}: {instead}"
             )
 
     def check_abilities(self, method: Method) -> None:
@@ -202,7 +203,7 @@ class ResolvedModel:
 
 
 _ABILITIES = {
-    "prompts": "be told classes by mixtures of prompts",
+    "prompts": "be conditioned on mixtures of prompts",
     "decode": "map its x back to an image",
     "attention": "show what it attends to",
     "tokens": "read tokens that are no words",

@@ -194,7 +194,7 @@ def test_what_cannot_be_is_refused(models, tmp_path):
     assert "guidance_scale needs a model that can" in refused(
         config(models, out, guidance_scale=2.0)
     )
-    assert "images needs a model that can be told no class" in refused(
+    assert "images needs a model that can work without a class" in refused(
         config(models, out, images=4)
     )
     assert "unconditional" in refused(config(models, out, kind="nothing"))

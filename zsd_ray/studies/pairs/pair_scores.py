@@ -15,7 +15,7 @@ CHANCE = {"text": 1 / 4, "image": 1 / 4, "group": 1 / 6}
 
 @dataclass(frozen=True)
 class PairShare:
-    """Of how many examples it is right, as a share with its Wilson 95% interval."""
+    """The share of examples that are right, with its Wilson 95% interval."""
 
     right: int
     share: float

@@ -57,7 +57,7 @@ class Features:
 
     @property
     def train(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Those to fit to, and those to choose by, when everything is chosen."""
+        """Return the images to fit to with those to choose by, after the choice."""
         (x, labels), (more, their_labels) = self.fitted, self.held_out
         return np.concatenate([x, more]), np.concatenate([labels, their_labels])
 

@@ -21,7 +21,7 @@ from zsd_ray.studies.sweeps.sweep_robustness import corrupted_rows, shifted_rows
 from zsd_ray.studies.sweeps.sweep_tables import markdown, tables, tasked
 
 _CAPTION = (
-    "Accuracy with its 95% interval, a panel a data set; the dotted line is chance. The number "
+    "Accuracy with its 95% interval, one panel per data set; the dotted line is chance. The number "
     "beside a point is its evaluations per image."
 )
 _TASKS_CAPTION = (
