@@ -160,7 +160,7 @@ def figure(found: list[dict[str, Any]]) -> Figure:
             label="default, 95 %",
         )
         log_axis(axes, "x")
-        axes.set_xlabel("evaluations an image")
+        axes.set_xlabel("evaluations per image")
         axes.set_ylabel("accuracy")
         axes.set_title(f"{name}, {chosen['images']} images")
         if panel == 0:

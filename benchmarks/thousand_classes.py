@@ -8,8 +8,8 @@ importance.
 
 The digits' ten names are among 990 words that mean nothing, so the images are real, the prompts
 are 1,000 different ones and the answers can be checked. All are whole runs in this process;
-each goes on where an earlier one was interrupted. The paper's rule gives every class 20 draws at
-least: 20,000 evaluations an image. --quick takes 12 classes and one image, and keeps nothing.
+each resumes where an earlier one was interrupted. The paper's rule gives every class 20 draws at
+least: 20,000 evaluations per image. --quick takes 12 classes and one image, and keeps nothing.
 """
 
 from __future__ import annotations

@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 
 from zsd_ray.config.identity import resolved
 from zsd_ray.config.run import RunConfig, parse_config
-from zsd_ray.evaluation.session import _now
 from zsd_ray.planning.plan import Plan, make_plan
 from zsd_ray.records.draw_table import Draws
 from zsd_ray.records.scores import Decision, ImageState, RawDraw
 from zsd_ray.results.heartbeat import Heartbeat
 from zsd_ray.results.progress import Progress
+from zsd_ray.results.provenance import now
 from zsd_ray.results.rows.checkpoint import Checkpoint
 from zsd_ray.results.run_file import RunFile
 
@@ -70,12 +70,12 @@ def good_output(folder: Path | str, **sections: Any) -> Plan:
             seed=plan.config.seed,
             n_images=N_IMAGES,
             n_done=N_IMAGES - 1,
-            started=_now(),
-            ended=_now(),
+            started=now(),
+            ended=now(),
             totals={"images": N_IMAGES - 1, "seconds": 7.0, "evaluations_per_image": 40.0},
         )
     )
-    beat = Heartbeat("one", "interrupted", _now(), "far", 7, "far away", _progress())
+    beat = Heartbeat("one", "interrupted", now(), "far", 7, "far away", _progress())
     output.write_bytes("progress.json", beat.to_json().encode())
     return plan
 

@@ -237,7 +237,7 @@ class Tracker:
                     self._on_warning(
                         f"MLflow at {redact(self._uri)} does not answer "
                         f"({reason(error, self._uri)}); the run "
-                        "goes on, and what is to be logged waits"
+                        "continues, and what is to be logged waits"
                     )
             self._abandoned.wait(sleep)
             sleep = min(2 * sleep, _LONGEST_SLEEP)
