@@ -8,7 +8,7 @@ import torch
 from tests.support.models import fingerprint
 from zsd_ray.config.run import ClusterConfig, RunConfig, parse_config
 from zsd_ray.records.errors import UserError
-from zsd_ray.runtime import cluster, crew, model_worker, resources, training
+from zsd_ray.runtime import cluster, crew, model_worker, resources, train_on_ray
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def crew_does_a_piece():
 
 
 def training_starts():
-    training._check_gpu._function(1)
+    train_on_ray._check_gpu._function(1)
 
 
 @pytest.mark.parametrize("work", [model_worker_starts, crew_does_a_piece, training_starts])
