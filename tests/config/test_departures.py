@@ -2,9 +2,8 @@
 
 import pytest
 
-from zsd_ray.config.departures import departures
 from zsd_ray.config.identity import resolved
-from zsd_ray.config.run import RunConfig, parse_config
+from zsd_ray.config.run import RunConfig, departures_of, parse_config
 from zsd_ray.planning.defaults import with_defaults
 from zsd_ray.reports.lines import preset_row
 
@@ -17,13 +16,13 @@ def tree(**sections):
     "preset", ["default", "clark-jaini", "li", "li-cifar10", "li-pets", "li-imagenet"]
 )
 def test_a_preset_alone_is_itself(preset):
-    assert departures(tree(preset=preset)) == []
+    assert departures_of(tree(preset=preset)) == []
     assert preset_row(tree(preset=preset)) == [("preset", preset)]
 
 
 def test_li_follows_the_data(tmp_path):
     data = {"source": "imagenet", "path": str(tmp_path)}
-    assert departures(tree(preset="li", data=data)) == []
+    assert departures_of(tree(preset="li", data=data)) == []
 
 
 @pytest.mark.parametrize(
@@ -45,7 +44,7 @@ def test_li_follows_the_data(tmp_path):
     ],
 )
 def test_what_is_otherwise_is_said(sections, expected):
-    assert departures(tree(**sections)) == expected
+    assert departures_of(tree(**sections)) == expected
     ((name, text),) = preset_row(tree(**sections))
     assert name == "preset"
     assert text.endswith(f", but with {', '.join(expected)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from zsd_ray.cli.options import Commands, add_json, add_storage
-from zsd_ray.cli.storage import storage_section
+from zsd_ray.cli.storage_options import storage_section
 from zsd_ray.cli.terminal import make_console, print_json, quieten
 from zsd_ray.records.errors import EXIT_OK
 

@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 
 from zsd_ray.cli.options import EXIT_CODES, Commands, add_config, add_json, add_storage
-from zsd_ray.cli.storage import store_of
+from zsd_ray.cli.storage_options import store_of
 from zsd_ray.cli.terminal import make_console, print_json, print_place, print_tracked, quieten, warn
 from zsd_ray.records.errors import EXIT_INCOMPLETE, EXIT_OK
 

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict, astuple
 
 from zsd_ray.cli.options import Commands, add_html, add_json, add_set, add_storage
-from zsd_ray.cli.storage import store_of
+from zsd_ray.cli.storage_options import store_of
 from zsd_ray.cli.terminal import print_json, quieten, write_page
 from zsd_ray.records.errors import EXIT_OK
 

@@ -118,3 +118,32 @@ def settings_of(name: str, data: Any) -> Mapping[str, Tree] | None:
         source = data.get("source") if isinstance(data, Mapping) else None
         name = _LI_OF_SOURCE.get(str(source), "li-cifar10")
     return _PRESETS.get(name)
+
+
+_FILLED_IN = ("grid_points", "grid_stages", "profile", "fitted")
+"""Keys that follow from others, or that a weighting's name stands for."""
+
+
+def departures(config: Mapping[str, Any], preset: Mapping[str, Any]) -> list[str]:
+    """Return keys of a resolved configuration that differ from its preset's: "pruning.alpha 0.01".
+
+    For another rule than the preset's, only its name is given.
+    """
+    found = []
+    for section in ("method", "pruning"):
+        own, expected = config.get(section, {}), preset[section]
+        if own.get("rule") != expected.get("rule"):
+            own = {"rule": own.get("rule")}
+        found += [
+            f"{section}.{key} {_text(value)}"
+            for key, value in own.items()
+            if key not in _FILLED_IN
+            and value != expected.get(key)
+            # A range that is not set stands for the one that is.
+            and not (key in ("t_range", "snr_range") and value is None)
+        ]
+    return found
+
+
+def _text(value: Any) -> str:
+    return "null" if value is None else str(value)

@@ -19,7 +19,7 @@ from zsd_ray.config.data import DataConfig, refuse_output_among
 from zsd_ray.config.families import FAMILIES
 from zsd_ray.config.method_table import MethodConfig
 from zsd_ray.config.precision import Dtype, with_dtype
-from zsd_ray.config.presets import Preset, with_preset
+from zsd_ray.config.presets import Preset, departures, with_preset
 from zsd_ray.config.screen import ScreenConfig
 from zsd_ray.config.storage import StorageConfig
 from zsd_ray.records.cost import RunSize
@@ -305,11 +305,16 @@ def load_config(
         tree["data"]["limit"] = limit
     config = parse_config(kind, tree, str(path))
     if isinstance(config, RunConfig) and tree.get("preset"):
-        from zsd_ray.config.departures import departures
-
-        if beside := departures(config.model_dump(mode="json")):
-            warnings.warn(f"preset {config.preset}, but with {', '.join(beside)}", stacklevel=2)
+        beside = ", ".join(departures_of(config.model_dump(mode="json")))
+        if beside:
+            warnings.warn(f"preset {config.preset}, but with {beside}", stacklevel=2)
     return config
+
+
+def departures_of(config: Mapping[str, Any]) -> list[str]:
+    """Return keys of a resolved configuration, as a run saved it, that differ from its preset."""
+    tree = {name: config[name] for name in ("preset", "data") if name in config}
+    return departures(config, parse_config(RunConfig, tree, saved=True).model_dump(mode="json"))
 
 
 def parse_config(

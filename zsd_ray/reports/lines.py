@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zsd_ray.config.departures import departures
+from zsd_ray.config.run import departures_of
 
 Rows = list[tuple[str, str]]
 
@@ -63,5 +63,5 @@ def preset_row(config: Mapping[str, Any]) -> Rows:
     method = config.get("method", {})
     if method.get("name") != "diffusion-classifier" or "preset" not in config:
         return []
-    name, beside = config["preset"], departures(config)
+    name, beside = config["preset"], departures_of(config)
     return [("preset", f"{name}, but with {', '.join(beside)}" if beside else name)]

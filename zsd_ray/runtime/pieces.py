@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
-from zsd_ray.config.run import ClusterConfig
-
 PieceT = TypeVar("PieceT", contravariant=True)
 ResultT = TypeVar("ResultT", covariant=True)
 
@@ -36,15 +34,6 @@ def do_here(make: Callable[[], Work[Any, Any]], pieces: Sequence[Any]) -> Iterat
     work = make()
     for piece in pieces:
         yield work(piece)
-
-
-def workers(local: bool, cluster: ClusterConfig, device: str) -> DoAll:
-    """Return the executor of a job's tasks: this process, or a crew on Ray."""
-    if local:
-        return do_here
-    from zsd_ray.runtime.crew import Crew
-
-    return Crew(cluster, device)
 
 
 class Counted:

@@ -21,7 +21,8 @@ from zsd_ray.results.job import Job, OnWarning, planning
 from zsd_ray.results.output import Output
 from zsd_ray.results.record_file import Status
 from zsd_ray.results.tracking.tracker import TrackedRun
-from zsd_ray.runtime.pieces import DoAll, workers
+from zsd_ray.runtime.executor import workers
+from zsd_ray.runtime.pieces import DoAll
 from zsd_ray.settings.section import WHOLE
 from zsd_ray.storage.store import Store
 from zsd_ray.studies.fid.extractors import check_extractor

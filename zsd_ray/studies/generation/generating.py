@@ -15,7 +15,7 @@ from zsd_ray.results.job import Job, OnWarning, planning
 from zsd_ray.results.provenance import versions
 from zsd_ray.results.record_file import Status
 from zsd_ray.results.tracking.tracker import TrackedRun
-from zsd_ray.runtime.pieces import workers
+from zsd_ray.runtime.executor import workers
 from zsd_ray.studies.generation.generate_config import GenerateConfig
 from zsd_ray.studies.generation.image_maker import ImageMaker
 from zsd_ray.studies.generation.image_set_plan import PART, RECORD, ImageSetPlan, plan_images

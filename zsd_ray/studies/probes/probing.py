@@ -15,7 +15,8 @@ from zsd_ray.results.job import Job, OnWarning, planning
 from zsd_ray.results.provenance import now, versions
 from zsd_ray.results.record_file import Status
 from zsd_ray.results.tracking.tracker import TrackedRun
-from zsd_ray.runtime.pieces import Counted, DoAll, workers
+from zsd_ray.runtime.executor import workers
+from zsd_ray.runtime.pieces import Counted, DoAll
 from zsd_ray.studies.probes.feature_parts import FeatureParts
 from zsd_ray.studies.probes.probe_config import ProbeConfig, SaveConfig
 from zsd_ray.studies.probes.probe_plan import SPLITS, ProbePlan, make_probe_plan
