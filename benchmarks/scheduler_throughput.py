@@ -33,7 +33,8 @@ from made_up_scores import WORKLOADS, ScoreTable
 from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.data.labels.classes import ClassList
 from zsd_ray.data.record_table import RecordTable
-from zsd_ray.planning.plan import Plan, make_plan
+from zsd_ray.planning.make_plan import make_plan
+from zsd_ray.planning.plan import Plan
 from zsd_ray.records.scores import MicroBatch, MicroBatchScores
 from zsd_ray.runtime.cluster import cluster
 from zsd_ray.runtime.model_worker import IN_FLIGHT

@@ -11,7 +11,7 @@ from tests.hostile import outputs
 from zsd_ray.cli import main
 from zsd_ray.config.identity import hash_of
 from zsd_ray.config.pooling import Cell
-from zsd_ray.planning.plan import make_plan
+from zsd_ray.planning.make_plan import make_plan
 from zsd_ray.records.errors import DamagedFile, UserError
 from zsd_ray.results.heartbeat import read_heartbeat
 from zsd_ray.results.image_parts import ImageParts

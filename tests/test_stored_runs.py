@@ -18,7 +18,7 @@ from zsd_ray.evaluation import local
 from zsd_ray.evaluation.evaluate import run_plan
 from zsd_ray.evaluation.session import WallTime
 from zsd_ray.planning.inputs import Inputs
-from zsd_ray.planning.plan import make_plan
+from zsd_ray.planning.make_plan import make_plan
 from zsd_ray.records.errors import RunBrokenError, StoreError
 from zsd_ray.reports import html
 from zsd_ray.results import local_file

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from zsd_ray.config.identity import resolved
 from zsd_ray.config.run import RunConfig, parse_config
-from zsd_ray.planning.plan import Plan, make_plan
+from zsd_ray.planning.make_plan import make_plan
+from zsd_ray.planning.plan import Plan
 from zsd_ray.records.draw_table import Draws
 from zsd_ray.records.scores import Decision, ImageState, RawDraw
 from zsd_ray.results.heartbeat import Heartbeat

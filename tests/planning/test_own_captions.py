@@ -7,7 +7,7 @@ import zsd_ray
 from tests.support.digit_runs import configure
 from zsd_ray.analysis.rescore import rescore
 from zsd_ray.data.open import open_dataset
-from zsd_ray.planning.plan import make_plan
+from zsd_ray.planning.make_plan import make_plan
 from zsd_ray.records.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("a_plain_report")

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from zsd_ray.config.run import RunConfig, parse_config
-from zsd_ray.planning.plan import make_plan
+from zsd_ray.planning.make_plan import make_plan
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.run_file import RunFile
 

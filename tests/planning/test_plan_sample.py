@@ -13,7 +13,7 @@ from tests.support.tars import write_tar
 from tests.support.tiny_models import BUILDERS, CLASSIFIER_BUILDERS
 from zsd_ray.cli import main
 from zsd_ray.config.run import RunConfig, parse_config
-from zsd_ray.planning.plan import make_plan
+from zsd_ray.planning.make_plan import make_plan
 from zsd_ray.planning.plan_sample import plan_sample
 from zsd_ray.reports.forecast_lines import sample_lines
 

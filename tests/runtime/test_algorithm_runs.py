@@ -7,7 +7,7 @@ import zsd_ray
 from tests.support.digit_runs import NUMBERS, configure, numbers
 from zsd_ray.config.algorithms import ALGORITHMS
 from zsd_ray.config.run import RunConfig, load_config, parse_config
-from zsd_ray.planning.plan import make_plan
+from zsd_ray.planning.make_plan import make_plan
 from zsd_ray.records.errors import UserError
 
 SMALL = {

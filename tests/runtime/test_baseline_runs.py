@@ -12,7 +12,7 @@ from tests.support.tiny_models.timm_classifier import NAMES
 from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.data.open import open_dataset
 from zsd_ray.data.pictures.transforms import to_rgb
-from zsd_ray.planning.plan import make_plan
+from zsd_ray.planning.make_plan import make_plan
 from zsd_ray.records.errors import UserError
 
 LIMIT = 30

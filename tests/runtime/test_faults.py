@@ -19,7 +19,7 @@ from tests.support.digit_runs import LIMIT, MEANS, numbers
 from tests.support.digit_runs import configure as built_in
 from tests.support.processes import SECONDS, actors, wait_until
 from zsd_ray.config.identity import resolved
-from zsd_ray.planning.plan import make_plan
+from zsd_ray.planning.make_plan import make_plan
 from zsd_ray.results.output import Output
 from zsd_ray.results.rows.checkpoint import Checkpoint
 from zsd_ray.results.run_file import RunFile

@@ -12,7 +12,7 @@ import zsd_ray
 from tests.support.digit_runs import MEANS, numbers
 from tests.support.digit_runs import configure as built_in
 from tests.support.processes import SECONDS
-from zsd_ray.planning.plan import make_plan
+from zsd_ray.planning.make_plan import make_plan
 from zsd_ray.records.errors import RunBrokenError, UserError
 from zsd_ray.runtime import driver, model_worker
 from zsd_ray.runtime.driver import run_on_ray

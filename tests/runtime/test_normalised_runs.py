@@ -8,7 +8,7 @@ from tests.support.digit_runs import configure
 from tests.support.models import check_null_prompt
 from tests.support.tiny_models import BUILDERS
 from zsd_ray.config.run import ModelConfig
-from zsd_ray.planning.plan import make_plan
+from zsd_ray.planning.make_plan import make_plan
 from zsd_ray.records.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("a_plain_report")

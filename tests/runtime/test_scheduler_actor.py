@@ -12,7 +12,7 @@ import ray
 from tests.support.benchmark_programs import benchmarks
 from tests.support.pools import Pool
 from zsd_ray.config.run import RunConfig, parse_config
-from zsd_ray.planning.plan import make_plan
+from zsd_ray.planning.make_plan import make_plan
 from zsd_ray.results.rows import row_buffer
 from zsd_ray.runtime import scheduler_actor
 from zsd_ray.runtime.epochs import Claim

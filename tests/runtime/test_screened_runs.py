@@ -14,7 +14,7 @@ from tests.support import digit_runs, replay
 from tests.support.images import write_folder
 from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.evaluation.forecast import forecast
-from zsd_ray.planning.plan import make_plan
+from zsd_ray.planning.make_plan import make_plan
 from zsd_ray.results.output import Output
 
 LIMIT = 20

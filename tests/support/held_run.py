@@ -18,7 +18,7 @@ from typing import Any
 
 from zsd_ray.config.run import RunConfig, load_config
 from zsd_ray.evaluation.evaluate import run_plan
-from zsd_ray.planning.plan import make_plan
+from zsd_ray.planning.make_plan import make_plan
 from zsd_ray.results.output import Output
 from zsd_ray.results.rows.checkpoint import Checkpoint
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from zsd_ray.config.run import RunConfig
 from zsd_ray.data.dataset import choose_subset
-from zsd_ray.planning.plan import make_plan
+from zsd_ray.planning.make_plan import make_plan
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.job import PLAN_SECONDS
 from zsd_ray.scoring.model_check import ModelCheck, check_numbers, refuse_difference

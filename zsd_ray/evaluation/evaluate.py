@@ -14,7 +14,8 @@ from zsd_ray.evaluation.session import (
     as_before,
 )
 from zsd_ray.evaluation.stages import stages_of
-from zsd_ray.planning.plan import Plan, make_plan
+from zsd_ray.planning.make_plan import make_plan
+from zsd_ray.planning.plan import Plan
 from zsd_ray.results.heartbeat import refuse_second_driver
 from zsd_ray.results.job import PLAN_SECONDS, OnWarning, planning
 from zsd_ray.results.places import free_path

@@ -14,7 +14,8 @@ from zsd_ray.diffusion.time_range import NoiseLevels, noise_levels
 from zsd_ray.evaluation.evaluate import run
 from zsd_ray.evaluation.session import OnProgress
 from zsd_ray.planning.estimate import MIN_PILOT, Bounds, Estimate, estimate
-from zsd_ray.planning.plan import Plan, make_plan
+from zsd_ray.planning.make_plan import make_plan
+from zsd_ray.planning.plan import Plan
 from zsd_ray.planning.plan_sample import plan_sample
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.job import PLAN_SECONDS, OnWarning

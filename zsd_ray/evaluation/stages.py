@@ -24,7 +24,8 @@ from zsd_ray.data.labels.class_tree import Level
 from zsd_ray.data.labels.classes import ClassList
 from zsd_ray.planning.candidates import Screen
 from zsd_ray.planning.inputs import Inputs
-from zsd_ray.planning.plan import Plan, make_plan, plan_stage, screened
+from zsd_ray.planning.make_plan import make_plan, plan_stage, screened
+from zsd_ray.planning.plan import Plan
 from zsd_ray.planning.race import Race
 from zsd_ray.results.audit import audit_path
 from zsd_ray.results.offset_file import OffsetRecord, write_offset

@@ -18,7 +18,7 @@ from zsd_ray.config.data import DataConfig
 from zsd_ray.config.run import RunConfig
 from zsd_ray.evaluation.evaluate import run
 from zsd_ray.evaluation.session import OnProgress, RunResult
-from zsd_ray.planning.plan import make_plan
+from zsd_ray.planning.make_plan import make_plan
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.job import OnWarning, planning
 from zsd_ray.results.output import Output

@@ -12,7 +12,8 @@ from zsd_ray.config.run import ClusterConfig, RunConfig
 from zsd_ray.evaluation.evaluate import run_plan
 from zsd_ray.evaluation.session import OnProgress
 from zsd_ray.planning.inputs import Inputs
-from zsd_ray.planning.plan import Plan, make_plan
+from zsd_ray.planning.make_plan import make_plan
+from zsd_ray.planning.plan import Plan
 from zsd_ray.records.errors import DamagedFile, RunBrokenError, StoreError, UserError
 from zsd_ray.records.redaction import redact
 from zsd_ray.results.job import Job, OnWarning, planning
