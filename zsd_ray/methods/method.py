@@ -69,8 +69,8 @@ class UnitScores:
 class Bound:
     """A denoiser bound to the classes of a run.
 
-    conditioning: N rows in each tensor, on the device: class-major, one per (class, template), and
-        last the empty prompt's if the method uses it (`null`).
+    conditioning: N rows in each tensor, on the device: one per (class, template), all templates of
+        a class together. If the method uses the empty prompt, its row is the last (`null`).
     names, templates: those that the prompts were made of.
     network: over all prompts, without gradients.
     rows: of every forward; the last one is padded.

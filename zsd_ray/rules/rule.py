@@ -42,9 +42,9 @@ class Rule(Protocol):
     def look(self, scores_NK: NDArray[np.float64], seen: int) -> Verdict:
         """Look at K surviving classes, lower is better, paired by draw.
 
-        The last look was at `seen` draws; N is at least next_look(seen). Where there are draws for
-        several looks, they are taken in order up to the first that removes a class or stops, or
-        else the last; the result must not depend on the draws behind the look that it is about.
+        The last look was at `seen` draws; N is at least next_look(seen). If N is enough for several
+        looks, take the looks in order, up to the first that removes a class or stops. A look must
+        not depend on draws that come after it.
         """
 
 

@@ -101,8 +101,8 @@ class OpenImage:
         """Take the scores of an item in flight, and queue the scores that the next look needs.
 
         Args:
-            size: scores that an item should have if the rule looks often; draws beyond the next
-                look are added up to it, but at most half as many as were seen.
+            size: the number of scores that an item should have. If the next look needs fewer, later
+                draws fill the item, at most half as many as were seen.
         """
         self.in_flight -= item.n_scores
         self._seconds += seconds

@@ -34,7 +34,7 @@ SMALL = 64
 """The shorter side of the largest picture that is small."""
 
 MOST_PIXELS = 1 << 22
-"""Of a small picture, which is not cut and may be long: corruption takes some 100 bytes of each."""
+"""The most pixels of a small picture, which is not cropped: corruption takes 100 bytes per pixel."""
 
 
 class CorruptedDataset(ChangedDataset):
@@ -133,6 +133,7 @@ class _Kind(NamedTuple):
     small: tuple[float, ...]
 
 
+# The names are those of `CorruptionConfig.kind` in config/data.py.
 _KINDS = {
     "gaussian-noise": _Kind(
         _gaussian_noise, (0.08, 0.12, 0.18, 0.26, 0.38), (0.04, 0.06, 0.08, 0.09, 0.10)
