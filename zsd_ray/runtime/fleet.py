@@ -106,7 +106,7 @@ class Fleet:
             raise RunBrokenError(f"every worker is lost ({self._reason})") from self._error
 
     def end_overdue(self, names: Iterable[str]) -> None:
-        """Give up workers that are overdue, except those that wait for a store of files (images)."""
+        """Give up workers that are overdue, except those that wait for a store of images."""
         asked = {}
         for name in names:
             if name in self._workers:

@@ -34,7 +34,7 @@ SMALL = 64
 """The shorter side of the largest picture that is small."""
 
 MOST_PIXELS = 1 << 22
-"""The most pixels of a small picture, which is not cropped: corruption takes 100 bytes per pixel."""
+"""The most pixels of a small picture, which is not cropped: corruption takes 100 bytes for each."""
 
 
 class CorruptedDataset(ChangedDataset):
