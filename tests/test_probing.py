@@ -157,9 +157,9 @@ def test_a_checkpoint_more_goes_on_and_another_seed_is_refused(finished, checkpo
 def test_a_finished_run_given_again_keeps_its_times(finished, checkpoints, monkeypatch):
     output, result = finished
     started = []
-    monkeypatch.setattr(probing, "start_tracker", lambda *_, **__: started.append(True))
+    monkeypatch.setattr("zsd_ray.results.job.start_tracker", lambda *_, **__: started.append(True))
     wanted = config(checkpoints, output, tracking={"mlflow": f"sqlite:///{output}/m.db"})
-    monkeypatch.setattr(probing, "_now", lambda: "later")
+    monkeypatch.setattr(probing, "now", lambda: "later")
     again = probe(wanted, local=True)
     assert started == []
     assert (again.record.ended, again.record.seconds) == (

@@ -262,7 +262,7 @@ def test_each_life_of_a_scheduler_keeps_a_log_of_its_own(
 ):
     monkeypatch.setenv("ZSD_RAY_EVENT_LOG", str(tmp_path / "logs"))
     plan = make_plan(configure(tmp_path))
-    sink = Sink.remote(plan.output, False, plan.config.storage)
+    sink = Sink.remote(plan.output, False)
 
     async def life(n_micro_batches):
         scheduler = shell(plan, sink)

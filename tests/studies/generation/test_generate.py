@@ -14,7 +14,6 @@ from zsd_ray.data.open import open_dataset
 from zsd_ray.records.errors import UserError
 from zsd_ray.studies.fid.fid_config import FidConfig
 from zsd_ray.studies.fid.measuring import fid
-from zsd_ray.studies.generation import generating as engine
 from zsd_ray.studies.generation.generate_config import GenerateConfig
 from zsd_ray.studies.generation.generating import generate
 
@@ -100,7 +99,7 @@ def test_an_interrupted_set_goes_on_with_the_parts_that_are_missing(
     rest = generate(wanted, local=True)
     assert rest.n_evaluations == 2 * (135 - 128)
     assert contents(tmp_path / "set") == contents(made)
-    monkeypatch.setattr(engine, "start_tracker", None)  # nothing is new
+    monkeypatch.setattr("zsd_ray.results.job.start_tracker", None)  # nothing is new
     assert generate(wanted, local=True).n_evaluations == 0
 
 
