@@ -288,7 +288,7 @@ def test_a_full_disk_is_one_line_and_the_record_says_failed(good, tmp_path, full
         run_plan(plan, True, None, said.append)
     assert "cannot be written (No space left on device)" in str(caught.value)
     assert str(folder) in str(caught.value)
-    assert [line.partition(":")[0] for line in said] == ["the end of the run is not written down"]
+    assert [line.partition(":")[0] for line in said] == ["the end of this work is not written down"]
     record = json.loads((folder / "run.json").read_text())
     assert (record["status"], record["n_done"]) == ("failed", outputs.N_IMAGES - 1)
     assert record["totals"]["images"] == outputs.N_IMAGES - 1

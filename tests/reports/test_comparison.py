@@ -160,7 +160,7 @@ def test_a_replay_shows_before_and_after():
     assert lines[1].split()[:2] == ["before", "500"]
     assert lines[2].split()[:2] == ["after", "500"]
     assert lines[1].endswith("heuristic  none (draws 60)")
-    assert lines[2].endswith("158.0                 simple     clark-jaini (p_value 0.002)")
+    assert lines[2].endswith("158.0                  simple     clark-jaini (p_value 0.002)")
     assert lines[4] == "495 of 500 images decided as before (99.0%)"
     assert lines[5] == "replayed in 1.2 s"
     assert len(lines) == 6
