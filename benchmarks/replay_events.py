@@ -3,7 +3,7 @@
     python benchmarks/replay_events.py FILE [--json]
     python benchmarks/replay_events.py --quick
 
-A scheduler is made as the log's was and told the same events; after each, its state is checked and
+A scheduler is made like the log's and given the same events; after each, its state is checked and
 its instructions are compared with those of then. Handling times are this machine's, the checks not
 in them. Exit code 0: it did the same to the end of the log; 1: it departed, or broke.
 --quick records a small made-up run in a folder of its own, and replays that.

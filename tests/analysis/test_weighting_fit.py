@@ -11,7 +11,7 @@ import pytest
 from zsd_ray.analysis.fit_share import SALT, in_share
 from zsd_ray.analysis.rescore import rescore
 from zsd_ray.analysis.saved_run import SavedRun, open_run
-from zsd_ray.analysis.weighting_fit import N_BUCKETS, fit_from_run, standardised_profile
+from zsd_ray.analysis.weighting_fit import N_BUCKETS, _Images, _standardised, fit_from_run
 from zsd_ray.records.errors import UserError
 from zsd_ray.results.profile_file import read_profile
 from zsd_ray.stats.intervals import wilson
@@ -44,7 +44,7 @@ def plain_sd(path):
 @pytest.mark.parametrize("run", ["full_run", "pruned_run"])
 def test_the_sd_is_that_of_the_draws_that_all_classes_had(request, run):
     path = request.getfixturevalue(run)
-    profile = standardised_profile(open_run(path))
+    profile = _standardised(_Images(open_run(path)))
     np.testing.assert_allclose(profile.edges, np.linspace(0.02, 0.98, N_BUCKETS + 1))
     expected = plain_sd(path)
     seen = np.isfinite(expected)
@@ -76,7 +76,7 @@ def test_a_learned_fit_takes_the_labels_of_its_share_alone(full_run, tmp_path):
     assert (found.images, found.draws) == (len(fitted), 40 * len(fitted))
     assert (found.share, found.salt) == (0.4, SALT)
     assert found.before.images == found.after.images == 12 - len(fitted)
-    assert found.profile.sd == standardised_profile(open_run(full_run)).sd
+    assert found.profile.sd == _standardised(_Images(open_run(full_run))).sd
     tested = [row for row in decisions if row["image_id"] not in fitted]
     right = sum(row["correct"] for row in tested)
     assert found.before.value == right / len(tested)

@@ -1,4 +1,4 @@
-"""`data.group_column`: shares of the images whose accuracy is told apart."""
+"""`data.group_column`: groups of images, each with an accuracy of its own."""
 
 import numpy as np
 import pyarrow as pa

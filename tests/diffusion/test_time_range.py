@@ -62,13 +62,13 @@ def test_a_range_of_t_is_itself():
     assert time_range(LINEAR, method(t_range=(0.1, 0.4))) == (0.1, 0.4)
 
 
-def test_a_range_is_told_in_both_measures_on_every_schedule():
+def test_a_range_is_found_in_both_measures_on_every_schedule():
     """On the straight path ((1 - t) / t)^2; the other way round the same t come back."""
     flow = FlowSchedule(1.0)
-    told = noise_levels(flow, method(t_range=(0.2, 0.5)))
-    assert told.t_range == (0.2, 0.5)
-    assert told.snr_range == pytest.approx((1.0, 16.0))
-    back = noise_levels(flow, method(snr_range=told.snr_range))
+    found = noise_levels(flow, method(t_range=(0.2, 0.5)))
+    assert found.t_range == (0.2, 0.5)
+    assert found.snr_range == pytest.approx((1.0, 16.0))
+    back = noise_levels(flow, method(snr_range=found.snr_range))
     assert back.t_range == pytest.approx((0.2, 0.5))
     assert noise_levels(flow, method(t_range=(0.0, 1.0))).snr_range == (0.0, None)
     low, high = noise_levels(LINEAR, method()).t_range

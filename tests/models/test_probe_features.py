@@ -11,7 +11,10 @@ from tests.support.tiny_models import ddpm, dit
 from zsd_ray.config.pooling import Cell, GridPooling
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.diffusion.draws import noise
-from zsd_ray.models.conditioning.fixed_conditioning import check_told, told
+from zsd_ray.models.conditioning.fixed_conditioning import (
+    check_fixed_conditioning,
+    fixed_conditioning,
+)
 from zsd_ray.models.features.probe_features import FeatureExtractor, pool
 from zsd_ray.models.registry import resolve_model
 from zsd_ray.records.errors import UserError
@@ -100,19 +103,19 @@ def test_blocks_are_chosen_by_name(model):
     assert [cell.block for cell in found] == ["up.1", "mid"]
 
 
-def test_what_each_kind_of_model_is_told(model, tmp_path):
-    assert told(resolve_model(model), "") == {}
+def test_what_each_kind_of_model_is_conditioned_on(model, tmp_path):
+    assert fixed_conditioning(resolve_model(model), "") == {}
     with pytest.raises(UserError, match="is unconditional and takes none; leave prompt out"):
-        check_told(resolve_model(model), "two")
+        check_fixed_conditioning(resolve_model(model), "two")
     _, keys = ddpm(tmp_path / "labelled")
     labelled = ModelConfig(family="ddpm", path=str(tmp_path / "labelled"), device="cpu", **keys)
     with pytest.raises(
         UserError, match="always conditioned on a label; set prompt: the name of one"
     ):
-        check_told(resolve_model(labelled), "")
-    check_told(resolve_model(labelled), "two")
-    assert told(resolve_model(labelled), "two")["labels"].tolist() == [2]
+        check_fixed_conditioning(resolve_model(labelled), "")
+    check_fixed_conditioning(resolve_model(labelled), "two")
+    assert fixed_conditioning(resolve_model(labelled), "two")["labels"].tolist() == [2]
     dit(tmp_path / "dit")
     null = ModelConfig(family="dit", path=str(tmp_path / "dit"), device="cpu")
-    check_told(resolve_model(null), "")
-    assert told(resolve_model(null), "")["labels"].tolist() == [4]
+    check_fixed_conditioning(resolve_model(null), "")
+    assert fixed_conditioning(resolve_model(null), "")["labels"].tolist() == [4]

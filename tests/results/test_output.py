@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.checkpoints import read_checkpoints
 from zsd_ray.records.errors import UserError
 from zsd_ray.records.scores import Decision, RawDraw
 from zsd_ray.results.output import Output, part_name
@@ -209,13 +210,13 @@ def test_a_decision_counts_more_than_a_row_that_was_given_up(output, reason):
 
 
 def test_every_scheduler_has_one_checkpoint_that_it_replaces(output):
-    assert output.read_checkpoints() == []
+    assert read_checkpoints(output) == []
     output.remove_checkpoints()
     for shard, content in ((0, b"first"), (1, b"other"), (0, b"second")):
         output.write_checkpoint(shard, content)
-    assert output.read_checkpoints() == [b"second", b"other"]
+    assert read_checkpoints(output) == [b"second", b"other"]
     output.remove_checkpoints()
-    assert output.read_checkpoints() == []
+    assert read_checkpoints(output) == []
 
 
 def test_a_half_written_checkpoint_leaves_the_last_one(tmp_path, monkeypatch):
@@ -225,7 +226,7 @@ def test_a_half_written_checkpoint_leaves_the_last_one(tmp_path, monkeypatch):
         patch.setattr(os, "replace", lambda *paths: pytest.fail("killed here"))
         with pytest.raises(pytest.fail.Exception):
             output.write_checkpoint(0, b"second")
-    assert output.read_checkpoints() == [b"first"]
+    assert read_checkpoints(output) == [b"first"]
     of_yesterday(next((tmp_path / "checkpoints").glob(".*")))
     output.prepare()
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["0.parquet"]

@@ -15,6 +15,7 @@ import yaml
 
 import zsd_ray
 from tests.support import held_run as held_run_program
+from tests.support.checkpoints import read_checkpoints
 from tests.support.digit_runs import LIMIT, MEANS, numbers
 from tests.support.digit_runs import configure as built_in
 from tests.support.processes import SECONDS, actors, wait_until
@@ -164,7 +165,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(quiet, tmp_path, kept_raw):
     output = Output(str(tmp_path / "run"))
 
     def saved():
-        checkpoints = [Checkpoint.from_bytes(content) for content in output.read_checkpoints()]
+        checkpoints = [Checkpoint.from_bytes(content) for content in read_checkpoints(output)]
         return [state for checkpoint in checkpoints for state in checkpoint.states]
 
     try:
@@ -189,7 +190,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(quiet, tmp_path, kept_raw):
     assert result.metrics["n_scored"] <= 1.1 * needed
     assert result.metrics["n_scored"] + known >= needed
     assert result.metrics["n_scored"] < needed, "nothing of the killed session was used"
-    assert output.read_checkpoints() == []
+    assert read_checkpoints(output) == []
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 import ray
 
 from tests.support.benchmark_programs import benchmarks
+from tests.support.checkpoints import read_checkpoints
 from tests.support.pools import Pool
 from zsd_ray.config.run import RunConfig, parse_config
 from zsd_ray.planning.make_plan import make_plan
@@ -296,4 +297,4 @@ def test_the_sink_refuses_what_a_dead_schedulers_process_sent(local_ray, tmp_pat
     assert ray.get(sink.open.remote(0, second))
     with pytest.raises(ray.exceptions.RayTaskError, match="taken over"):
         ray.get(sink.checkpoint.remote(0, first, b"late"))
-    assert plan.output.read_checkpoints() == [b"first"]
+    assert read_checkpoints(plan.output) == [b"first"]

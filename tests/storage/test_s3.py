@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.support.checkpoints import read_checkpoints
 from tests.support.processes import SECONDS, wait_until
 from tests.support.s3_server import ACCESS_KEY, HAS_CEPH, S3, SECRET_KEY
 from zsd_ray.config.run import ModelConfig
@@ -78,9 +79,9 @@ def test_an_output(store: S3, reach: Store) -> None:
     output.write_bytes("decisions/part-2.parquet", part("c"))
     output.write_bytes("scores/part-9.parquet", b"left by a killed writer")
     assert output.read_table("decisions", ["image_id"]).to_pydict() == {"image_id": ["a", "b", "c"]}
-    assert output.read_checkpoints() == []
+    assert read_checkpoints(output) == []
     output.write_checkpoint(0, b"state")
-    assert Output(output.path, reach).read_checkpoints() == [b"state"]
+    assert read_checkpoints(Output(output.path, reach)) == [b"state"]
     output.prepare()
     assert store.keys() == [
         "runs/one/checkpoints/0.parquet",
@@ -91,7 +92,7 @@ def test_an_output(store: S3, reach: Store) -> None:
     assert output.read_table("scores").num_rows == 0  # not read; it goes when a run has ended
     output.remove_checkpoints()
     output.remove_checkpoints()
-    assert output.read_checkpoints() == []
+    assert read_checkpoints(output) == []
 
 
 def test_parts_of_other_processes_are_seen_at_once(store: S3, reach: Store) -> None:

@@ -119,15 +119,6 @@ def fit_from_run(
     )
 
 
-def standardised_profile(run: SavedRun) -> TimeProfile:
-    """Return how the errors of a run spread over t.
-
-    Raises:
-        UserError: it saved no raw scores, or they do not separate classes.
-    """
-    return _standardised(_Images(run))
-
-
 @dataclass(frozen=True)
 class _Image:
     """The D draws of one image that all of its classes had.

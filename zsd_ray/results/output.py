@@ -243,10 +243,6 @@ class Output:
         """Return the last checkpoint of one scheduler."""
         return self._content(f"checkpoints/{part}")
 
-    def read_checkpoints(self) -> list[bytes]:
-        """Return the last checkpoint of every scheduler."""
-        return [self.read_checkpoint(part) for part in self.part_names("checkpoints")]
-
     def remove_checkpoints(self) -> None:
         """Remove the checkpoints, when everything is decided."""
         for path in self._parts("checkpoints"):

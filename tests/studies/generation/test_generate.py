@@ -103,6 +103,36 @@ def test_an_interrupted_set_goes_on_with_the_parts_that_are_missing(
     assert generate(wanted, local=True).n_evaluations == 0
 
 
+@pytest.mark.full
+def test_an_interrupted_set_resumes_its_mlflow_run(models, tmp_path):
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    wanted = config(models, tmp_path / "set", tracking={"mlflow": uri})
+
+    def record():
+        return json.loads((tmp_path / "set" / "generate.json").read_text())
+
+    def stop(done, total):
+        if done > 64:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(wanted, local=True, on_part=stop)
+    run_id = record()["mlflow_run_id"]
+    client = MlflowClient(uri)
+    assert (record()["status"], client.get_run(run_id).info.status) == ("interrupted", "KILLED")
+    ended = generate(wanted, local=True)
+    assert ended.tracked.run_id == record()["mlflow_run_id"] == run_id
+    found = client.get_run(run_id)
+    assert (record()["status"], found.info.status) == ("finished", "FINISHED")
+    assert found.data.metrics["images"] == 135
+    assert found.data.tags["zsd_ray.identity"] == record()["identity"]
+    again = generate(wanted, local=True)
+    assert (again.tracked.run_id, record()["status"]) == (run_id, "finished")
+    assert len(client.search_runs([found.info.experiment_id])) == 1
+
+
 def test_another_set_is_not_written_over_it(models, made, tmp_path):
     assert "another set of images (seed was 0, now 1)" in refused(config(models, made, seed=1))
 

@@ -8,7 +8,7 @@ from zsd_ray.models.registry import ResolvedModel
 from zsd_ray.records.errors import UserError
 
 
-def check_told(model: ResolvedModel, prompt: str) -> None:
+def check_fixed_conditioning(model: ResolvedModel, prompt: str) -> None:
     """Check that a model can be conditioned on `prompt`: a text, one of its labels, or "" for
     nothing.
 
@@ -27,7 +27,7 @@ def check_told(model: ResolvedModel, prompt: str) -> None:
         model.check_null_prompt('prompt ""', "the name of one of its labels")
 
 
-def told(model: ResolvedModel, prompt: str) -> Conditioning:
+def fixed_conditioning(model: ResolvedModel, prompt: str) -> Conditioning:
     """Return one row of `encode_prompts`; empty for an unconditional model."""
     return {} if _takes_nothing(model) else model.encode_prompts([prompt])
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from zsd_ray.config.pooling import Cell, GridPooling, Pooling, pooling_name
 from zsd_ray.diffusion.draws import noise
-from zsd_ray.models.conditioning.fixed_conditioning import told
+from zsd_ray.models.conditioning.fixed_conditioning import fixed_conditioning
 from zsd_ray.models.denoiser import Conditioning, Denoiser, ShowsFeatures
 from zsd_ray.models.registry import ResolvedModel
 
@@ -67,7 +67,7 @@ class FeatureExtractor:
         n_rows: int = 1,
     ) -> FeatureExtractor:
         """Load a checked model, and encode the prompt that it is conditioned on."""
-        conditioning = told(model, prompt)
+        conditioning = fixed_conditioning(model, prompt)
         denoiser = cast(Denoiser, model.load())
         return cls(denoiser, conditioning, timesteps, blocks, poolings, seed, n_rows)
 

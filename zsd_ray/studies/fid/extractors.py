@@ -6,7 +6,7 @@ from typing import Any
 
 from zsd_ray.config.families import FAMILIES
 from zsd_ray.config.run import ModelConfig
-from zsd_ray.models.conditioning.fixed_conditioning import check_told
+from zsd_ray.models.conditioning.fixed_conditioning import check_fixed_conditioning
 from zsd_ray.models.features.block_names import block_names
 from zsd_ray.models.registry import resolve_model
 from zsd_ray.records.errors import UserError
@@ -42,7 +42,7 @@ def check_extractor(config: ExtractorConfig, store: Store) -> dict[str, Any]:
             raise UserError(
                 f"extractor.block {config.block} is none of this model's: {', '.join(blocks)}"
             )
-        check_told(found, config.prompt)
+        check_fixed_conditioning(found, config.prompt)
         kept = model.model_dump(mode="json", include=set(_OF_MODEL))
     else:
         model = ModelConfig(family=config.kind, path=config.path, pretrained=config.pretrained)

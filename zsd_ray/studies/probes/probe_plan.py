@@ -16,7 +16,7 @@ from zsd_ray.config.precision import as_before
 from zsd_ray.config.run import ModelConfig
 from zsd_ray.data.dataset import ImageDataset, choose_share, choose_subset
 from zsd_ray.data.open import open_dataset
-from zsd_ray.models.conditioning.fixed_conditioning import check_told
+from zsd_ray.models.conditioning.fixed_conditioning import check_fixed_conditioning
 from zsd_ray.models.features.block_names import block_names
 from zsd_ray.models.registry import resolve_model
 from zsd_ray.records.errors import UserError, some
@@ -156,7 +156,7 @@ def _checkpoints(config: ProbeConfig, store: Store) -> list[Checkpoint]:
         model = config.model.model_copy(update={"path": path})
         files = resolve_model(model, store)
         _check_blocks(config, path, block_names(files.folder))
-        check_told(files, config.prompt)
+        check_fixed_conditioning(files, config.prompt)
         found.append(Checkpoint(name, model, files.fingerprint))
     wanted = config.save.checkpoint
     if wanted is not None and wanted not in names:
